@@ -1,0 +1,1 @@
+"""hermesctl: the stateless client of hermesd's Unix socket."""

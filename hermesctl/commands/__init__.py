@@ -1,0 +1,1 @@
+"""Verbs of hermesctl, a file each."""

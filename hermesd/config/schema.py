@@ -1,0 +1,145 @@
+"""config.yaml as types. Names and meaning are those of a hermes-agent home where it has them.
+
+Durations are seconds, sizes bytes. Unknown keys are refused by ``config.load`` with the nearest name.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """Base of every section."""
+
+
+class ModelConfig(Section, frozen=True, kw_only=True):
+    """Which model answers. ``provider``: offline, openai (any OpenAI-compatible endpoint), anthropic, auto."""
+
+    default: str = "offline"
+    provider: str = "auto"
+    base_url: str = ""
+    api_key: str = ""
+    max_output_tokens: int = 0
+    reasoning_effort: str = ""
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 120.0
+    max_attempts: int = 4
+
+
+class AgentConfig(Section, frozen=True, kw_only=True):
+    """Bounds of a turn. ``busy``: what a new message does to a running turn of its session."""
+
+    max_turns: int = 90
+    max_concurrent_turns: int = 16
+    turn_timeout_s: float = 3600.0
+    busy: Literal["queue", "interrupt"] = "interrupt"
+    system_prompt: str = ""
+    history_messages: int = 200
+
+
+class TerminalConfig(Section, frozen=True, kw_only=True):
+    """Where commands run."""
+
+    backend: Literal["local"] = "local"
+    cwd: str = ""
+    timeout: float = 180.0
+    env_passthrough: list[str] = []
+
+
+Decision = Literal["allow", "ask", "deny"]
+
+
+class PolicyConfig(Section, frozen=True, kw_only=True):
+    """Who decides about a tool call, by its effect class; ``tools`` overrides by tool name.
+
+    ``unattended`` is the decision in place of ``ask`` where nobody can be asked (webhooks).
+    """
+
+    read_only: Decision = "allow"
+    idempotent: Decision = "allow"
+    unsafe: Decision = "ask"
+    unattended: Decision = "deny"
+    tools: dict[str, Decision] = {}
+    ask_timeout_s: float = 600.0
+
+
+class RpcConfig(Section, frozen=True, kw_only=True):
+    """Who besides the owner may use the socket: members of ``group`` get ``roles``."""
+
+    group: str = ""
+    roles: list[Literal["read", "chat", "operate"]] = []
+    audit: bool = True
+
+
+class WebhookRoute(Section, frozen=True, kw_only=True):
+    """One route. ``prompt`` is a template over the payload; an empty one passes the payload as JSON."""
+
+    secret: str = ""
+    prompt: str = ""
+    events: list[str] = []
+    enabled: bool = True
+    description: str = ""
+    deliver: str = "log"
+    session: Literal["route", "delivery"] = "delivery"
+
+
+class WebhookConfig(Section, frozen=True, kw_only=True):
+    """Signed HTTP events. ``max_body_bytes`` and ``rate_per_minute`` (a route) bound what is taken."""
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: int = 8644
+    secret: str = ""
+    routes: dict[str, WebhookRoute] = {}
+    max_body_bytes: int = 1024 * 1024
+    rate_per_minute: int = 30
+
+
+class TelegramConfig(Section, frozen=True, kw_only=True):
+    """A bot. ``token`` usually stands in .env as TELEGRAM_BOT_TOKEN. Nobody but ``allowed_users`` is answered."""
+
+    enabled: bool = False
+    token: str = ""
+    base_url: str = "https://api.telegram.org"
+    allowed_users: list[int | str] = []
+    allowed_chats: list[int | str] = []
+    stream: bool = True
+    poll_timeout_s: int = 50
+
+
+class PlatformsConfig(Section, frozen=True, kw_only=True):
+    """Chat platforms by name."""
+
+    telegram: TelegramConfig = TelegramConfig()
+    webhook: WebhookConfig = WebhookConfig()
+
+
+class StoreConfig(Section, frozen=True, kw_only=True):
+    """The state file. ``retain_days`` bounds dedupe keys, sent messages and events."""
+
+    path: str = ""
+    retain_days: float = 7.0
+
+
+class ShutdownConfig(Section, frozen=True, kw_only=True):
+    """How long a planned stop may wait for running turns, then for everything else."""
+
+    drain_s: float = 20.0
+    stop_s: float = 5.0
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """A profile's whole configuration."""
+
+    model: ModelConfig = ModelConfig()
+    fallback_providers: list[ModelConfig] = []
+    agent: AgentConfig = AgentConfig()
+    toolsets: list[str] = ["files", "terminal", "todo", "clarify"]
+    terminal: TerminalConfig = TerminalConfig()
+    policy: PolicyConfig = PolicyConfig()
+    platforms: PlatformsConfig = PlatformsConfig()
+    rpc: RpcConfig = RpcConfig()
+    store: StoreConfig = StoreConfig()
+    shutdown: ShutdownConfig = ShutdownConfig()

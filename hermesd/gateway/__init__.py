@@ -1,0 +1,1 @@
+"""A profile at work: router, delivery, chat platforms."""

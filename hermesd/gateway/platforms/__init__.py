@@ -1,0 +1,1 @@
+"""Chat platforms, a file each."""

@@ -1,0 +1,1 @@
+"""The Unix socket: wire, server, peers and methods."""

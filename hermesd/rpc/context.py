@@ -1,0 +1,85 @@
+"""What RPC methods may ask of the daemon. ``app`` provides it; methods know nothing else of the tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from hermesd.config.settings import Settings
+    from hermesd.home import Home
+    from hermesd.rpc.wire import DoctorCheck, ProfileSummary, ReloadResult
+    from hermesd.store.protocol import Store
+    from hermesd.supervision.service import ServiceStatus
+    from hermesd.turns.live import Live
+
+
+class Daemon(Protocol):
+    """The running daemon, as its clients may see and steer it. Names that do not exist raise NotFoundError."""
+
+    home: Home
+    store: Store
+    live: Live
+    started_at: float
+
+    def tree(self) -> ServiceStatus:
+        """The supervision tree now."""
+
+    def turns_running(self) -> int:
+        """How many turns are under way in all profiles."""
+
+    def settings(self, profile: str = "") -> Settings:
+        """A profile's configuration in force; '' is the current profile."""
+
+    def current_profile(self) -> str:
+        """The profile that calls without one mean (``profile use``)."""
+
+    def profile_summaries(self) -> list[ProfileSummary]:
+        """Every profile with its gateway, default first."""
+
+    async def create_profile(self, name: str, *, clone_from: str = "", description: str = "") -> None:
+        """Make a profile, stopped. Raises UsageError, ConflictError, NotFoundError (clone_from)."""
+
+    async def delete_profile(self, name: str) -> None:
+        """Stop it and remove its directory and rows. ``default`` cannot be deleted."""
+
+    async def rename_profile(self, name: str, new_name: str) -> None:
+        """Stop it, move directory and rows, start it again if it ran."""
+
+    async def use_profile(self, name: str) -> None:
+        """Make it the current one."""
+
+    async def start_gateway(self, profile: str) -> None:
+        """Desired state running, durably; returns when its services have been started."""
+
+    async def stop_gateway(self, profile: str) -> None:
+        """Desired state stopped, durably; returns when drained and stopped."""
+
+    async def restart_gateway(self, profile: str) -> None:
+        """Stop and start; failed services get a fresh budget."""
+
+    async def start_service(self, name: str) -> None:
+        """Start a stopped or failed service by its path."""
+
+    async def stop_service(self, name: str) -> None:
+        """Stop a service by its path until it is started again."""
+
+    async def restart_service(self, name: str) -> None:
+        """Restart a service by its path."""
+
+    async def reload(self) -> ReloadResult:
+        """Read configuration again and apply what changed."""
+
+    def request_stop(self, *, now: bool) -> None:
+        """Begin the ordered shutdown, as SIGTERM does."""
+
+    async def ensure_turns(self, profile: str) -> None:
+        """Make sure that the profile's messages are being answered even if its gateway is stopped (for chat)."""
+
+    async def interrupt(self, profile: str, session_id: str) -> bool:
+        """Cancel the session's running turn; False when none runs."""
+
+    async def answer(self, question_id: int, answer: str) -> None:
+        """Answer an open question and wake the turn that waits for it."""
+
+    def doctor_checks(self) -> list[DoctorCheck]:
+        """What the running daemon knows of its own health: stalls, failed services, lag, disk."""

@@ -1,0 +1,1 @@
+"""The methods of the socket, a file a namespace."""

@@ -1,0 +1,1 @@
+"""Durable state: inbox, journal, outbox, sessions, events."""

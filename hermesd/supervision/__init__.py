@@ -1,0 +1,1 @@
+"""Services, their policies, and the supervisor that keeps them."""

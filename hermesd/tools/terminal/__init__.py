@@ -1,0 +1,1 @@
+"""Commands in a process group of their own."""

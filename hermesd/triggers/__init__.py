@@ -1,0 +1,1 @@
+"""What starts turns besides people."""

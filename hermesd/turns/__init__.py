@@ -1,0 +1,1 @@
+"""The turn engine: one event in, one answer out, every step journalled."""

@@ -1,0 +1,1 @@
+"""Tests of hermesd, by behaviour."""
