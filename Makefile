@@ -3,6 +3,8 @@ PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# `make run` keeps to a home of its own, unless HERMES_HOME names one.
+HERMES_HOME ?= $(CURDIR)/.hermes-run
 
 .PHONY: run test check format bench kill clean
 
@@ -12,7 +14,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 run: $(STAMP) ## start hermesd with the offline model and chat with it
-	@$(BIN)/python -m hermesctl chat --spawn $(ARGS)
+	@HERMES_HOME="$(HERMES_HOME)" $(BIN)/python -m hermesctl chat --spawn $(ARGS)
 
 test: $(STAMP) ## every test, with what the tests need
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,7 +202,7 @@ def write_private(path: Path, data: bytes, *, mode: int = 0o600, durable: bool =
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISLNK(os.stat(path.name, dir_fd=directory, follow_symlinks=False).st_mode):
                 raise ConfigError("is a symbolic link", where=str(path), next_step=f"remove it: rm {path}")
-        temporary = f".{path.name}.{secrets.token_hex(6)}"
+        temporary = f".{path.name}.{os.urandom(6).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(temporary, flags, mode, dir_fd=directory)
         try:
@@ -231,12 +230,14 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def read_bounded(path: Path, *, max_bytes: int) -> bytes:
-    """The contents of a regular file, never following a final symbolic link; ConfigError when over ``max_bytes``.
+def read_bounded(path: Path, *, max_bytes: int, follow: bool = False) -> bytes:
+    """The contents of a regular file; ConfigError when over ``max_bytes``.
+
+    A final symbolic link is not followed, but for ``follow``: what people write themselves, and keep elsewhere.
 
     Raises FileNotFoundError and other OSErrors as they come.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):

@@ -136,7 +136,7 @@ class Config(Section, frozen=True, kw_only=True):
     model: ModelConfig = ModelConfig()
     fallback_providers: list[ModelConfig] = []
     agent: AgentConfig = AgentConfig()
-    toolsets: list[str] = ["files", "terminal", "todo", "clarify"]
+    toolsets: list[str] = msgspec.field(default_factory=lambda: ["files", "terminal", "todo", "clarify"])
     terminal: TerminalConfig = TerminalConfig()
     policy: PolicyConfig = PolicyConfig()
     platforms: PlatformsConfig = PlatformsConfig()

@@ -24,11 +24,15 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ReasoningBlock(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Thinking that must be handed back unchanged (Anthropic: ``signature`` or ``redacted`` data)."""
+    """Thinking that must be handed back unchanged (Anthropic: ``signature`` or ``redacted`` data).
+
+    ``origin`` names the wire format or field it came in; no other wire format is ever shown it.
+    """
 
     text: str = ""
     signature: str = ""
     redacted: str = ""
+    origin: str = ""
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -17,9 +17,12 @@ class Daemon(Protocol):
     """The running daemon, as its clients may see and steer it. Names that do not exist raise NotFoundError."""
 
     home: Home
-    store: Store
     live: Live
     started_at: float
+
+    @property
+    def store(self) -> Store:
+        """The store."""
 
     def tree(self) -> ServiceStatus:
         """The supervision tree now."""

@@ -75,6 +75,7 @@ class Store(Protocol):
         *,
         state: TurnState,
         inbox_state: InboxState,
+        steps: Sequence[StepRow] = (),
         messages: Sequence[NewMessage] = (),
         outbox: Sequence[NewOutbox] = (),
         model: str = "",
@@ -82,7 +83,7 @@ class Store(Protocol):
         output_tokens: int = 0,
         error: str = "",
     ) -> TurnRow:
-        """End a turn: its messages, its replies, the inbox acknowledgement and the event, together."""
+        """End a turn: last steps, messages, replies, the inbox acknowledgement and the event, together."""
 
     async def suspend_turn(
         self,

@@ -16,7 +16,8 @@ class Policy:
     Backoff is exponential with full jitter between 0 and the current ceiling (AWS Architecture Blog, "Exponential
     Backoff And Jitter"), after ``immediate`` restarts without delay. ``max_restarts`` in ``period_s`` is the
     intensity cap of Erlang/OTP's supervisors: beyond it the service is ``failed`` until started by hand or by a
-    change of configuration. ``healthy_after_s`` of uninterrupted ``ready`` forgives the past.
+    change of configuration. ``healthy_after_s`` of uninterrupted ``ready`` forgives the past. ``max_starts_per_day``
+    bounds starts in 24 hours whatever their cause and is never forgiven (0: no bound); a person's start passes it.
     """
 
     kind: RestartKind = "permanent"
@@ -29,3 +30,4 @@ class Policy:
     start_timeout_s: float = 60.0
     drain_s: float = 10.0
     stop_s: float = 5.0
+    max_starts_per_day: int = 0

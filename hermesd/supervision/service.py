@@ -1,12 +1,6 @@
 """What a service is: an object with ``run``, a name, a policy and a visible state.
 
-States and their transitions:
-
-    stopped ──start──► starting ──started()──► ready ──stop──► draining ──► stopped
-                          │                      │
-                          └──── raised/exited ───┴──► backoff ──due──► starting
-                                                        │
-                                                        └── intensity cap ──► failed ──start──► starting
+The states and their transitions are drawn and tabled in ``supervision.states``.
 """
 
 from __future__ import annotations
@@ -46,12 +40,14 @@ class ServiceSpec:
 
     ``factory`` is called for every start, so a restarted service begins with fresh state. ``name`` is the last part
     of the path (``telegram``); the supervisor prefixes its own. ``detail`` adds words to the tree's line.
+    Services of one ``group`` stop together, and after everything in higher groups is gone.
     """
 
     name: str
     factory: Callable[[], Service]
     policy: Policy = field(default_factory=Policy)
     detail: Callable[[], str] | None = None
+    group: int = 0
 
 
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

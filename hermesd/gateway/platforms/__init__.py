@@ -1,1 +1,48 @@
-"""Chat platforms, a file each."""
+"""Chat platforms, a file each. A new platform is a new file with ``spec(wiring)``, and its section in the schema."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hermesd.config.settings import Settings
+    from hermesd.gateway.connected import Connected
+    from hermesd.gateway.http_front import HttpFront
+    from hermesd.store.protocol import Store
+    from hermesd.supervision.service import ServiceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What a platform may be made of; ``settings`` gives those in force when it is called."""
+
+    settings: Callable[[], Settings]
+    store: Store
+    connected: Connected
+    http: HttpFront
+
+
+def enabled(settings: Settings) -> list[str]:
+    """The names of the platforms that this configuration switches on."""
+    platforms = settings.config.platforms
+    return [field.name for field in msgspec.structs.fields(platforms) if getattr(platforms, field.name).enabled]
+
+
+def spec(name: str, wiring: Wiring) -> ServiceSpec:
+    """How to make and keep the platform called ``name``."""
+    module = importlib.import_module(f"hermesd.gateway.platforms.{name}")
+    found: ServiceSpec = module.spec(wiring)
+    return found
+
+
+async def reconfigure(name: str, wiring: Wiring) -> bool:
+    """Let a running platform take up new settings without a restart, if it can; False when it must be restarted."""
+    module = importlib.import_module(f"hermesd.gateway.platforms.{name}")
+    change = getattr(module, "reconfigure", None)
+    return bool(await change(wiring)) if change else False

@@ -1,1 +1,6 @@
-"""The methods of the socket, a file a namespace."""
+"""Every method, a file a namespace. Importing this fills the table of routes."""
+
+from hermesd.rpc.methods import chat, config, daemon, events, lists, logs, profiles, protocol
+from hermesd.rpc.routes import ROUTES
+
+__all__ = ["ROUTES", "chat", "config", "daemon", "events", "lists", "logs", "profiles", "protocol"]

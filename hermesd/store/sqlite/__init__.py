@@ -1,1 +1,5 @@
-"""The store on SQLite, through apsw."""
+"""The store on SQLite, by apsw."""
+
+from hermesd.store.sqlite.store import SqliteStore
+
+__all__ = ["SqliteStore"]

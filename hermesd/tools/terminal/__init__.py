@@ -1,1 +1,1 @@
-"""Commands in a process group of their own."""
+"""Running commands: in the foreground to their end, or in the background under an id."""

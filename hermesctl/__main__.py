@@ -1,0 +1,89 @@
+"""argv → verb → exit status (contracts: 0 1 2 69 75 77 78). Only the chosen verb's module is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from hermesctl import __version__
+from hermesctl.verbs import VERBS
+from hermesd.errors import HermesError
+
+USAGE = """usage: hermesctl [-p PROFILE] [--json] VERB …
+
+{verbs}
+
+  -p, --profile NAME   the profile that is meant, instead of the current one
+  --json               print results as JSON
+  -V, --version        print the version
+  -h, --help           this text; `hermesctl VERB --help` tells more
+
+exit status: 0 done, 1 failed, 2 usage, 69 no daemon, 75 try again, 77 not permitted, 78 configuration error
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one call; errors are printed here and nowhere else. Returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except HermesError as error:
+        _print_error(error)
+        return error.exit_status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has left; the flush at exit must not fail again
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _run(argv: list[str]) -> int:
+    from hermesctl.arguments import Parser, split_verb
+
+    flags, verb, rest = split_verb(argv)
+    if "-V" in flags or "--version" in flags:
+        print(f"hermesctl {__version__}")
+        return 0
+    if "-h" in flags or "--help" in flags or not verb:
+        print(_usage(), end="", file=sys.stdout if flags else sys.stderr)
+        return 0 if flags else 2
+    if verb not in VERBS:
+        raise _unknown(verb)
+    import importlib
+
+    module = importlib.import_module(f"hermesctl.commands.{verb}")
+    parser = Parser(prog=f"hermesctl {verb}", description=VERBS[verb])
+    module.register(parser)
+    args = parser.parse_args([*flags, *rest])
+    from hermesctl.context import Context
+
+    context = Context(argv=argv, profile=getattr(args, "profile", ""), json=getattr(args, "json", False))
+    return int(module.run(args, context))
+
+
+def _usage() -> str:
+    return USAGE.format(verbs="\n".join(f"  {name:<12} {text}" for name, text in VERBS.items()))
+
+
+def _unknown(verb: str) -> HermesError:
+    import difflib
+
+    from hermesd.errors import UsageError
+
+    near = difflib.get_close_matches(verb, VERBS, n=1)
+    hint = f"did you mean `hermesctl {near[0]}`?" if near else "see `hermesctl --help`"
+    return UsageError(f"there is no verb {verb[:80]!r}", next_step=hint)
+
+
+def _print_error(error: HermesError) -> None:
+    sys.stdout.flush()
+    where = f"{error.where}: " if error.where else ""
+    print(f"hermesctl: {where}{error.what}", file=sys.stderr)
+    if error.next_step:
+        print(f"  → {error.next_step}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

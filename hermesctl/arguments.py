@@ -1,0 +1,49 @@
+"""Parsing: global flags may stand before or after the verb, and errors look like all others."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser without abbreviations whose errors follow ``hermesctl: what`` and ``  → next step``."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**{"allow_abbrev": False, **options})  # type: ignore[arg-type]  # argparse's own keywords
+        add_common(self)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and end with status 2, as argparse does."""
+        sys.stderr.write(f"hermesctl: {message}\n  → see `{self.prog} --help`\n")
+        raise SystemExit(2)
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """The flags of every verb; SUPPRESS keeps one given early from being reset by a sub-parser's default."""
+    common = parser.add_argument_group("everywhere")
+    common.add_argument("-p", "--profile", metavar="NAME", default=argparse.SUPPRESS, help="the profile that is meant")
+    common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON")
+
+
+def actions(parser: argparse.ArgumentParser, names: Mapping[str, str], *, default: str = "") -> dict[str, Parser]:
+    """Sub-commands by name with their one line of help; the chosen one is ``args.action``, ``default`` when none is."""
+    group = parser.add_subparsers(
+        dest="action", metavar="ACTION", title="actions", required=not default, parser_class=Parser
+    )
+    parser.set_defaults(action=default)
+    return {name: group.add_parser(name, help=text, description=text) for name, text in names.items()}
+
+
+def split_verb(argv: list[str]) -> tuple[list[str], str, list[str]]:
+    """Flags before the verb, the verb ('' when there is none), and what follows it."""
+    position = 0
+    while position < len(argv) and argv[position].startswith("-"):
+        position += 2 if argv[position] in ("-p", "--profile") else 1
+    if position >= len(argv):
+        return argv, "", []
+    return argv[:position], argv[position], argv[position + 1 :]

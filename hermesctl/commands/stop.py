@@ -1,0 +1,51 @@
+"""``hermesctl stop``: stop the daemon in order, and wait until it is gone."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from hermesd.errors import RestartError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from hermesctl.context import Context
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """--now and --no-wait."""
+    parser.add_argument("--now", action="store_true", help="do not wait for running turns; they are taken up at start")
+    parser.add_argument("--no-wait", action="store_true", help="return as soon as it has begun to stop")
+    parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="how long to wait (120)")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Ask it to stop; wait for the end of its process."""
+    with context.client() as client:
+        process = None if args.no_wait else _open_process(int(client.call("rpc.hello", {})["pid"]))
+        try:
+            result = client.call("daemon.stop", {"now": args.now})
+            if process is not None and not _ended(process, args.timeout):
+                raise RestartError("hermesd is still stopping", next_step="wait, or use `hermesctl stop --now`")
+        finally:
+            if process is not None:
+                os.close(process)
+    return context.show(result, "hermesd is stopping" if process is None else "hermesd has stopped")
+
+
+def _open_process(pid: int) -> int | None:
+    """A pidfd (pidfd_open(2)); None where there is none or the daemon lives in another pid namespace."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
+
+
+def _ended(process: int, timeout_s: float) -> bool:
+    """Wait on a pidfd, which becomes readable when its process ends."""
+    import select
+
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))

@@ -1,0 +1,77 @@
+"""What a verb knows of its call: the home, ``-p``, ``--json``, and the way to the daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hermesd.errors import UnreachableError
+from hermesd.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hermesctl.client import Client
+
+HOW_TO_START = "start it with `hermesd --detach`, or talk at once with `hermesctl chat --spawn`"
+
+
+@dataclass(slots=True)
+class Context:
+    """One call of hermesctl. ``argv`` is everything after the program's name; ``profile`` is '' for the current one."""
+
+    argv: list[str]
+    profile: str = ""
+    json: bool = False
+    home: Home = field(default_factory=Home.from_environment)
+
+    @contextlib.contextmanager
+    def client(self) -> Iterator[Client]:
+        """A connection to the daemon; UnreachableError says how to start one when none runs."""
+        from hermesctl.client import Client
+
+        try:
+            client = Client.connect(self.home)
+        except UnreachableError as error:
+            error.next_step = HOW_TO_START
+            raise
+        with contextlib.closing(client):
+            yield client
+
+    # A wire message is a JSON object whose type stands in hermesd.rpc.wire; this client does not load those types.
+    def call(self, method: str, **params: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+        """One request on a connection of its own; its result as plain data."""
+        with self.client() as client:
+            return client.call(method, params)
+
+    def stream(self, method: str, on_update: Callable[[dict[str, Any]], None], **params: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+        """A request answered by updates; its final result."""
+        with self.client() as client:
+            return client.stream(method, params, on_update)
+
+    def act(self, method: str, **params: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+        """``call`` for what may have to wait for running turns: without a limit of time, Ctrl-C ends the wait."""
+        with self.client() as client:
+            return client.stream(method, params)
+
+    def show(self, result: dict[str, Any], text: str = "") -> int:
+        """Print a result: as JSON when asked for, else ``text`` or the result's own message. Returns 0."""
+        if self.json:
+            import json
+
+            print(json.dumps(result, ensure_ascii=False, indent=2))
+        elif text := text or str(result.get("message", "")):
+            print(text)
+        return 0
+
+    def render(self) -> int:
+        """Let the daemon render this read-only call as it stands on the command line, and print it."""
+        from hermesctl.output import columns, use_color
+
+        result = self.call("console.run", argv=self.argv, width=columns(), color=use_color())
+        status, text = int(result["status"]), str(result["text"])
+        is_error = status != 0 and text.startswith("hermesctl: ")
+        print(text, end="", file=sys.stderr if is_error else sys.stdout)
+        return status

@@ -1,0 +1,34 @@
+"""The terminal: its width, whether it takes colour, and yes-or-no questions."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def columns() -> int:
+    """Columns of standard output; 0, no limit, when it is not a terminal."""
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 0
+
+
+def use_color() -> bool:
+    """Whether standard output is a terminal that takes colour (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def is_interactive() -> bool:
+    """Whether a person can be asked: standard input and output are terminals."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def confirm(question: str, *, default: bool) -> bool:
+    """Ask a person; the end of input is a no."""
+    try:
+        answer = input(f"{question} [{'Y/n' if default else 'y/N'}] ").strip().lower()
+    except EOFError:
+        print()
+        return False
+    return answer in ("y", "yes") or (default and not answer)

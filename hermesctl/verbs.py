@@ -1,0 +1,24 @@
+"""Every verb with its one line of help, in the order of ``hermesctl --help``."""
+
+from __future__ import annotations
+
+VERBS = {
+    "chat": "talk to an agent (-q TEXT asks one question)",
+    "status": "the daemon at a glance",
+    "tree": "every service: state, since when, restarts, last error",
+    "doctor": "check everything that can be checked, also without a daemon",
+    "events": "what happened, and with --follow what happens",
+    "logs": "the daemon's log",
+    "sessions": "conversations: list, show, search",
+    "inbox": "accepted messages, and decisions on parked ones",
+    "outbox": "messages on their way out, and dead letters",
+    "profile": "agents: list, show, create, use, rename, delete",
+    "gateway": "start and stop the chat platforms of a profile",
+    "service": "start, stop or restart one service of the tree",
+    "config": "read, check and change configuration",
+    "reload": "read the configuration again and apply what changed",
+    "stop": "stop the daemon in order",
+    "rpc": "call a method of the socket, or print the protocol",
+    "completion": "a completion script for bash, zsh or fish",
+    "version": "versions of this client and of the daemon",
+}

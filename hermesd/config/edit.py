@@ -1,0 +1,68 @@
+"""A copy of config.yaml to be edited, which takes its place only if it loads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from hermesd.config import MAX_CONFIG_BYTES
+from hermesd.config.write import Change, write_config
+from hermesd.errors import ConfigError, ConflictError
+from hermesd.home import read_bounded, write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from hermesd.home import Profile
+
+
+class Draft:
+    """A private file beside config.yaml, removed at the end of the ``with`` block unless ``keep`` is set.
+
+    Entering raises ConfigError or OSError when config.yaml cannot be read or the directory is not private.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self.keep = False
+        self.path: Path = profile.root / f"config.edit-{os.urandom(4).hex()}.yaml"
+        self._profile = profile
+        self._original = b""
+
+    def __enter__(self) -> Draft:
+        self._original = _contents(self._profile.config_path)
+        write_private(self.path, self._original, durable=False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.keep:
+            self.path.unlink(missing_ok=True)
+
+    def is_changed(self) -> bool:
+        """Whether the editor wrote anything new."""
+        return _contents(self.path) != self._original
+
+    def put_in_place(self) -> Change:
+        """Replace config.yaml. Raises ConfigError with file:line of the draft, ConflictError when the file has changed
+        meanwhile, OSError."""
+        if _contents(self._profile.config_path) != self._original:
+            self.keep = True
+            raise ConflictError(
+                "was changed by someone else meanwhile",
+                where=str(self._profile.config_path),
+                next_step=f"your text is kept in {self.path}",
+            )
+        try:
+            return write_config(self._profile, _contents(self.path))
+        except ConfigError as error:
+            error.where = error.where.replace(str(self._profile.config_path), str(self.path))
+            raise
+
+
+def _contents(path: Path) -> bytes:
+    with contextlib.suppress(FileNotFoundError):
+        return read_bounded(path, max_bytes=MAX_CONFIG_BYTES)
+    return b""

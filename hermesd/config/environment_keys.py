@@ -1,0 +1,49 @@
+"""Variables of a .env that stand for keys of config.yaml, as in a hermes-agent home. config.yaml wins.
+
+A model's key is not here: ``providers.routes`` picks it by the host that is really asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hermesd.config.scalars import to_value
+from hermesd.config.schema import Config
+from hermesd.config.shape import shape_of
+from hermesd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLES: dict[str, str] = {
+    "TELEGRAM_BOT_TOKEN": "platforms.telegram.token",
+    "TELEGRAM_ALLOWED_USERS": "platforms.telegram.allowed_users",
+    "TELEGRAM_ALLOWED_CHATS": "platforms.telegram.allowed_chats",
+    "WEBHOOK_ENABLED": "platforms.webhook.enabled",
+    "WEBHOOK_PORT": "platforms.webhook.port",
+    "WEBHOOK_SECRET": "platforms.webhook.secret",
+}
+"""Variable → dotted key; a list's items are separated by commas."""
+
+
+def fill_in(data: dict[str, Any], secrets: Mapping[str, str], source: str) -> None:
+    """Set the keys that ``data`` leaves out or empty from ``secrets``. Raises ConfigError naming the variable."""
+    for variable, key in VARIABLES.items():
+        if not (text := secrets.get(variable, "").strip()):
+            continue
+        *sections, last = key.split(".")
+        place, shape = data, shape_of(Config)
+        for name in sections:
+            place, shape = place.setdefault(name, {}), shape.fields[name]
+        if last not in place or place[last] in ("", []):
+            place[last] = _value(text, shape.fields[last], variable, source)
+
+
+def _value(text: str, shape: Any, variable: str, source: str) -> Any:  # noqa: ANN401 - plain data of a Shape
+    try:
+        if shape.kind == "list":
+            words = [word.strip() for word in text.split(",")]
+            return [to_value(word, shape.item, plain=True) for word in words if word]
+        return to_value(text, shape, plain=True)
+    except ValueError as error:
+        raise ConfigError(f"{variable} must be {error}", where=source, next_step=f"correct {variable}") from None

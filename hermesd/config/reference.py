@@ -1,0 +1,114 @@
+"""What every key is for, in a sentence: for docs/configuration.md and `hermesctl config schema`.
+
+Kept apart from the schema so that the daemon does not load it. A test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MODEL = {
+    "default": "Name of the model as its provider knows it; `offline` needs no network and no key.",
+    "provider": "`auto` decides by base_url, name and keys; else offline, openai, anthropic, openrouter and others.",
+    "base_url": "Root of the API; for any OpenAI-compatible server.",
+    "api_key": "Key; better in .env, where the provider's usual variable is found without this.",
+    "max_output_tokens": "Longest answer in tokens; 0 leaves it to the provider.",
+    "reasoning_effort": "How much the model thinks, in the provider's words; empty leaves it to the provider.",
+    "connect_timeout_s": "Seconds until a connection must stand.",
+    "read_timeout_s": "Seconds that an answer may be silent.",
+    "max_attempts": "Tries of one request, the first included.",
+}
+
+DESCRIPTIONS: dict[str, str] = {
+    **{f"model.{name}": text for name, text in _MODEL.items()},
+    **{f"fallback_providers[].{name}": f"As `model.{name}`." for name in _MODEL},
+    "agent.max_turns": "Model requests within one turn before it is ended.",
+    "agent.max_concurrent_turns": "Sessions of this profile that are answered at the same time.",
+    "agent.turn_timeout_s": "Seconds that one turn may take.",
+    "agent.busy": "What a new message does to its session's running turn: wait behind it, or interrupt it.",
+    "agent.system_prompt": "Instructions before SOUL.md's.",
+    "agent.history_messages": "Messages of a session that the model is shown.",
+    "toolsets": "Which tools the agent has.",
+    "terminal.backend": "Where commands run.",
+    "terminal.cwd": "Directory that commands and file tools start in; empty means the profile's workspace.",
+    "terminal.timeout": "Seconds that a command may take.",
+    "terminal.env_passthrough": "Variables of the daemon's own environment that commands may see.",
+    "policy.read_only": "Decision about calls that only look.",
+    "policy.idempotent": "Decision about calls that may safely happen twice.",
+    "policy.unsafe": "Decision about calls that must not happen twice.",
+    "policy.unattended": "Decision in place of `ask` where nobody can be asked.",
+    "policy.tools": "Decisions by tool's name, before those above.",
+    "policy.ask_timeout_s": "Seconds that a question waits for an answer.",
+    "platforms.telegram.enabled": "Whether the bot runs.",
+    "platforms.telegram.token": "The bot's token; TELEGRAM_BOT_TOKEN in .env.",
+    "platforms.telegram.base_url": "Root of the Bot API, for a server of your own.",
+    "platforms.telegram.allowed_users": "Ids or @names that are answered; TELEGRAM_ALLOWED_USERS in .env.",
+    "platforms.telegram.allowed_chats": "Groups in which everybody is answered; TELEGRAM_ALLOWED_CHATS in .env.",
+    "platforms.telegram.stream": "Whether an answer is shown while it is being written.",
+    "platforms.telegram.poll_timeout_s": "Seconds that a poll for messages waits.",
+    "platforms.webhook.enabled": "Whether events are taken; WEBHOOK_ENABLED in .env.",
+    "platforms.webhook.host": "Address to listen on. Anything but loopback needs a secret for every route.",
+    "platforms.webhook.port": "Port; 0 takes any free one. WEBHOOK_PORT in .env.",
+    "platforms.webhook.secret": "Secret of routes that have none of their own; WEBHOOK_SECRET in .env.",
+    "platforms.webhook.routes.<name>.secret": "What the sender signs with.",
+    "platforms.webhook.routes.<name>.prompt": "Template over the payload: `{a.b}`, `{__raw__}`, `{event_type}`.",
+    "platforms.webhook.routes.<name>.events": "Types of event that are taken; none listed means all.",
+    "platforms.webhook.routes.<name>.enabled": "Whether it takes events.",
+    "platforms.webhook.routes.<name>.description": "For people.",
+    "platforms.webhook.routes.<name>.deliver": "Where the answer goes: `log`, or a platform and chat.",
+    "platforms.webhook.routes.<name>.session": "One session for the whole route, or a new one for each delivery.",
+    "platforms.webhook.max_body_bytes": "Largest body that is read.",
+    "platforms.webhook.rate_per_minute": "Events a minute that a route takes.",
+    "rpc.group": "System group whose members may use the socket.",
+    "rpc.roles": "What they may do.",
+    "rpc.audit": "Whether every change by a client is recorded.",
+    "store.path": "State file; empty means state.db in the home.",
+    "store.retain_days": "Days that dedupe keys, sent messages and events are kept.",
+    "shutdown.drain_s": "Seconds that a planned stop waits for running turns.",
+    "shutdown.stop_s": "Seconds that it then waits for everything else.",
+}
+"""Dotted key → sentence."""
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of config.yaml with descriptions and ranges."""
+    import msgspec
+
+    from hermesd.config.schema import Config
+
+    schema: dict[str, Any] = msgspec.json.schema(Config)
+    definitions = schema["$defs"]
+    for key, text in DESCRIPTIONS.items():
+        node = _property(definitions, key)
+        if node is not None:
+            node.setdefault("description", text)
+    _add_ranges(definitions)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "hermesd config.yaml", **schema}
+
+
+def _add_ranges(definitions: dict[str, Any]) -> None:
+    from hermesd.config.validate import RANGES
+
+    for key, (least, greatest) in RANGES.items():
+        node = _property(definitions, key)
+        if node is not None:
+            node["exclusiveMinimum" if least == 0.001 else "minimum"] = 0 if least == 0.001 else least
+            node["maximum"] = greatest
+
+
+def _property(definitions: dict[str, Any], key: str) -> dict[str, Any] | None:
+    """The schema of a dotted key, by way of ``$defs``."""
+    name, node = "Config", None
+    for part in key.split("."):
+        if part == "<name>":
+            continue
+        node = definitions[name]["properties"].get(part.removesuffix("[]"))
+        if node is None:
+            return None
+        below = node.get("items") or node.get("additionalProperties") or node
+        reference = below.get("$ref") if isinstance(below, dict) else None
+        for choice in node.get("anyOf", ()) if reference is None else ():
+            reference = reference or choice.get("$ref")
+        if reference:
+            name = reference.rpartition("/")[2]
+    return node

@@ -1,0 +1,46 @@
+"""A Config as plain data for people and for RPC: every key with its value in force, secrets as ``***``."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hermesd.config.secret_keys import REDACTED, is_secret
+from hermesd.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from hermesd.config.schema import Config
+
+
+def to_plain(config: Config) -> dict[str, Any]:
+    """All of a configuration, defaults included; secrets that are set are ``***``."""
+    plain: dict[str, Any] = _plain(config, "")
+    return plain
+
+
+def value_of(config: Config, key: str) -> Any:  # noqa: ANN401 - a configuration value is whatever its key holds
+    """The value of a dotted key as in ``to_plain``; '' is all of it, list items are numbers. Raises NotFoundError."""
+    found: Any = to_plain(config)
+    path = key.replace("[", ".").replace("]", "")
+    for name in path.split(".") if key else ():
+        if isinstance(found, dict) and name in found:
+            found = found[name]
+        elif isinstance(found, list) and name.isdigit() and int(name) < len(found):
+            found = found[int(name)]
+        else:
+            near = difflib.get_close_matches(name, found, n=1) if isinstance(found, dict) else []
+            hint = f"did you mean {near[0]!r}?" if near else "see `hermesctl config show`"
+            raise NotFoundError(f"there is no key {key[:120]!r}", next_step=hint)
+    return found
+
+
+def _plain(value: Any, key: str) -> Any:  # noqa: ANN401 - plain data of any shape
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name), name) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {name: _plain(below, "") for name, below in value.items()}
+    if isinstance(value, list):
+        return [_plain(below, key) for below in value]
+    return REDACTED if value and isinstance(value, str) and is_secret(key) else value

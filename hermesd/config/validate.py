@@ -1,0 +1,163 @@
+"""What types cannot say about a Config: ranges, addresses, names, and what must not be open to everyone."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Protocol
+
+from hermesd.config.secret_keys import VARIABLE
+
+if TYPE_CHECKING:
+    from hermesd.config.schema import Config, ModelConfig
+
+MIB = 1024 * 1024
+YEAR_S = 366 * 86400.0
+
+_MODEL: dict[str, tuple[float, float]] = {
+    "max_output_tokens": (0, 10_000_000),
+    "connect_timeout_s": (0.001, 3600),
+    "read_timeout_s": (0.001, 86400),
+    "max_attempts": (1, 100),
+}
+RANGES: dict[str, tuple[float, float]] = {
+    **{f"model.{name}": bounds for name, bounds in _MODEL.items()},
+    "agent.max_turns": (1, 100_000),
+    "agent.max_concurrent_turns": (1, 1000),
+    "agent.turn_timeout_s": (0.001, YEAR_S),
+    "agent.history_messages": (1, 100_000),
+    "terminal.timeout": (0.001, 86400),
+    "policy.ask_timeout_s": (0.001, YEAR_S),
+    "platforms.webhook.port": (0, 65535),
+    "platforms.webhook.max_body_bytes": (1, 64 * MIB),
+    "platforms.webhook.rate_per_minute": (1, 1_000_000),
+    "platforms.telegram.poll_timeout_s": (0, 600),
+    "store.retain_days": (0.001, 36_600),
+    "shutdown.drain_s": (0, 86400),
+    "shutdown.stop_s": (0, 3600),
+}
+"""Dotted key → least and greatest value that is accepted; port 0 asks the kernel for a free one."""
+
+ROUTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9.:_-]{1,255}", re.ASCII)
+NO_SECRET = frozenset({"", "INSECURE_NO_AUTH"})
+
+
+class Report(Protocol):
+    """Where findings go: the dotted key, what is wrong with it, and the next step."""
+
+    def __call__(self, key: str, what: str, next_step: str) -> None:
+        """Note one finding."""
+
+
+def validate(config: Config, problem: Report, notice: Report) -> None:
+    """Check everything; ``problem`` refuses the configuration, ``notice`` only tells."""
+    for key, bounds in RANGES.items():
+        section: object = config
+        *names, last = key.split(".")
+        for name in names:
+            section = getattr(section, name)
+        _in_range(getattr(section, last), key, bounds, problem)
+    _model(config.model, "model", problem, notice)
+    for index, model in enumerate(config.fallback_providers):
+        key = f"fallback_providers[{index}]"
+        for name, bounds in _MODEL.items():
+            _in_range(getattr(model, name), f"{key}.{name}", bounds, problem)
+        _model(model, key, problem, notice)
+    _terminal(config, problem)
+    _telegram(config, problem, notice)
+    _webhook(config, problem)
+    _rpc(config, problem)
+    if config.store.path and not config.store.path.startswith(("/", "~")):
+        problem("store.path", "must be absolute", "begin it with / or ~")
+
+
+def _in_range(value: float, key: str, bounds: tuple[float, float], problem: Report) -> None:
+    least, greatest = bounds
+    if not least <= value <= greatest:
+        said = f"{least:g} to {greatest:g}" if least != 0.001 else f"more than 0 and at most {greatest:g}"
+        problem(key, f"must be {said}, not {value:g}", "correct it")
+
+
+def _model(model: ModelConfig, key: str, problem: Report, notice: Report) -> None:
+    if model.base_url:
+        _url(model.base_url, f"{key}.base_url", problem, notice)
+
+
+def _url(url: str, key: str, problem: Report, notice: Report) -> None:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or any(char <= " " or char == "\x7f" for char in url):
+        problem(key, "is no http or https URL", "write it as https://host/path")
+    elif parts.username is not None or parts.password is not None:
+        problem(key, "holds a user name or password", "put the secret into .env")
+    elif parts.scheme == "http" and not is_loopback(host):
+        notice(key, f"sends keys and messages to {host} unencrypted", "use https")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can only be reached from this machine. A name other than localhost is taken to be public."""
+    import ipaddress
+
+    if host.lower().rstrip(".") in ("localhost", "ip6-localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _terminal(config: Config, problem: Report) -> None:
+    cwd = config.terminal.cwd
+    if cwd and (not cwd.startswith(("/", "~")) or "\0" in cwd):
+        problem("terminal.cwd", "must be an absolute path", "begin it with / or ~, or leave it out for the workspace")
+    for index, name in enumerate(config.terminal.env_passthrough):
+        if not VARIABLE.fullmatch(name):
+            problem(f"terminal.env_passthrough[{index}]", f"{name[:60]!r} is not a variable's name", "correct it")
+
+
+def _telegram(config: Config, problem: Report, notice: Report) -> None:
+    telegram = config.platforms.telegram
+    _url(telegram.base_url, "platforms.telegram.base_url", problem, notice)
+    if telegram.enabled and not telegram.token:
+        notice("platforms.telegram", "is enabled but has no token", "set TELEGRAM_BOT_TOKEN in .env")
+    if telegram.token and not re.fullmatch(r"[\x21-\x7e]{1,256}", telegram.token):
+        problem("platforms.telegram.token", "holds blanks or characters that no token has", "copy the token again")
+    if telegram.enabled and not telegram.allowed_users and not telegram.allowed_chats:
+        notice("platforms.telegram", "answers nobody", "list user ids in allowed_users")
+    if telegram.token and not telegram.enabled:
+        notice("platforms.telegram", "has a token but is not enabled", "set platforms.telegram.enabled to true")
+
+
+def _webhook(config: Config, problem: Report) -> None:
+    webhook, key = config.platforms.webhook, "platforms.webhook"
+    if not _HOST.fullmatch(webhook.host):
+        problem(f"{key}.host", "is no host name or address", "use 127.0.0.1, or 0.0.0.0 for every interface")
+        return
+    exposed = webhook.enabled and not is_loopback(webhook.host)
+    for name, route in webhook.routes.items():
+        if not ROUTE_NAME.fullmatch(name):
+            problem(f"{key}.routes.{name}", "is not a route's name", "use letters, digits, dot, - and _")
+        if exposed and route.enabled and (route.secret or webhook.secret) in NO_SECRET:
+            problem(
+                f"{key}.routes.{name}",
+                f"would take events from anyone: {webhook.host} is not loopback and there is no secret",
+                "set its secret (`hermesctl config set` puts it into .env), or bind 127.0.0.1",
+            )
+
+
+def _rpc(config: Config, problem: Report) -> None:
+    if not config.rpc.group:
+        if config.rpc.roles:
+            problem("rpc.roles", "are given to nobody", "name the group in rpc.group")
+        return
+    import grp
+
+    try:
+        grp.getgrnam(config.rpc.group)
+    except KeyError:
+        problem("rpc.group", f"there is no group {config.rpc.group!r} on this machine", "create it, or name another")

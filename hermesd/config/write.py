@@ -1,0 +1,231 @@
+"""Changing one key of config.yaml by a round trip that keeps comments and order; secrets go to .env instead.
+
+Nothing is written that would not load: the new contents are examined first, and only then put in place, .env before
+config.yaml so that a ``${VAR}`` in it is never unset.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hermesd.config import MAX_CONFIG_BYTES, MAX_ENV_BYTES, foreign
+from hermesd.config.document import parse
+from hermesd.config.env_file import with_variable
+from hermesd.config.load import examine_contents
+from hermesd.config.roundtrip import add, dump, from_comments, load, quoted, widen
+from hermesd.config.scalars import to_value
+from hermesd.config.schema import Config
+from hermesd.config.secret_keys import IMPLIED, is_secret, variable_for
+from hermesd.config.shape import Shape, shape_of
+from hermesd.errors import ConfigError, NotFoundError, UsageError
+from hermesd.home import read_bounded, write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hermesd.home import Profile
+
+_ENV_NAME = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
+_AMBIGUOUS = re.compile(r"(?i:y|n|yes|no|on|off|true|false|null|~|)|[-+.0-9].*", re.ASCII)  # no text in YAML 1.1
+_WHOLLY_REFERENCE = re.compile(r"\$\{(?:env:)?[A-Za-z_][A-Za-z0-9_]*\}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was written: ``path``, and the variable when it was .env. ``notices`` are those of the new configuration."""
+
+    path: Path
+    variable: str = ""
+    notices: tuple[str, ...] = ()
+
+
+def set_value(profile: Profile, key: str, text: str, *, variable: str = "") -> Change:
+    """Set a dotted key to what ``text`` means for its type: a word, ``a,b`` or ``[a, b]`` for lists, ``{…}`` for maps.
+
+    A secret goes to .env as ``variable`` (default: its usual name), and so does a key that is a variable's name.
+    Raises UsageError for a key nobody knows, ConfigError for a value or a result that would not load, OSError.
+    """
+    if _ENV_NAME.fullmatch(key):
+        return _write(profile, env=with_variable(_read_env(profile), key, text), variable=key)
+    shape = _shape_at(key)
+    if shape is not None and shape.kind == "scalar" and is_secret(key) and not _WHOLLY_REFERENCE.fullmatch(text):
+        name = variable or variable_for(key)
+        env = with_variable(_read_env(profile), name, text)
+        implied = key in IMPLIED or bool(variable)
+        config = _without_key(profile, key) if implied else _with_key(profile, key, f"${{{name}}}")
+        return _write(profile, config=config, env=env, variable=name)
+    return _write(profile, config=_with_key(profile, key, _value(key, text, shape)))
+
+
+def unset_value(profile: Profile, key: str, *, variable: str = "") -> Change:
+    """Remove a dotted key, and a secret's variable from .env. Raises NotFoundError when neither is set; see above."""
+    if _ENV_NAME.fullmatch(key):
+        name, config = key, None
+    else:
+        shape = _shape_at(key)
+        secret = shape is not None and shape.kind == "scalar" and is_secret(key)
+        name, config = (variable or variable_for(key)) if secret else "", _without_key(profile, key)
+    before = _read_env(profile)
+    env = with_variable(before, name, None) if name else before
+    if config is None and env == before:
+        raise NotFoundError(f"{key[:120]} is not set", next_step="see `hermesctl config show`")
+    return _write(profile, config=config, env=env if env != before else None, variable=name if env != before else "")
+
+
+def write_config(profile: Profile, data: bytes) -> Change:
+    """Replace config.yaml by contents that load. Raises ConfigError with file:line, OSError."""
+    return _write(profile, config=data, strict=True)
+
+
+# -- the key and its value ---------------------------------------------------------------------------------------------
+
+
+def _shape_at(key: str) -> Shape | None:
+    """The shape of a dotted key; None below a key of hermes-agent's that means nothing here. Raises UsageError."""
+    shape = shape_of(Config)
+    for name in key.split("."):
+        if (struct := shape.struct) is not None:
+            if name in shape.fields:
+                shape = shape.fields[name]
+                continue
+            known = foreign.KNOWN.get(struct, frozenset())
+            if name in known:
+                return None
+            near = difflib.get_close_matches(name, [*shape.fields, *known], n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(shape.fields)}"
+            raise UsageError(f"there is no key {key[:120]!r}", next_step=hint)
+        if shape.kind != "map" or shape.item is None or not name:
+            raise UsageError(f"there is no key {key[:120]!r}", next_step="set the whole list or section")
+        shape = shape.item
+    return shape
+
+
+def _value(key: str, text: str, shape: Shape | None) -> Any:  # noqa: ANN401 - a YAML value
+    if shape is None or (shape.kind != "scalar" and text.lstrip()[:1] in ("[", "{")):
+        return load(text)
+    if shape.kind == "list" and shape.item is not None and shape.item.kind == "scalar":
+        words = [word.strip() for word in text.split(",")]
+        return [_scalar(key, word, shape.item) for word in words if word]
+    if shape.kind != "scalar":
+        raise UsageError(f"{key} must be {shape.expected}", next_step="write it as [a, b] or {key: value}")
+    return _scalar(key, text, shape)
+
+
+def _scalar(key: str, text: str, shape: Shape) -> Any:  # noqa: ANN401 - a YAML value
+    if "${" in text:
+        return text
+    try:
+        value = to_value(text, shape, plain=True)
+    except ValueError as error:
+        raise ConfigError(f"{key} must be {error}, not {text[:60]!r}", next_step="give another value") from None
+    return quoted(value) if isinstance(value, str) and _AMBIGUOUS.fullmatch(value) else value
+
+
+# -- the document ------------------------------------------------------------------------------------------------------
+
+
+def _with_key(profile: Profile, key: str, value: Any) -> bytes:  # noqa: ANN401 - a YAML value
+    data = _read_config(profile)
+    document = load(data.decode("utf-8-sig")) if data.strip() else None
+    if document is None:
+        document = from_comments(data)
+    place = document
+    *sections, last = key.split(".")
+    while sections:
+        name = sections[0]
+        below = place.get(name)
+        if below is None:
+            break
+        if name == "model" and isinstance(below, str):
+            below = widen(place, name, "default")
+        if not isinstance(below, dict):
+            raise ConfigError(f"{name} is no section", where=str(profile.config_path), next_step="use config edit")
+        place = below
+        del sections[0]
+    if sections:
+        for name in reversed([*sections[1:], last]):
+            value = {name: value}
+        last = sections[0]
+    place = _where_set(place, last)
+    if place.get(last) is None:
+        add(place, last, value)
+    else:
+        place[last] = value
+    return dump(document, data)
+
+
+def _without_key(profile: Profile, key: str) -> bytes | None:
+    """None when it was not set."""
+    data = _read_config(profile)
+    document = load(data.decode("utf-8-sig")) if data.strip() else None
+    places: list[tuple[Any, str]] = []
+    place = document
+    for name in key.split("."):
+        if not isinstance(place, dict):
+            return None
+        place = _where_set(place, name)
+        if name not in place:
+            return None
+        places.append((place, name))
+        place = place[name]
+    for holder, name in reversed(places):
+        del holder[name]
+        if holder:
+            break
+    return dump(document, data) if document else b""
+
+
+def _where_set(place: Any, name: str) -> Any:  # noqa: ANN401 - a YAML mapping
+    """A platform's settings may stand under ``extra``; there they are changed."""
+    extra = place.get("extra")
+    return extra if name not in place and isinstance(extra, dict) and name in extra else place
+
+
+# -- the files ---------------------------------------------------------------------------------------------------------
+
+
+def _read_config(profile: Profile) -> bytes:
+    data = _read(profile.config_path, MAX_CONFIG_BYTES)
+    parse(data, str(profile.config_path))  # the bounds of a file that is safe to load as a whole
+    return data
+
+
+def _read_env(profile: Profile) -> bytes:
+    return _read(profile.env_path, MAX_ENV_BYTES)
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    try:
+        return read_bounded(path, max_bytes=max_bytes)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path), next_step="look at it: ls -l") from None
+
+
+def _write(
+    profile: Profile,
+    *,
+    config: bytes | None = None,
+    env: bytes | None = None,
+    variable: str = "",
+    strict: bool = False,
+) -> Change:
+    """Examine, then write. Problems that were there before do not stand in the way unless ``strict``."""
+    old_config = _read(profile.config_path, MAX_CONFIG_BYTES) or None
+    old_env = _read_env(profile)
+    new = examine_contents(profile, old_config if config is None else config, old_env if env is None else env)
+    if new.problems:
+        known = () if strict else {found.what for found in examine_contents(profile, old_config, old_env).problems}
+        for problem in new.problems:
+            if problem.what not in known:
+                raise problem
+    if env is not None:
+        write_private(profile.env_path, env)
+    if config is not None:
+        write_private(profile.config_path, config)
+    path = profile.env_path if variable else profile.config_path
+    return Change(path, variable, tuple(new.notices))

@@ -1,0 +1,1 @@
+"""Living under a process supervisor."""

@@ -1,0 +1,222 @@
+"""One profile at work: its settings in force, its workbench, and the supervisor of its services.
+
+``turns``, ``delivery`` and ``processes`` run for every profile, so that what was accepted is answered. The gateway
+(desired state running) adds the chat platforms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from hermesd.config.reload import diff
+from hermesd.errors import ConfigError, NotFoundError
+from hermesd.gateway import platforms
+from hermesd.gateway.connected import Connected
+from hermesd.gateway.delivery import DeliveryWorker
+from hermesd.gateway.outlets import FileOutlet
+from hermesd.gateway.presenter import Presenter
+from hermesd.gateway.router import Router
+from hermesd.gateway.tool_state import StoredToolState
+from hermesd.providers.build import build_provider
+from hermesd.supervision.policy import Policy
+from hermesd.supervision.service import ServiceSpec
+from hermesd.supervision.supervisor import Supervisor
+from hermesd.tools.environment import child_environment
+from hermesd.tools.registry import ToolRegistry
+from hermesd.tools.terminal.leftovers import tag_prefix
+from hermesd.tools.terminal.processes import ProcessTable
+from hermesd.turns.policy import SessionApprovals
+from hermesd.turns.scope import Workbench
+
+if TYPE_CHECKING:
+    from hermesd.config.settings import Settings
+    from hermesd.gateway.shared import Shared
+    from hermesd.gateway.state import DesiredState
+    from hermesd.providers.base import Provider
+
+log = logging.getLogger(__name__)
+
+TURNS_GROUP = 2
+DELIVERY_GROUP = 1
+"""The highest stops first: turns end, what they said is delivered, and then the platforms (group 0) may go."""
+
+FIXED = frozenset({"processes", "turns", "delivery", "drafts"})
+MODEL_SECTIONS = frozenset({"model", "fallback_providers", "secrets"})
+DRAIN_S = 3600.0
+"""Services may drain as long as the shutdown as a whole allows."""
+
+
+class ProfileUnit:
+    """The running form of one profile. ``supervisor`` is a child of the root's."""
+
+    def __init__(self, settings: Settings, shared: Shared, *, desired: DesiredState) -> None:
+        self.settings = settings
+        self._shared = shared
+        self.name = settings.profile.name
+        self.supervisor = Supervisor(f"profile/{self.name}")
+        self.connected = Connected()
+        self.processes = ProcessTable(f"{tag_prefix(shared.home.root)}{self.name}:")
+        self.approvals: dict[str, SessionApprovals] = {}
+        self.desired = desired
+        self.gateway_on = False
+        self._retired: list[Provider] = []
+        self.bench = self._workbench(build_provider(settings.config, settings.secrets))
+        self.router: Router | None = None
+        self.presenter = Presenter(self.name, store=shared.store, live=shared.live, connected=self.connected)
+
+    def _workbench(self, provider: Provider) -> Workbench:
+        config = self.settings.config
+        return Workbench(
+            settings=self.settings,
+            store=self._shared.store,
+            live=self._shared.live,
+            provider=provider,
+            tools=ToolRegistry(config.toolsets),
+            questions=self._shared.questions,
+            approvals=self.approvals,
+            environment=child_environment(self._shared.environment, config.terminal.env_passthrough),
+            tool_state=self._tool_state,
+        )
+
+    def _tool_state(self, session_id: str) -> StoredToolState:
+        return StoredToolState(self._shared.store, self.processes, session_id=session_id)
+
+    # -- services --------------------------------------------------------------------------------------------------
+
+    async def populate(self) -> None:
+        """Add the services that every profile has."""
+        drain = Policy(drain_s=DRAIN_S)
+        await self.supervisor.add(ServiceSpec("processes", lambda: self.processes, group=DELIVERY_GROUP), wait=False)
+        await self.supervisor.add(
+            ServiceSpec("turns", self._new_router, policy=drain, group=TURNS_GROUP, detail=self._turns_detail),
+            wait=False,
+        )
+        await self.supervisor.add(
+            ServiceSpec("delivery", self._new_delivery, policy=drain, group=DELIVERY_GROUP), wait=False
+        )
+
+    def _new_router(self) -> Router:
+        self.router = Router(
+            self.name, store=self._shared.store, bench=lambda: self.bench, limiter=self._shared.limiter
+        )
+        return self.router
+
+    def _new_delivery(self) -> DeliveryWorker:
+        return DeliveryWorker(
+            self.name,
+            store=self._shared.store,
+            connected=self.connected,
+            finish_drafts=self.presenter.finish,
+            outlets={"local": FileOutlet(self.settings.profile.root / "outbox")},
+        )
+
+    def _turns_detail(self) -> str:
+        count = self.turns_running
+        return f"{count} running" if count else ""
+
+    @property
+    def turns_running(self) -> int:
+        """Turns under way in this profile."""
+        return self.router.running if self.router else 0
+
+    # -- gateway -----------------------------------------------------------------------------------------------------
+
+    async def start_gateway(self) -> None:
+        """Add the platforms that are switched on; one that is here already is left alone, a failed one is started."""
+        self.gateway_on = True
+        here = {child.name.rpartition("/")[2]: child for child in self.supervisor.child_statuses()}
+        if "drafts" not in here:
+            await self.supervisor.add(ServiceSpec("drafts", lambda: self.presenter, group=TURNS_GROUP))
+        for name in platforms.enabled(self.settings):
+            if name not in here:
+                await self._add_platform(name)
+            elif here[name].state in ("failed", "stopped", "backoff"):
+                await self.supervisor.start(here[name].name)
+
+    async def open_webhooks(self) -> None:
+        """At boot: have the routes answered before the daemon says that it is ready."""
+        if "webhook" in platforms.enabled(self.settings):
+            with contextlib.suppress(ConfigError):  # the service ``webhook`` raises it again, and shows it
+                await platforms.reconfigure("webhook", self._wiring())
+
+    async def quiesce(self) -> None:
+        """Before a shutdown: platforms take nothing new, but can still send."""
+        for name in self.platform_names():
+            service = self.supervisor.service(self.supervisor.path_of(name))
+            if (drain := getattr(service, "drain", None)) is not None:
+                await drain()
+
+    async def stop_gateway(self) -> None:
+        """Drain and remove the platforms."""
+        self.gateway_on = False
+        for name in self.platform_names():
+            await self.supervisor.remove(name)
+        with contextlib.suppress(NotFoundError):
+            await self.supervisor.remove("drafts")
+
+    def platform_names(self) -> list[str]:
+        """Platforms that are in the tree now."""
+        return [name for name in self.platform_states() if name]
+
+    def platform_states(self) -> dict[str, str]:
+        """Platform name → state, for those in the tree."""
+        found = {child.name.rpartition("/")[2]: child.state for child in self.supervisor.child_statuses()}
+        return {name: state for name, state in found.items() if name not in FIXED}
+
+    def http_addresses(self) -> set[tuple[str, int]]:
+        """Where this profile's webhooks listen, if they run."""
+        config = self.settings.config.platforms.webhook
+        return {(config.host, config.port)} if "webhook" in self.platform_states() else set()
+
+    async def _add_platform(self, name: str) -> None:
+        await self.supervisor.add(platforms.spec(name, self._wiring()))
+
+    def _wiring(self) -> platforms.Wiring:
+        return platforms.Wiring(lambda: self.settings, self._shared.store, self.connected, self._shared.http)
+
+    # -- settings ------------------------------------------------------------------------------------------------------
+
+    async def apply(self, settings: Settings) -> list[str]:
+        """Put new settings in force; returns what was touched. Only what the change touches is restarted."""
+        touched = diff(self.settings, settings)
+        if not touched:
+            return []
+        provider = self.bench.provider
+        if touched & MODEL_SECTIONS:
+            provider = build_provider(settings.config, settings.secrets)
+        self.settings, before = settings, self.bench
+        self.bench = self._workbench(provider)
+        if provider is not before.provider:
+            await self._retire(before.provider)
+        if self.gateway_on:
+            await self._apply_platforms(touched)
+        return sorted(touched)
+
+    async def _apply_platforms(self, touched: set[str]) -> None:
+        wanted = set(platforms.enabled(self.settings))
+        changed = {item.partition(".")[2] for item in touched if item.startswith("platforms.")}
+        for name in self.platform_names():
+            if name not in wanted or (name in changed and not await platforms.reconfigure(name, self._wiring())):
+                await self.supervisor.remove(name)
+        await self.start_gateway()
+
+    async def _retire(self, provider: Provider) -> None:
+        """Turns under way go on with the provider they began with; its connections are closed when none is left."""
+        self._retired.append(provider)
+        if self.router:
+            self.router.retry_now()
+        await self.close_retired()
+
+    async def close_retired(self) -> None:
+        """Close former providers, unless a turn may still use one."""
+        if not self.turns_running:
+            while self._retired:
+                await self._retired.pop().aclose()
+
+    async def close(self) -> None:
+        """After the supervisor has ended: close what is left."""
+        self._retired.append(self.bench.provider)
+        while self._retired:
+            await self._retired.pop().aclose()

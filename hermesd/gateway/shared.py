@@ -1,0 +1,33 @@
+"""What every profile of a daemon has in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import trio
+
+    from hermesd.gateway.http_front import HttpFront
+    from hermesd.home import Home
+    from hermesd.store.protocol import Store
+    from hermesd.turns.live import Live
+    from hermesd.turns.questions import Questions
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Handed to each profile: the store, the live updates, the bound over all turns, and the HTTP front.
+
+    ``environment`` is the daemon's own environment, of which children get an allow-listed part.
+    """
+
+    home: Home
+    store: Store
+    live: Live
+    questions: Questions
+    limiter: trio.CapacityLimiter
+    http: HttpFront
+    environment: Mapping[str, str]

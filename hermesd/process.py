@@ -1,0 +1,152 @@
+"""The process around the app: logging, the claim to the home, signals, going to the background."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import trio
+
+from hermesd import log
+from hermesd.app import App
+from hermesd.deploy.notify import Notifier
+from hermesd.errors import HermesError
+from hermesd.home import Home
+from hermesd.redact import REDACTOR
+from hermesd.rpc.claim import claim_home
+from hermesd.rpc.listen import open_listener
+from hermesd.store.sqlite import SqliteStore
+from hermesd.supervision.stall import StallWatchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hermesd.__main__ import Options
+    from hermesd.config.settings import Settings
+    from hermesd.rpc.calls import AuditRecord
+
+
+def serve(options: Options) -> int:
+    """Run until stopped; returns the exit status. Raises HermesError when it cannot start."""
+    if options.home:
+        os.environ["HERMES_HOME"] = options.home
+    home = Home.from_environment()
+    home.create()
+    if options.detach:
+        return _detached(home, options)
+    _run(home, options, Notifier(options.ready_fd), on_ready=lambda: None)
+    return 0
+
+
+def _run(home: Home, options: Options, notifier: Notifier, *, on_ready: Callable[[], None]) -> None:
+    os.umask(0o077)
+    claim = claim_home(home.pid_path)
+    try:
+        log.configure(home.logs, level=options.log_level)
+        try:
+            _serve_home(home, notifier, on_ready)
+        finally:
+            log.close()
+    finally:
+        claim.release()
+
+
+def _serve_home(home: Home, notifier: Notifier, on_ready: Callable[[], None]) -> None:
+    watchdog = StallWatchdog()
+    listener = open_listener(home)
+    try:
+        store = SqliteStore.open(state_path(home))
+        try:
+            app = App(home, store, listener, watchdog=watchdog, audit=_audit, loaded=_keep_secrets_out_of_logs)
+
+            def ready() -> None:
+                notifier.ready("ready")
+                on_ready()
+
+            trio.run(_main, app, ready, notifier, watchdog)
+        finally:
+            store.close()
+    finally:
+        listener.close()
+
+
+async def _main(app: App, ready: Callable[[], None], notifier: Notifier, watchdog: StallWatchdog) -> None:
+    with watchdog.watching():
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_heed_signals, app, notifier)
+            try:
+                await app.run(ready=ready)
+            finally:
+                nursery.cancel_scope.cancel()
+
+
+async def _heed_signals(app: App, notifier: Notifier, *, task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+        task_status.started()
+        async for number in received:
+            if number == signal.SIGHUP:
+                await app.reload()
+            else:
+                notifier.stopping()
+                app.request_stop(now=False)
+
+
+def state_path(home: Home) -> Path:
+    """Where the state file of a home lies (``store.path`` of the default profile, or state.db)."""
+    from hermesd.config.load import load_settings
+
+    configured = load_settings(home.default_profile).config.store.path
+    return home.root / configured if configured else home.state_path
+
+
+def _audit(record: AuditRecord) -> None:
+    outcome = f"{record.outcome}: {record.error}" if record.error else record.outcome
+    log.audit(uid=record.uid, pid=record.pid, method=record.method, target=record.subject, outcome=outcome)
+
+
+def _keep_secrets_out_of_logs(settings: Settings) -> None:
+    REDACTOR.add(settings.secrets.values())
+
+
+def _detached(home: Home, options: Options) -> int:
+    """Go to the background as daemon(7) says; this process leaves once the daemon is ready, or tells why it is not."""
+    reader, writer = os.pipe()
+    if os.fork():
+        os.close(writer)
+        with os.fdopen(reader, "rb") as pipe:
+            told = pipe.read(1)  # the exit status as a byte, 0 once ready; nothing if it was killed
+            return told[0] if told else 1
+    os.close(reader)
+    import daemon  # type: ignore[import-untyped]  # python-daemon ships no types
+
+    kept = [writer, *([options.ready_fd] if options.ready_fd >= 0 else [])]
+    context = daemon.DaemonContext(
+        files_preserve=kept, stderr=sys.stderr, umask=0o077, working_directory=str(home.root), signal_map={}
+    )
+    status = 1
+    try:
+        context.open()
+
+        def on_ready() -> None:  # from here on the log file is where to look
+            with contextlib.suppress(OSError):
+                os.write(writer, b"\0")
+            os.close(writer)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 2)
+            os.close(null)
+
+        _run(home, options, Notifier(options.ready_fd), on_ready=on_ready)
+        status = 0
+    except HermesError as error:
+        sys.stderr.write(f"hermesd: {error}\n")
+        sys.stderr.flush()
+        status = error.exit_status
+    finally:
+        if status:
+            with contextlib.suppress(OSError):
+                os.write(writer, bytes([status]))
+        os._exit(status)

@@ -1,0 +1,199 @@
+"""Read-only verbs, rendered here for clients without a parser: ``console.run``.
+
+``argv`` → ``console_arguments.parse`` → a query → JSON, or a text that fits the caller's terminal. That makes
+``hermesctl status`` as fast as an empty Python program (hermesctl.fast).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+import hermesd
+from hermesd.errors import HermesError
+from hermesd.rpc import queries, wire
+from hermesd.rpc.console_arguments import parse, whole_number
+from hermesd.rpc.render.page import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from hermesd.rpc.console_arguments import Call
+    from hermesd.rpc.context import Daemon
+    from hermesd.rpc.wire import ConsoleParams, ConsoleResult, Role
+
+NARROWEST = 40
+MAX_ROWS = 10_000
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A query's result, how it is rendered, and the exit status."""
+
+    result: msgspec.Struct
+    render: Callable[[Page], str]
+    status: int = 0
+
+
+async def run(params: ConsoleParams, daemon: Daemon, role: Role) -> ConsoleResult:
+    """Parse, ask, render. Errors become their text and exit status; nothing a caller sends makes this raise.
+
+    ``role`` has been checked for the method: every verb here asks for ``read`` and nothing more.
+    """
+    try:
+        call = parse(params.argv)
+        answer = await VERBS[call.verb](call, daemon)
+    except HermesError as error:
+        return wire.ConsoleResult(status=error.exit_status, text=error_text(error))
+    if call.json:
+        text = msgspec.json.format(msgspec.json.encode(answer.result), indent=2).decode() + "\n"
+    else:
+        width = max(params.width, NARROWEST) if params.width > 0 else 0
+        text = answer.render(Page(width=width, color=params.color))
+    return wire.ConsoleResult(status=answer.status, text=text)
+
+
+def error_text(error: HermesError) -> str:
+    """``hermesctl: where: what`` and the next step on a line of its own, as hermesctl prints its own errors."""
+    return f"hermesctl: {error}\n"
+
+
+async def _status(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import status
+
+    result = await queries.status(daemon)
+    return Answer(result, lambda page: status.render(page, result))
+
+
+async def _tree(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import tree
+
+    name = f"profile/{queries.profile(daemon, call.profile).name}" if call.profile else ""
+    result = queries.tree(daemon, call.words[0] if call.words else name)
+    return Answer(result, lambda page: tree.render(page, result))
+
+
+async def _doctor(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import doctor
+
+    result = await queries.doctor(daemon)
+    has_problem = any(check.verdict == "problem" for check in result.checks)
+    return Answer(result, lambda page: doctor.render(page, result), int(has_problem))
+
+
+async def _version(call: Call, daemon: Daemon) -> Answer:
+    client = call.values.get("client", "")
+    result = VersionResult(daemon=hermesd.__version__, client=client)
+    lines = [f"hermesctl {client}"] if client else []
+    lines.append(f"hermesd {hermesd.__version__}")
+    if client not in ("", hermesd.__version__):
+        lines.append("they differ: restart hermesd to run the installed version")
+    return Answer(result, lambda page: "\n".join(lines) + "\n")
+
+
+class VersionResult(wire.Result, kw_only=True):
+    """Versions of both sides; ``client`` as far as it told."""
+
+    daemon: str
+    client: str = ""
+
+
+async def _events(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import events
+
+    limit = _limit(call, 50)
+    if "since" in call.values:
+        result = await queries.events_since(daemon, call.number("since", 0), call.profile, limit)
+    else:
+        result = await queries.newest_events(daemon, call.profile, limit)
+    return Answer(result, lambda page: events.render(page, result))
+
+
+async def _logs(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import logs
+
+    lines = min(call.number("lines", 50), MAX_ROWS)
+    result = await queries.logs(daemon, lines, call.values.get("level", ""), call.values.get("service", ""))
+    return Answer(result, lambda page: logs.render(page, result))
+
+
+async def _sessions_list(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import sessions
+
+    result = await queries.sessions(daemon, call.profile, _limit(call, 30))
+    return Answer(result, lambda page: sessions.render_list(page, result))
+
+
+async def _sessions_show(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import sessions
+
+    result = await queries.session(daemon, call.words[0], call.profile, _limit(call, 200))
+    return Answer(result, lambda page: sessions.render_one(page, result))
+
+
+async def _sessions_search(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import sessions
+
+    result = await queries.search(daemon, " ".join(call.words), call.profile, _limit(call, 20))
+    return Answer(result, lambda page: sessions.render_hits(page, result))
+
+
+async def _inbox_list(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import inbox
+
+    states = call.states or ([] if "all" in call.values else queries.INBOX_ATTENTION)
+    result = await queries.inbox(daemon, call.profile, states, _limit(call, 50))
+    return Answer(result, lambda page: inbox.render_list(page, result))
+
+
+async def _inbox_show(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import inbox
+
+    result = await queries.inbox_row(daemon, whole_number(call.words[0], "ID"))
+    return Answer(result, lambda page: inbox.render_one(page, result))
+
+
+async def _outbox_list(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import outbox
+
+    states = call.states or ([] if "all" in call.values else queries.OUTBOX_ATTENTION)
+    result = await queries.outbox(daemon, call.profile, states, _limit(call, 50))
+    return Answer(result, lambda page: outbox.render(page, result))
+
+
+async def _profiles(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import profiles
+
+    result = queries.profiles(daemon)
+    return Answer(result, lambda page: profiles.render(page, result))
+
+
+async def _profile(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import profiles
+
+    result = queries.profile(daemon, call.words[0] if call.words else call.profile)
+    return Answer(result, lambda page: profiles.render_one(page, result))
+
+
+def _limit(call: Call, default: int) -> int:
+    return min(call.number("limit", default), MAX_ROWS)
+
+
+VERBS: dict[str, Callable[[Call, Daemon], Awaitable[Answer]]] = {
+    "status": _status,
+    "tree": _tree,
+    "doctor": _doctor,
+    "version": _version,
+    "events": _events,
+    "logs": _logs,
+    "sessions list": _sessions_list,
+    "sessions show": _sessions_show,
+    "sessions search": _sessions_search,
+    "inbox list": _inbox_list,
+    "inbox show": _inbox_show,
+    "outbox list": _outbox_list,
+    "profile list": _profiles,
+    "profile show": _profile,
+    "gateway list": _profiles,
+    "gateway status": _profile,
+}

@@ -1,0 +1,146 @@
+"""Finding processes that a command left behind: they bear HERMESD_PROCESS=<home>:<id> in their environment.
+
+A daemon that leaves the process group and the session (setsid, double fork) is no longer our child, but what it was
+started with stays readable in /proc/<pid>/environ (proc(5)). Only a program that drops its environment escapes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+TAG = "HERMESD_PROCESS"
+SCAN_THREADS = trio.CapacityLimiter(2)
+MAX_ROUNDS = 10
+
+
+def tag_prefix(home: Path) -> str:
+    """``<home hash>:``, with which the tags of every process of this home begin."""
+    return hashlib.sha256(os.fsencode(os.path.realpath(home))).hexdigest()[:16] + ":"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What makes a process ours: a tag beginning with ``prefix`` (or equal to it, if ``exact``), or its session.
+
+    ``since`` bounds the search to processes started after a leader: ids only grow, until they wrap.
+    """
+
+    prefix: str
+    exact: bool = False
+    session: int = 0
+    since: int = 0
+
+    def bears(self, pid: int) -> bool:
+        """Whether this process, of our own user, is marked; False for any that is gone or not readable."""
+        with contextlib.suppress(OSError):
+            if os.stat(f"/proc/{pid}").st_uid != os.geteuid():  # noqa: PTH116 - Path costs more than the call
+                return False
+            if self.session and os.getsid(pid) == self.session:
+                return _alive(pid)
+            with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - as above
+                environ = file.read()
+            wanted = f"{TAG}={self.prefix}".encode()
+            if wanted not in environ:
+                return False
+            items = environ.split(b"\0")
+            return wanted in items if self.exact else any(item.startswith(wanted) for item in items)
+        return False
+
+
+def _alive(pid: int) -> bool:
+    """Whether the process is more than a zombie."""
+    with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - as above
+        return file.read().rpartition(b") ")[2][:1] not in (b"Z", b"X")
+
+
+def find(mark: Mark) -> list[int]:
+    """Process ids that bear the mark, never our own. Blocking: a few microseconds a process looked at."""
+    try:
+        since = mark.since if mark.since <= _newest_pid() else 0
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - as above
+    except OSError:  # no /proc: nothing can be found
+        return []
+    own = {os.getpid(), os.getppid()}
+    return [pid for pid in pids if pid >= since and pid not in own and mark.bears(pid)]
+
+
+def _newest_pid() -> int:
+    with open("/proc/loadavg", "rb") as file:  # noqa: PTH123 - as above
+        return int(file.read().split()[-1])
+
+
+def kill_marked(mark: Mark, *, grace_s: float = 0.0) -> int:
+    """Kill every process that bears the mark, and what those start meanwhile; returns how many there were. Blocking.
+
+    With a grace they get SIGTERM first. Signals go through pidfds, so that a reused id is never hit.
+    """
+    killed: set[int] = set()
+    for _ in range(MAX_ROUNDS):
+        found = set(find(mark))
+        if found <= killed:  # none, or only some that even SIGKILL has not ended (uninterruptible sleep)
+            break
+        killed |= found
+        with contextlib.ExitStack() as stack:
+            pidfds = [fd for pid in found if (fd := _open(pid, mark.bears)) is not None]
+            for fd in pidfds:
+                stack.callback(os.close, fd)
+            if grace_s:
+                _signal(pidfds, signal.SIGTERM)
+                _wait(pidfds, grace_s)
+            _signal(pidfds, signal.SIGKILL)
+            _wait(pidfds, 1.0)
+        grace_s = 0.0
+    return len(killed)
+
+
+async def reap_leftovers(prefix: str, *, grace_s: float = 2.0) -> int:
+    """At boot, with the home claimed: end what a killed daemon left running; returns how many processes that were.
+
+    ``prefix`` is ``tag_prefix(home)``. Their groups' and sessions' other members are tagged alike, being descendants.
+    """
+    mark = Mark(prefix)
+    return await trio.to_thread.run_sync(lambda: kill_marked(mark, grace_s=grace_s), limiter=SCAN_THREADS)
+
+
+def _open(pid: int, still: Callable[[int], bool]) -> int | None:
+    """A pidfd of the process, if after opening it the process is still the one that was meant."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return None
+    if still(pid):
+        return fd
+    os.close(fd)
+    return None
+
+
+def _signal(pidfds: Iterable[int], number: signal.Signals) -> None:
+    for fd in pidfds:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(fd, number)
+
+
+def _wait(pidfds: Iterable[int], seconds: float) -> None:
+    """Until all have ended, or the time is up."""
+    poll = select.poll()
+    left = set(pidfds)
+    for fd in left:
+        poll.register(fd, select.POLLIN)
+    until = time.monotonic() + seconds
+    while left and (remaining := until - time.monotonic()) > 0:
+        for fd, _ in poll.poll(remaining * 1000):
+            poll.unregister(fd)
+            left.discard(fd)

@@ -1,0 +1,153 @@
+"""Who sent this webhook? Each scheme that a sender may use, tried by what is present, strongest first.
+
+1. Standard Webhooks (standardwebhooks.com) and its forebear Svix: ``webhook-*`` or ``svix-*`` id, timestamp and
+   signature; HMAC-SHA256 over ``id.timestamp.body``, base64, ``v1,``; the id is thereby signed.
+2. ``X-Hub-Signature-256: sha256=<hex>`` (GitHub).
+3. ``X-Gitlab-Token`` (the secret itself).
+4. ``X-Webhook-Signature-V2`` with ``X-Webhook-Timestamp``: HMAC-SHA256, hex, over ``timestamp.body``.
+5. ``X-Webhook-Signature``: HMAC-SHA256, hex, over the body.
+
+The first scheme with any of its fields present decides alone: a request that carries a bad strong signature is never
+saved by a good weak one. All comparisons take constant time. A repeated signature field is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hermesd.web.message import Headers
+
+TOLERANCE_S = 300
+PLACEHOLDER_SECRETS = frozenset({"", "INSECURE_NO_AUTH"})
+"""Values that mean "no secret"; hermes-agent's word for it must not become a password that everybody knows."""
+
+_MAX_SIGNATURES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``reason`` says, for the log and never for the sender, why it is not ``valid``. ``delivery_id`` is a signed one;
+    ``timestamp`` is a signed time, as text."""
+
+    valid: bool
+    scheme: str
+    reason: str = ""
+    delivery_id: str = ""
+    timestamp: str = ""
+
+
+def verify(headers: Headers, body: bytes, secret: str, *, now: float) -> Verdict:
+    """Judge a request by the route's ``secret``; ``now`` is epoch seconds."""
+    if secret in PLACEHOLDER_SECRETS:
+        return Verdict(valid=False, scheme="none", reason="no secret is configured")
+    for prefix in ("webhook", "svix"):
+        if f"{prefix}-signature" in headers:
+            return _standard(headers, prefix, body, secret, now)
+    if "x-hub-signature-256" in headers:
+        return _hub(headers, body, secret)
+    if "x-gitlab-token" in headers:
+        return _gitlab(headers, secret)
+    if "x-webhook-signature-v2" in headers or "x-webhook-timestamp" in headers:
+        return _timestamped(headers, body, secret, now)
+    if "x-webhook-signature" in headers:
+        return _plain(headers, body, secret)
+    return Verdict(valid=False, scheme="none", reason="no signature")
+
+
+def _standard(headers: Headers, prefix: str, body: bytes, secret: str, now: float) -> Verdict:
+    scheme = "standard-webhooks" if prefix == "webhook" else "svix"
+    names = (f"{prefix}-id", f"{prefix}-timestamp", f"{prefix}-signature")
+    if reason := _unusable(headers, *names):
+        return Verdict(valid=False, scheme=scheme, reason=reason)
+    delivery_id, timestamp, given = (headers.get(name) for name in names)
+    if reason := _stale(timestamp, now):
+        return Verdict(valid=False, scheme=scheme, reason=reason)
+    key = _standard_key(secret)
+    if key is None:
+        return Verdict(valid=False, scheme=scheme, reason="the secret behind whsec_ is not base64")
+    signed = b".".join((delivery_id.encode("latin-1"), timestamp.encode("latin-1"), body))
+    wanted = b"v1," + base64.b64encode(hmac.digest(key, signed, "sha256"))
+    offered = given.encode("latin-1").split(b" ")[:_MAX_SIGNATURES]
+    # Every one is compared, so that the time taken does not tell which matched.
+    valid = sum(hmac.compare_digest(wanted, one) for one in offered) > 0
+    return _verdict(scheme, valid, delivery_id=delivery_id, timestamp=timestamp)
+
+
+def _standard_key(secret: str) -> bytes | None:
+    if not secret.startswith("whsec_"):
+        return secret.encode()
+    try:
+        return base64.b64decode(secret.removeprefix("whsec_"), validate=True) or None
+    except binascii.Error:
+        return None
+
+
+def _hub(headers: Headers, body: bytes, secret: str) -> Verdict:
+    if reason := _unusable(headers, "x-hub-signature-256"):
+        return Verdict(valid=False, scheme="github", reason=reason)
+    wanted = f"sha256={_hex(secret, body)}"
+    return _verdict("github", _equal(wanted, headers.get("x-hub-signature-256")))
+
+
+def _gitlab(headers: Headers, secret: str) -> Verdict:
+    if reason := _unusable(headers, "x-gitlab-token"):
+        return Verdict(valid=False, scheme="gitlab", reason=reason)
+    given = headers.get("x-gitlab-token").encode("latin-1")
+    # Digests are compared, so that the secret's length does not show either.
+    valid = hmac.compare_digest(hashlib.sha256(given).digest(), hashlib.sha256(secret.encode()).digest())
+    return _verdict("gitlab", valid)
+
+
+def _timestamped(headers: Headers, body: bytes, secret: str, now: float) -> Verdict:
+    names = ("x-webhook-signature-v2", "x-webhook-timestamp")
+    if reason := _unusable(headers, *names):
+        return Verdict(valid=False, scheme="v2", reason=reason)
+    given, timestamp = (headers.get(name) for name in names)
+    if reason := _stale(timestamp, now):
+        return Verdict(valid=False, scheme="v2", reason=reason)
+    wanted = _hex(secret, timestamp.encode("latin-1") + b"." + body)
+    return _verdict("v2", _equal(wanted, given.removeprefix("sha256=")), timestamp=timestamp)
+
+
+def _plain(headers: Headers, body: bytes, secret: str) -> Verdict:
+    if reason := _unusable(headers, "x-webhook-signature"):
+        return Verdict(valid=False, scheme="plain", reason=reason)
+    given = headers.get("x-webhook-signature").removeprefix("sha256=")
+    return _verdict("plain", _equal(_hex(secret, body), given))
+
+
+def _verdict(scheme: str, valid: bool, *, delivery_id: str = "", timestamp: str = "") -> Verdict:
+    if not valid:
+        return Verdict(valid=False, scheme=scheme, reason="the signature does not match")
+    return Verdict(valid=True, scheme=scheme, delivery_id=delivery_id, timestamp=timestamp)
+
+
+def _unusable(headers: Headers, *names: str) -> str:
+    for name in names:
+        if headers.repeated(name):
+            return f"{name} is given twice"
+        if not headers.get(name):
+            return f"{name} is missing"
+    return ""
+
+
+def _stale(timestamp: str, now: float) -> str:
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
+        return "the timestamp is not a number of seconds"
+    if abs(now - int(timestamp)) > TOLERANCE_S:
+        return f"the timestamp is more than {TOLERANCE_S} s away"
+    return ""
+
+
+def _hex(secret: str, signed: bytes) -> str:
+    return hmac.digest(secret.encode(), signed, "sha256").hex()
+
+
+def _equal(wanted: str, given: str) -> bool:
+    return hmac.compare_digest(wanted.encode(), given.encode("latin-1"))

@@ -1,0 +1,145 @@
+"""One tool call: judged, journalled before and after, run at most once unless it is safe to repeat.
+
+A call passes the journal as intent → started → done. ``started`` is committed before an unsafe call runs, so that
+after a crash it is known that it may have had its effect; safe calls go from intent to done.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from hermesd import failpoint
+from hermesd.store.records import StepRow
+from hermesd.tools.base import ToolResult
+from hermesd.turns.conversation import to_json
+from hermesd.turns.policy import decide, describe_call
+from hermesd.turns.questions import means_always, means_yes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hermesd.providers.base import ToolCall
+    from hermesd.store.records import Effect
+    from hermesd.tools.base import Tool
+    from hermesd.turns.scope import TurnScope
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class PreparedCall:
+    """A call with its place in the journal. ``refusal`` is set when it cannot or may not run."""
+
+    call: ToolCall
+    seq: int
+    tool: Tool | None
+    arguments: Mapping[str, object]
+    effect: Effect
+    refusal: ToolResult | None = None
+
+    def step(self, turn_id: str, *, state: str, result: ToolResult | None = None) -> StepRow:
+        """This call's journal row in a given state."""
+        return StepRow(
+            turn_id=turn_id,
+            seq=self.seq,
+            kind="tool",
+            name=self.call.name,
+            state=state,  # type: ignore[arg-type]  # one of StepState, given by the callers below
+            effect=self.effect,
+            key=self.call.id,
+            request=self.call.arguments,
+            result=to_json(result) if result else "",
+            at=time.time(),
+        )
+
+
+def prepare(call: ToolCall, seq: int, scope: TurnScope) -> PreparedCall:
+    """Look up the tool and check the arguments; what is wrong becomes a sentence for the model."""
+    tool = scope.tools.get(call.name)
+    if tool is None:
+        refusal = ToolResult(scope.tools.unknown(call.name), is_error=True)
+        return PreparedCall(call, seq, None, {}, "read_only", refusal)
+    try:
+        arguments = msgspec.json.decode(call.arguments or "{}", type=dict[str, object])
+    except (msgspec.DecodeError, RecursionError) as error:
+        refusal = ToolResult(f"the arguments are not a JSON object: {error}", is_error=True)
+        return PreparedCall(call, seq, tool, {}, "read_only", refusal)
+    if complaint := scope.tools.complaint(tool, arguments):
+        return PreparedCall(call, seq, tool, arguments, "read_only", ToolResult(complaint, is_error=True))
+    return PreparedCall(call, seq, tool, arguments, tool.effect(arguments))
+
+
+async def execute(prepared: PreparedCall, scope: TurnScope) -> ToolResult:
+    """Judge and run the call; the result is journalled when this returns."""
+    scope.publish("tool", name=prepared.call.name, text=prepared.call.arguments)
+    result = prepared.refusal or await _judge(prepared, scope)
+    if result is None:
+        result = await _run(prepared, scope)
+        failpoint.hit("step.ran")
+    await scope.journal([prepared.step(scope.turn.id, state="done", result=result)])
+    failpoint.hit("step.result")
+    scope.publish("tool_result", name=prepared.call.name, text=result.text[:2000], is_error=result.is_error)
+    return result
+
+
+async def _judge(prepared: PreparedCall, scope: TurnScope) -> ToolResult | None:
+    """None when the call may run, otherwise the refusal as the model reads it."""
+    name = prepared.call.name
+    verdict = decide(
+        name,
+        prepared.arguments,
+        prepared.effect,
+        scope.config.policy,
+        attended=scope.attended,
+        untrusted_in_window=scope.untrusted,
+        approvals=scope.approvals,
+    )
+    if verdict.decision == "allow":
+        return None
+    if verdict.decision == "deny":
+        return ToolResult(f"not permitted: {verdict.reason}", is_error=True)
+    text = f"Allow this call?\n{describe_call(name, prepared.arguments)}\n({verdict.reason})"
+    answer = await scope.put_question("approve", f"{prepared.seq}:approve", text, ["yes", "no", "always"])
+    if means_always(answer):
+        scope.approvals.remember(name, prepared.arguments, scope="call")
+    if means_yes(answer):
+        return None
+    reason = "nobody answered in time" if answer is None else "the user said no"
+    return ToolResult(f"not permitted: {reason}", is_error=True)
+
+
+async def _run(prepared: PreparedCall, scope: TurnScope) -> ToolResult:
+    assert prepared.tool is not None
+    if prepared.effect == "unsafe":
+        await scope.journal([prepared.step(scope.turn.id, state="started")])
+        failpoint.hit("step.started")
+        scope.uncertain.add(prepared.seq)
+    context = scope.tool_context(prepared.call.id, key=f"{prepared.seq}:ask")
+    try:
+        result = await prepared.tool.run(prepared.arguments, context)
+    except Exception as error:  # a tool's bug must not end the turn: the model is told and the log has the traceback
+        log.exception("tool %s raised", prepared.call.name)
+        result = ToolResult(f"internal error in {prepared.call.name}: {type(error).__name__}: {error}", is_error=True)
+    scope.uncertain.discard(prepared.seq)
+    return result
+
+
+async def execute_all(prepared: list[PreparedCall], scope: TurnScope) -> list[ToolResult]:
+    """Run the calls of one answer: side by side when all only read, otherwise one after another."""
+    if len(prepared) > 1 and all(item.effect == "read_only" for item in prepared):
+        results: dict[int, ToolResult] = {}
+
+        async def one(item: PreparedCall) -> None:
+            results[item.seq] = await execute(item, scope)
+
+        async with trio.open_nursery() as nursery:
+            for item in prepared:
+                nursery.start_soon(one, item)
+        return [results[item.seq] for item in prepared]
+    return [await execute(item, scope) for item in prepared]

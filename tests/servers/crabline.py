@@ -1,0 +1,159 @@
+"""Crabline's Telegram server (npm ``@openclaw/crabline``): long polls, offsets, 409 for two pollers, the 4096 limit.
+
+From a shell: ``python -m tests.servers.crabline DIRECTORY`` serves until interrupted and prints the manifest. npm
+installs it into ``tests/servers/node`` when it is first needed; ``CRABLINE_NODE_MODULES`` names another place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+NODE = Path(__file__).parent / "node"
+PROGRAM = "@openclaw/crabline/dist/src/bin/crabline.js"
+START_S = 20.0
+
+
+@dataclass
+class Crabline:
+    """A running server. ``base_url`` is the API root, ``token`` the bot's."""
+
+    manifest: dict[str, Any]
+    recorder: Path
+    process: subprocess.Popen[bytes] = field(repr=False)
+
+    @property
+    def base_url(self) -> str:
+        return str(self.manifest["endpoints"]["apiRoot"])
+
+    @property
+    def token(self) -> str:
+        return str(self.manifest["botToken"])
+
+    @property
+    def port(self) -> int:
+        return int(self.base_url.rpartition(":")[2])
+
+    def say(
+        self, text: str, *, chat: int = 7, user: int = 7, username: str = "ada_l", **more: object
+    ) -> dict[str, Any]:
+        """Let a person write to the bot; returns the update (empty for kinds that the server does not deliver)."""
+        body = {"chatId": chat, "fromId": user, "fromUsername": username, "fromName": "Ada", "text": text, **more}
+        request = urllib.request.Request(
+            self.manifest["endpoints"]["adminInboundUrl"],
+            data=json.dumps(body).encode(),
+            headers={"content-type": "application/json", "X-Crabline-Admin-Token": self.manifest["adminToken"]},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer).get("update", {})  # type: ignore[no-any-return]  # JSON of a third party
+
+    def calls(self, method: str = "") -> list[dict[str, Any]]:
+        """The bodies of the bot's calls so far, each with ``method`` and ``accepted``."""
+        return [
+            {**event["body"], "method": name, "accepted": event.get("accepted")}
+            for event in self._events()
+            if event["type"] == "api" and ((name := event["path"].rpartition("/")[2]) == method or not method)
+        ]
+
+    def shown(self, chat: int = 7) -> list[str]:
+        """What the bot's messages in a chat read now: sent in order, with edits and deletions applied.
+
+        The server numbers a chat's messages from 1, those of people included.
+        """
+        messages: dict[int, str] = {}
+        number = 0
+        for event in self._events():
+            body, method = event["body"], event["path"].rpartition("/")[2]
+            if str(body.get("chat_id", body.get("chatId"))) != str(chat) or event.get("accepted") is False:
+                continue
+            if event["type"] == "admin" or method == "sendMessage":
+                number += 1
+            if method == "sendMessage":
+                messages[number] = body["text"]
+            elif method == "editMessageText":
+                assert int(body["message_id"]) in messages, "the server takes edits of messages that never were"
+                messages[int(body["message_id"])] = body["text"]
+            elif method == "deleteMessage":
+                del messages[int(body["message_id"])]
+        return list(messages.values())
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        if self.recorder.exists():
+            for line in self.recorder.read_text().splitlines():
+                yield json.loads(line)
+
+
+def program() -> Path:
+    """Crabline's entry point; installs it when it is not there yet."""
+    named = os.environ.get("CRABLINE_NODE_MODULES")
+    path = Path(named or NODE / "node_modules") / PROGRAM
+    if not path.exists():
+        lock_path = Path(tempfile.gettempdir()) / "hermesd-crabline-install.lock"
+        with lock_path.open("w") as lock:  # one of several test processes installs
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                npm = shutil.which("npm")
+                assert npm, "npm is needed to install Crabline"
+                subprocess.run(
+                    [npm, "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"],
+                    cwd=NODE,
+                    check=True,
+                )
+    return path
+
+
+@contextlib.contextmanager
+def telegram(directory: Path) -> Iterator[Crabline]:
+    """A Telegram server that keeps its files in ``directory``."""
+    locks, manifest, recorder = directory / "locks", directory / "manifest.json", directory / "calls.jsonl"
+    locks.mkdir(mode=0o700, parents=True)
+    log = (directory / "crabline.log").open("wb")
+    arguments = ["--json", "serve", "telegram", "--port", "0"]
+    arguments += ["--ready-file", str(manifest), "--recorder", str(recorder)]
+    process = subprocess.Popen(
+        ["node", str(program()), *arguments],
+        env={**os.environ, "CRABLINE_RECORDER_LOCK_DIR": str(locks)},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        yield Crabline(_await_manifest(manifest, process), recorder, process)
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+
+
+def _await_manifest(path: Path, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            return json.loads(path.read_text())  # type: ignore[no-any-return]  # JSON of a third party
+        time.sleep(0.02)  # another process's file: nothing else tells that it is there
+    raise AssertionError(f"Crabline did not start; see {path.parent / 'crabline.log'}")
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    with telegram(Path(sys.argv[1])) as server, contextlib.suppress(KeyboardInterrupt):
+        print(json.dumps(server.manifest, indent=2))
+        server.process.wait()
+
+
+if __name__ == "__main__":
+    main()

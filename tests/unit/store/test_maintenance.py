@@ -1,0 +1,100 @@
+"""Counts, pruning, and a profile's end."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from hermesd.errors import ConflictError, NotFoundError
+from hermesd.store.records import Cursor
+from hermesd.store.sqlite import SqliteStore, maintenance
+from tests.unit.store.samples import accept, begun, event, message, reply, step
+
+
+async def _done(store: SqliteStore, delivery_id: str, profile: str = "default") -> str:
+    taken = await begun(store, delivery_id, profile=profile)
+    await store.journal([step(taken.turn.id, state="done")])
+    await store.finish_turn(
+        taken.turn.id,
+        state="done",
+        inbox_state="done",
+        messages=[message(f"text {delivery_id}")],
+        outbox=[reply(f"{profile}:{delivery_id}", profile=profile)],
+    )
+    return taken.turn.id
+
+
+async def test_counts_are_by_state(store: SqliteStore) -> None:
+    """Inbox, outbox, sessions, events."""
+    await _done(store, "1")
+    await accept(store, "2")
+    counts = await store.counts()
+    assert (counts.inbox, counts.outbox, counts.sessions) == ({"done": 1, "pending": 1}, {"pending": 1}, 1)
+    assert counts.events == await store.last_event_id()
+
+
+async def test_pruning_forgets_delivery_ids_and_keeps_conversations(store: SqliteStore) -> None:
+    """What ended goes, with its journal; messages, turns and whatever waits stay."""
+    turn_id = await _done(store, "1")
+    (row,) = await store.outbox()
+    await store.mark_sent(row.id, ref="1")
+    waiting = await accept(store, "2")
+    assert await store.prune(older_than=time.time() - 3600) == 0
+    events = await store.last_event_id()
+    assert await store.prune(older_than=time.time() + 3600) == 2 + events
+    assert [left.id for left in await store.inbox()] == [waiting.id]
+    assert await store.steps(turn_id) == []
+    assert (await store.turn(turn_id)).state == "done"
+    assert await store.search("text")
+    assert not (await accept(store, "1")).duplicate
+
+
+async def test_pruning_goes_on_until_all_is_done(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In portions, so that no other commit waits for a long one."""
+    monkeypatch.setattr(maintenance, "PRUNE_ROWS", 7)
+    await store.accept([event(str(number)) for number in range(30)])
+    for row in await store.inbox():
+        await store.resolve_inbox(row.id, action="drop")
+    assert await store.prune(older_than=time.time() + 1) == 30 + 60
+    assert await store.inbox() == []
+
+
+async def test_parked_rows_and_undelivered_messages_outlive_pruning(store: SqliteStore) -> None:
+    """A person still has to decide."""
+    taken = await begun(store)
+    await store.finish_turn(taken.turn.id, state="parked", inbox_state="parked", outbox=[reply()])
+    (row,) = await store.outbox()
+    await store.mark_unsent(row.id, state="dead", error="gone")
+    await store.prune(older_than=time.time() + 1)
+    assert [found.state for found in await store.inbox()] == ["parked"]
+    assert [found.state for found in await store.outbox()] == ["dead"]
+
+
+async def test_a_deleted_profile_leaves_nothing_but_the_event_that_says_so(store: SqliteStore) -> None:
+    """Other profiles are as they were."""
+    turn_id = await _done(store, "1", profile="gone")
+    await store.accept([], cursor=Cursor(profile="gone", source="telegram", value="5"))
+    await _done(store, "1", profile="stays")
+    await store.delete_profile("gone")
+    assert [row.profile for row in await store.inbox()] == ["stays"]
+    assert [row.profile for row in await store.sessions()] == ["stays"]
+    assert [row.profile for row in await store.outbox()] == ["stays"]
+    assert await store.cursor("gone", "telegram") == ""
+    assert await store.steps(turn_id) == []
+    with pytest.raises(NotFoundError):
+        await store.turn(turn_id)
+    assert [row.kind for row in (await store.events_since(0, profile="gone")).events] == ["profile.deleted"]
+
+
+async def test_a_renamed_profile_keeps_its_rows_and_delivery_ids(store: SqliteStore) -> None:
+    """A repeated delivery is a duplicate under the new name; a name in use is refused."""
+    await _done(store, "1", profile="old")
+    await _done(store, "1", profile="used")
+    with pytest.raises(ConflictError):
+        await store.rename_profile("old", "used")
+    session = (await store.sessions(profile="old"))[0]
+    await store.rename_profile("old", "new")
+    assert await store.inbox(profile="old") == []
+    assert (await accept(store, "1", profile="new")).duplicate
+    assert (await store.open_session("new", "telegram:1", source="telegram")).id == session.id
