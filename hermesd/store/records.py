@@ -46,8 +46,9 @@ class NewEvent(Record, frozen=True, kw_only=True):
     """An event for a profile, before it is accepted.
 
     ``(profile, source, delivery_id)`` is the dedupe key (7 days). ``source`` is e.g. ``telegram``, ``webhook:deploy``,
-    ``rpc``. ``session_key`` names the conversation (contracts: session keys). ``untrusted`` marks text that no
-    allowed user wrote (a webhook's payload).
+    ``rpc``. ``message_key``, where a platform numbers messages apart from deliveries, is a second one: a message that
+    comes again under another delivery id is a duplicate too. ``session_key`` names the conversation (contracts:
+    session keys). ``untrusted`` marks text that no allowed user wrote (a webhook's payload).
     """
 
     profile: str
@@ -58,6 +59,7 @@ class NewEvent(Record, frozen=True, kw_only=True):
     address: Address
     sender: str = ""
     untrusted: bool = False
+    message_key: str = ""
     meta: dict[str, str] = {}
 
 

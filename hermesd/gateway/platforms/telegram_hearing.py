@@ -88,6 +88,7 @@ class Hearing:
             source="telegram",
             # A successor bot numbers its updates anew, so its own id is part of the key.
             delivery_id=f"{self._me.id}:{update_id}",
+            message_key=f"{self._me.id}:{message.chat.id}:{message.message_id}",
             session_key=self._session_key(message, sender),
             text=self._leading_mention.sub("", text, count=1) if text.lstrip().startswith("@") else text,
             address=self._address(message),

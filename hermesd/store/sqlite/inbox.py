@@ -35,8 +35,7 @@ def accept(tx: Transaction, events: Sequence[NewEvent], cursor: Cursor | None) -
 def _accept_one(tx: Transaction, event: NewEvent) -> Accepted:
     added = tx.run(
         "INSERT INTO inbox (profile, source, delivery_id, session_key, text, address, sender, untrusted, meta, "
-        "state, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?) "
-        "ON CONFLICT (profile, source, delivery_id) DO NOTHING",
+        "message_key, state, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?) ON CONFLICT DO NOTHING",
         event.profile,
         event.source,
         event.delivery_id,
@@ -46,13 +45,17 @@ def _accept_one(tx: Transaction, event: NewEvent) -> Accepted:
         event.sender,
         int(event.untrusted),
         to_json(event.meta),
+        event.message_key,
         tx.now,
     )
     if not added:
         found = tx.one(
-            "SELECT id, state FROM inbox WHERE profile = ? AND source = ? AND delivery_id = ?",
+            "SELECT id, state FROM inbox WHERE profile = ? AND source = ? "
+            "AND (delivery_id = ? OR (message_key != '' AND message_key = ?)) ORDER BY delivery_id != ?",
             event.profile,
             event.source,
+            event.delivery_id,
+            event.message_key,
             event.delivery_id,
         )
         assert found is not None

@@ -28,7 +28,7 @@ _data = msgspec.json.Decoder(dict[str, object]).decode
 
 INBOX_COLUMNS = (
     "id, profile, source, delivery_id, session_key, text, address, sender, untrusted, meta, "
-    "state, received_at, not_before, turn_id, error"
+    "state, received_at, not_before, turn_id, error, message_key"
 )
 
 
@@ -50,6 +50,7 @@ def inbox_row(row: Row) -> InboxRow:
         not_before=row[12],
         turn_id=row[13],
         error=row[14],
+        message_key=row[15],
     )
 
 

@@ -49,8 +49,10 @@ CREATE TABLE inbox (
   not_before  REAL NOT NULL DEFAULT 0,
   turn_id     TEXT NOT NULL DEFAULT '',
   error       TEXT NOT NULL DEFAULT '',
+  message_key TEXT NOT NULL DEFAULT '',
   UNIQUE (profile, source, delivery_id)
 ) STRICT;
+CREATE UNIQUE INDEX inbox_message ON inbox (profile, source, message_key) WHERE message_key != '';
 CREATE INDEX inbox_state ON inbox (state);
 
 CREATE TABLE cursors (

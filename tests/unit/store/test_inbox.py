@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 import trio
 
@@ -24,6 +25,16 @@ async def test_an_accepted_event_is_read_back_as_it_was_given(store: SqliteStore
         "7",
     )
     assert (row.state, accepted.state, accepted.duplicate) == ("pending", "pending", False)
+
+
+async def test_a_message_that_comes_again_under_another_delivery_id_is_a_duplicate(store: SqliteStore) -> None:
+    """The platform's own message id is a second key; events without one are never taken for each other."""
+    first = msgspec.structs.replace(event("1"), message_key="chat:5")
+    again = msgspec.structs.replace(event("2"), message_key="chat:5")
+    [one] = await store.accept([first])
+    [two] = await store.accept([again])
+    assert (two.id, two.duplicate) == (one.id, True)
+    assert [row.duplicate for row in await store.accept([event("3"), event("4")])] == [False, False]
 
 
 async def test_a_repeated_delivery_id_is_answered_duplicate(store: SqliteStore) -> None:
