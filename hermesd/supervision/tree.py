@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -34,27 +35,27 @@ class Host(Protocol):
         """A child is in another state."""
 
 
-class Tree:
+class Tree(ABC):
     """A service that has services of its own. The supervisor is the only one; this is what its parent knows of it."""
 
     __slots__ = ()
 
+    @abstractmethod
     def adopt(self, path: str, host: Host) -> None:
         """Learn the place in the tree."""
-        raise NotImplementedError
 
+    @abstractmethod
     def child_statuses(self) -> list[ServiceStatus]:
         """The status of every child."""
-        raise NotImplementedError
 
+    @abstractmethod
     def limit(self, deadline: float) -> None:
         """Bring the end of draining forward."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stuck(self) -> list[str]:
         """Paths of services that ignored their cancellation."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def close(self, deadline: float) -> None:
         """Stop every child in order."""
-        raise NotImplementedError

@@ -43,7 +43,7 @@ KEYS = {name: f"key of {name}" for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY
 )  # fmt: skip
 def test_base_url_model_and_keys_decide(model: dict[str, str], keys: str, wire: str, url: str, wanted: str) -> None:
     """Offline unless a model is named; then the endpoint whose key there is."""
-    route = resolve(ModelConfig(**model), {name: KEYS[name] for name in keys.split()})  # type: ignore[arg-type]
+    route = resolve(ModelConfig(**model), {name: KEYS[name] for name in keys.split()})  # type: ignore[arg-type]  # literals as text
     assert (route.wire, route.url, route.model) == (wire, url, wanted)
 
 
