@@ -21,6 +21,7 @@ SUBVERBS = {
     "inbox": ("", "list", "show"),
     "outbox": ("", "list"),
     "profile": ("", "list", "show"),
+    "mcp": ("", "list", "show", "tools"),
     "gateway": ("", "list", "status"),
 }
 """The read-only verbs; where a verb has actions, those of them that only read ('' is the verb alone)."""

@@ -13,6 +13,7 @@ VERBS = {
     "inbox": "accepted messages, and decisions on parked ones",
     "outbox": "messages on their way out, and dead letters",
     "profile": "agents: list, show, create, use, rename, delete",
+    "mcp": "MCP servers: list, show, add, call, approve, restart and more",
     "gateway": "start and stop the chat platforms of a profile",
     "service": "start, stop or restart one service of the tree",
     "config": "read, check and change configuration",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hermesd.config.schema import RpcConfig
     from hermesd.config.settings import Settings
     from hermesd.home import Home
+    from hermesd.mcp.hub import McpHub
     from hermesd.rpc.calls import AuditRecord
     from hermesd.rpc.listen import Listener
     from hermesd.rpc.wire import DoctorCheck, ProfileSummary, ReloadResult
@@ -219,6 +220,10 @@ class App:
     def profile_summaries(self) -> list[ProfileSummary]:
         """Every profile with its gateway."""
         return self._fleet.summaries()
+
+    def mcp(self, profile: str = "") -> McpHub:
+        """The MCP servers of a profile."""
+        return self._fleet.unit(profile).mcp
 
     async def create_profile(self, name: str, *, clone_from: str = "", description: str = "") -> None:
         """Make a profile, stopped."""

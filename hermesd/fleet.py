@@ -22,6 +22,7 @@ from hermesd.gateway.state import (
     write_state,
 )
 from hermesd.home import DEFAULT_PROFILE, check_profile_name
+from hermesd.mcp import pins
 from hermesd.profiles import ProfileStore
 from hermesd.rpc.wire import ProfileSummary, ReloadResult
 from hermesd.supervision.service import ServiceSpec
@@ -293,6 +294,7 @@ class Fleet:
             self.broken.pop(name, None)
             await trio.to_thread.run_sync(self._files.delete, name, limiter=FILE_THREADS)
             await self._shared.store.delete_profile(name)
+            await pins.move(self._shared.store, name, None)
             await self._shared.store.record_event("profile.deleted", subject=name)
 
     async def rename(self, name: str, new_name: str) -> None:
@@ -307,6 +309,7 @@ class Fleet:
             self.broken.pop(name, None)
             await trio.to_thread.run_sync(self._files.rename, name, new_name, limiter=FILE_THREADS)
             await self._shared.store.rename_profile(name, new_name)
+            await pins.move(self._shared.store, name, new_name)
             unit = await self._open(load_settings(self._shared.home.profile(new_name)))
             if was_on:
                 await unit.start_gateway()

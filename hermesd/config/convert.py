@@ -197,6 +197,9 @@ class Reading:
             return self._with_extra(node, key)
         if struct is schema.TerminalConfig and isinstance(cwd := node.values.get("cwd"), Scalar) and cwd.text == ".":
             return _with(node, "cwd", Scalar("", cwd.line))  # of a daemon, "here" is the profile's workspace
+        if struct is schema.McpServerConfig and isinstance(policy := node.values.get("lifecycle"), Mapping):
+            self.notice(f"{key}.lifecycle has no effect here as a section; use eager or lazy", policy.line)
+            return _without(node, "lifecycle")
         if struct is schema.WebhookRoute and (narrowing := sorted(foreign.NARROWING & node.values.keys())):
             return self._disabled(node, narrowing, key)
         return node

@@ -70,16 +70,19 @@ def _value(key: str, shape: Shape) -> str:
 
 
 def _default(key: str) -> str:
-    from hermesd.config.schema import ModelConfig, WebhookRoute
+    from hermesd.config.schema import McpServerConfig, ModelConfig, WebhookRoute
 
+    items: dict[str, Any] = {
+        "fallback_providers[]": ModelConfig(),
+        "routes": WebhookRoute(),
+        "mcp_servers": McpServerConfig(),
+    }
     value: Any = Config()
     for name in key.split("."):
-        if name == "<name>":
-            value = WebhookRoute()
-        elif name.endswith("[]"):
-            value = ModelConfig()
-        else:
-            value = getattr(value, name) if name != "routes" else None
+        if name in items:
+            value = items[name]
+        elif name != "<name>":
+            value = getattr(value, name)
     return f"`{json.dumps(value)}`" if value not in ("", [], {}) else ""
 
 

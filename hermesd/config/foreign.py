@@ -19,7 +19,7 @@ TOP = _words(
     dashboard database delegation desktop discord display email environment fallback_model fallback_models feishu
     file_read_max_chars gateway goals google_chat group_sessions_per_user home_channel honcho hooks hooks_auto_accept
     human_delay image_gen kanban knowledge language local logging lsp matrix mattermost max_concurrent_sessions
-    max_live_sessions max_turns mcp mcp_discovery_timeout mcp_servers memory messaging mixture_of_agents moa
+    max_live_sessions max_turns mcp mcp_discovery_timeout memory messaging mixture_of_agents moa
     model_aliases model_catalog multiplex_profiles network onboarding openrouter paste_collapse_char_threshold
     paste_collapse_threshold personalities platform_toolsets plugins portal prefill_messages_file privacy
     profile profiles project_context prompt_caching provider_routing providers proxy qqbot quick_commands reasoning
@@ -84,6 +84,8 @@ ROUTE = _words(
     source toolsets"""
 )
 
+MCP_SERVER = frozenset({"max_lifetime_seconds", "skip_preflight", "supports_parallel_tool_calls"})
+
 NARROWING = frozenset({"deliver_only", "filters", "script"})
 """Keys of a route that hold events back: a route with one of them is kept disabled rather than run on everything."""
 
@@ -96,6 +98,9 @@ KNOWN: dict[type[schema.Section], frozenset[str]] = {
     schema.TelegramConfig: TELEGRAM,
     schema.WebhookConfig: WEBHOOK,
     schema.WebhookRoute: ROUTE,
+    schema.McpServerConfig: MCP_SERVER,
+    schema.McpSamplingConfig: frozenset({"log_level"}),
+    schema.McpOAuthConfig: frozenset({"redirect_host"}),
 }
 
 ALIASES: dict[type[schema.Section], dict[str, str]] = {
@@ -116,6 +121,9 @@ RENAMED: dict[tuple[type[schema.Section], str], str] = {
     (schema.AgentConfig, "restart_drain_timeout"): "shutdown.drain_s",
     (schema.AgentConfig, "api_max_retries"): "model.max_attempts",
     (schema.AgentConfig, "clarify_timeout"): "policy.ask_timeout_s",
+    (schema.McpServerConfig, "max_lifetime_seconds"): "mcp_servers.<name>.idle_timeout_seconds",
+    (schema.McpServerConfig, "supports_parallel_tool_calls"): "mcp_servers.<name>.max_concurrent_calls",
+    (schema.McpOAuthConfig, "redirect_host"): "mcp_servers.<name>.oauth.redirect_uri",
     (schema.TelegramConfig, "allow_from"): "platforms.telegram.allowed_users",
     (schema.WebhookConfig, "rate_limit"): "platforms.webhook.rate_per_minute",
 }

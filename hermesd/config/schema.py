@@ -116,6 +116,87 @@ class PlatformsConfig(Section, frozen=True, kw_only=True):
     webhook: WebhookConfig = WebhookConfig()
 
 
+class McpOAuthConfig(Section, frozen=True, kw_only=True):
+    """Sign-in to one server. ``redirect_port`` 0 takes a free one; ``timeout`` is what a person has for signing in.
+
+    ``client_id`` may be the https URL of a client id metadata document. ``allow_private`` lets the authorization
+    server be on a private address that the MCP server itself is not on.
+    """
+
+    client_id: str = ""
+    client_secret: str = ""
+    scope: str = ""
+    redirect_port: int = 0
+    redirect_uri: str = ""
+    client_name: str = "hermesd"
+    timeout: float = 300.0
+    allow_private: bool = False
+
+
+class McpSamplingConfig(Section, frozen=True, kw_only=True):
+    """What a server may ask of our model. Switched off, the capability is not even announced."""
+
+    enabled: bool = True
+    model: str = ""
+    max_tokens_cap: int = 4096
+    timeout: float = 30.0
+    max_rpm: int = 10
+    allowed_models: list[str] = []
+    max_tool_rounds: int = 5
+
+
+class McpElicitationConfig(Section, frozen=True, kw_only=True):
+    """Whether a server may put questions to the user."""
+
+    enabled: bool = True
+
+
+class McpToolsConfig(Section, frozen=True, kw_only=True):
+    """Which of a server's tools the model gets, by the server's own names; ``include`` beats ``exclude``.
+
+    ``resources`` and ``prompts``: whether those are tools too, where the server has any.
+    """
+
+    include: list[str] = []
+    exclude: list[str] = []
+    resources: bool = True
+    prompts: bool = True
+
+
+class McpServerConfig(Section, frozen=True, kw_only=True):
+    """One MCP server: a program (``command``) or an address (``url``, which wins where both are given).
+
+    ``trusted`` believes the server's own hints about what its calls do. ``timeout`` bounds a call, ``connect_timeout``
+    the way to a session. ``idle_timeout_seconds`` 0 keeps an idle server running.
+    """
+
+    command: str = ""
+    args: list[str] = []
+    env: dict[str, str] = {}
+    cwd: str = ""
+    url: str = ""
+    headers: dict[str, str] = {}
+    transport: Literal["streamable", "streamable_http", "streamable-http", "http", "sse"] = "streamable"
+    ssl_verify: bool | str = True
+    client_cert: str = ""
+    client_key: str = ""
+    enabled: bool = True
+    trusted: bool = False
+    lifecycle: Literal["eager", "lazy"] = "eager"
+    era: Literal["auto", "legacy", "modern"] = "auto"
+    timeout: float = 120.0
+    connect_timeout: float = 60.0
+    keepalive_interval: float = 180.0
+    idle_timeout_seconds: float = 0.0
+    max_concurrent_calls: int = 16
+    max_message_bytes: int = 64 * 1024 * 1024
+    auth: Literal["none", "header", "oauth"] = "none"
+    oauth: McpOAuthConfig = McpOAuthConfig()
+    sampling: McpSamplingConfig = McpSamplingConfig()
+    elicitation: McpElicitationConfig = McpElicitationConfig()
+    tools: McpToolsConfig = McpToolsConfig()
+
+
 class StoreConfig(Section, frozen=True, kw_only=True):
     """The state file. ``retain_days`` bounds dedupe keys, sent messages and events."""
 
@@ -140,6 +221,7 @@ class Config(Section, frozen=True, kw_only=True):
     terminal: TerminalConfig = TerminalConfig()
     policy: PolicyConfig = PolicyConfig()
     platforms: PlatformsConfig = PlatformsConfig()
+    mcp_servers: dict[str, McpServerConfig] = {}
     rpc: RpcConfig = RpcConfig()
     store: StoreConfig = StoreConfig()
     shutdown: ShutdownConfig = ShutdownConfig()

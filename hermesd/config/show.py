@@ -13,6 +13,9 @@ from hermesd.errors import NotFoundError
 if TYPE_CHECKING:
     from hermesd.config.schema import Config
 
+HIDDEN_MAPS = frozenset({"env", "headers"})
+"""Maps of which any value may be a secret, whatever its name: those of an MCP server."""
+
 
 def to_plain(config: Config) -> dict[str, Any]:
     """All of a configuration, defaults included; secrets that are set are ``***``."""
@@ -40,6 +43,8 @@ def _plain(value: Any, key: str) -> Any:  # noqa: ANN401 - plain data of any sha
     if isinstance(value, msgspec.Struct):
         return {name: _plain(getattr(value, name), name) for name in value.__struct_fields__}
     if isinstance(value, dict):
+        if key in HIDDEN_MAPS:
+            return dict.fromkeys(value, REDACTED)
         return {name: _plain(below, "") for name, below in value.items()}
     if isinstance(value, list):
         return [_plain(below, key) for below in value]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hermesd.config.secret_keys import VARIABLE
 
 if TYPE_CHECKING:
-    from hermesd.config.schema import Config, ModelConfig
+    from collections.abc import Iterator
+
+    from hermesd.config.schema import Config, McpServerConfig, ModelConfig
 
 MIB = 1024 * 1024
 YEAR_S = 366 * 86400.0
@@ -31,6 +33,18 @@ RANGES: dict[str, tuple[float, float]] = {
     "platforms.webhook.max_body_bytes": (1, 64 * MIB),
     "platforms.webhook.rate_per_minute": (1, 1_000_000),
     "platforms.telegram.poll_timeout_s": (0, 600),
+    "mcp_servers.<name>.timeout": (0.001, 86400),
+    "mcp_servers.<name>.connect_timeout": (0.001, 3600),
+    "mcp_servers.<name>.keepalive_interval": (5, 86400),
+    "mcp_servers.<name>.idle_timeout_seconds": (0, YEAR_S),
+    "mcp_servers.<name>.max_concurrent_calls": (1, 1000),
+    "mcp_servers.<name>.max_message_bytes": (64 * 1024, 1024 * MIB),
+    "mcp_servers.<name>.oauth.redirect_port": (0, 65535),
+    "mcp_servers.<name>.oauth.timeout": (0.001, 86400),
+    "mcp_servers.<name>.sampling.max_tokens_cap": (1, 10_000_000),
+    "mcp_servers.<name>.sampling.timeout": (0.001, 3600),
+    "mcp_servers.<name>.sampling.max_rpm": (1, 100_000),
+    "mcp_servers.<name>.sampling.max_tool_rounds": (0, 1000),
     "store.retain_days": (0.001, 36_600),
     "shutdown.drain_s": (0, 86400),
     "shutdown.stop_s": (0, 3600),
@@ -38,7 +52,9 @@ RANGES: dict[str, tuple[float, float]] = {
 """Dotted key → least and greatest value that is accepted; port 0 asks the kernel for a free one."""
 
 ROUTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+SERVER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9.:_-]{1,255}", re.ASCII)
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)
 NO_SECRET = frozenset({"", "INSECURE_NO_AUTH"})
 
 
@@ -52,11 +68,8 @@ class Report(Protocol):
 def validate(config: Config, problem: Report, notice: Report) -> None:
     """Check everything; ``problem`` refuses the configuration, ``notice`` only tells."""
     for key, bounds in RANGES.items():
-        section: object = config
-        *names, last = key.split(".")
-        for name in names:
-            section = getattr(section, name)
-        _in_range(getattr(section, last), key, bounds, problem)
+        for path, value in _values(config, key.split("."), ""):
+            _in_range(value, path, bounds, problem)
     _model(config.model, "model", problem, notice)
     for index, model in enumerate(config.fallback_providers):
         key = f"fallback_providers[{index}]"
@@ -67,8 +80,25 @@ def validate(config: Config, problem: Report, notice: Report) -> None:
     _telegram(config, problem, notice)
     _webhook(config, problem)
     _rpc(config, problem)
+    for server_name, server in config.mcp_servers.items():
+        _mcp_server(server, server_name, problem, notice)
     if config.store.path and not config.store.path.startswith(("/", "~")):
         problem("store.path", "must be absolute", "begin it with / or ~")
+
+
+def _values(place: Any, names: list[str], path: str) -> Iterator[tuple[str, float]]:  # noqa: ANN401 - any section
+    """The numbers under a dotted key, each with its own path: ``<name>`` stands for every name there is."""
+    name, *rest = names
+    if name == "<name>":
+        for each, below in place.items():
+            yield from _values(below, rest, f"{path}.{each}")
+        return
+    path = f"{path}.{name}" if path else name
+    value = getattr(place, name)
+    if rest:
+        yield from _values(value, rest, path)
+    else:
+        yield path, value
 
 
 def _in_range(value: float, key: str, bounds: tuple[float, float], problem: Report) -> None:
@@ -148,6 +178,28 @@ def _webhook(config: Config, problem: Report) -> None:
                 f"would take events from anyone: {webhook.host} is not loopback and there is no secret",
                 "set its secret (`hermesctl config set` puts it into .env), or bind 127.0.0.1",
             )
+
+
+def _mcp_server(server: McpServerConfig, name: str, problem: Report, notice: Report) -> None:
+    key = f"mcp_servers.{name}"
+    if not SERVER_NAME.fullmatch(name):
+        problem(key, "is not a server's name", "use at most 64 letters, digits, dot, - and _")
+    if not server.command and not server.url:
+        problem(key, "has neither command nor url", "give the program to run, or the address of the server")
+    if server.url:
+        _url(server.url, f"{key}.url", problem, notice)
+        if server.command:
+            notice(key, "has url and command: url is used", "remove one of them")
+    elif server.auth == "oauth":
+        problem(f"{key}.auth", "is oauth, which needs a url", "pass the program its key in env")
+    if server.cwd and not server.cwd.startswith(("/", "~")):
+        problem(f"{key}.cwd", "must be an absolute path", "begin it with / or ~")
+    for variable in server.env:
+        if not VARIABLE.fullmatch(variable):
+            problem(f"{key}.env", f"{variable[:60]!r} is not a variable's name", "correct it")
+    for header, value in server.headers.items():
+        if not _HEADER.fullmatch(header) or not value.isprintable():
+            problem(f"{key}.headers", f"{header[:60]!r} cannot be sent as a header", "correct its name or value")
 
 
 def _rpc(config: Config, problem: Report) -> None:

@@ -7,8 +7,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from typing import TYPE_CHECKING
+
+import trio
 
 from hermesd.config.reload import diff
 from hermesd.errors import ConfigError, NotFoundError
@@ -19,6 +22,7 @@ from hermesd.gateway.outlets import FileOutlet
 from hermesd.gateway.presenter import Presenter
 from hermesd.gateway.router import Router
 from hermesd.gateway.tool_state import StoredToolState
+from hermesd.mcp.hub import PREFIX, McpHub
 from hermesd.providers.build import build_provider
 from hermesd.supervision.policy import Policy
 from hermesd.supervision.service import ServiceSpec
@@ -31,10 +35,13 @@ from hermesd.turns.policy import SessionApprovals
 from hermesd.turns.scope import Workbench
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hermesd.config.settings import Settings
     from hermesd.gateway.shared import Shared
     from hermesd.gateway.state import DesiredState
     from hermesd.providers.base import Provider
+    from hermesd.supervision.service import ServiceStatus
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +49,7 @@ TURNS_GROUP = 2
 DELIVERY_GROUP = 1
 """The highest stops first: turns end, what they said is delivered, and then the platforms (group 0) may go."""
 
-FIXED = frozenset({"processes", "turns", "delivery", "drafts"})
+FIXED = frozenset({"processes", "turns", "delivery", "drafts", "mcp"})
 MODEL_SECTIONS = frozenset({"model", "fallback_providers", "secrets"})
 DRAIN_S = 3600.0
 """Services may drain as long as the shutdown as a whole allows."""
@@ -62,6 +69,7 @@ class ProfileUnit:
         self.desired = desired
         self.gateway_on = False
         self._retired: list[Provider] = []
+        self.mcp = McpHub(settings, shared.store, tag=tag_prefix(shared.home.root), on_tools=self._tools_changed)
         self.bench = self._workbench(build_provider(settings.config, settings.secrets))
         self.router: Router | None = None
         self.presenter = Presenter(self.name, store=shared.store, live=shared.live, connected=self.connected)
@@ -73,12 +81,19 @@ class ProfileUnit:
             store=self._shared.store,
             live=self._shared.live,
             provider=provider,
-            tools=ToolRegistry(config.toolsets),
+            tools=self._registry(),
             questions=self._shared.questions,
             approvals=self.approvals,
             environment=child_environment(self._shared.environment, config.terminal.env_passthrough),
             tool_state=self._tool_state,
         )
+
+    def _registry(self) -> ToolRegistry:
+        return ToolRegistry(self.settings.config.toolsets, extra=self.mcp.tools())
+
+    def _tools_changed(self) -> None:
+        """Turns that begin from now on have the new tools; those under way keep theirs."""
+        self.bench = dataclasses.replace(self.bench, tools=self._registry())
 
     def _tool_state(self, session_id: str) -> StoredToolState:
         return StoredToolState(self._shared.store, self.processes, session_id=session_id)
@@ -96,6 +111,32 @@ class ProfileUnit:
         await self.supervisor.add(
             ServiceSpec("delivery", self._new_delivery, policy=drain, group=DELIVERY_GROUP), wait=False
         )
+
+        await self._add_servers(self.mcp.enabled())
+
+    async def _add_servers(self, names: Iterable[str]) -> None:
+        """Add MCP servers; none of them is waited for. The catalog's service is there as long as there is a server."""
+        if self.mcp.entries:
+            await self.mcp.load()
+            if "mcp" not in self._services():
+                await self.supervisor.add(ServiceSpec("mcp", lambda: self.mcp))
+        for name in names:
+            await self.supervisor.add(self.mcp.spec(name), wait=False)
+
+    async def _apply_servers(self) -> None:
+        """Only servers whose own settings changed are stopped or started."""
+        remove, add = self.mcp.apply(self.settings)
+        here = self._services()
+        async with trio.open_nursery() as nursery:
+            for name in remove:
+                if f"{PREFIX}{name}" in here:
+                    nursery.start_soon(self.supervisor.remove, f"{PREFIX}{name}")
+        await self._add_servers(add)
+
+    def _services(self) -> dict[str, ServiceStatus]:
+        """The profile's services by the name they have within it."""
+        above = self.supervisor.path_of("")
+        return {child.name.removeprefix(above): child for child in self.supervisor.child_statuses()}
 
     def _new_router(self) -> Router:
         self.router = Router(
@@ -126,7 +167,7 @@ class ProfileUnit:
     async def start_gateway(self) -> None:
         """Add the platforms that are switched on; one that is here already is left alone, a failed one is started."""
         self.gateway_on = True
-        here = {child.name.rpartition("/")[2]: child for child in self.supervisor.child_statuses()}
+        here = self._services()
         if "drafts" not in here:
             await self.supervisor.add(ServiceSpec("drafts", lambda: self.presenter, group=TURNS_GROUP))
         for name in platforms.enabled(self.settings):
@@ -162,8 +203,8 @@ class ProfileUnit:
 
     def platform_states(self) -> dict[str, str]:
         """Platform name → state, for those in the tree."""
-        found = {child.name.rpartition("/")[2]: child.state for child in self.supervisor.child_statuses()}
-        return {name: state for name, state in found.items() if name not in FIXED}
+        found = {name: child.state for name, child in self._services().items()}
+        return {name: state for name, state in found.items() if name not in FIXED and not name.startswith(PREFIX)}
 
     def http_addresses(self) -> set[tuple[str, int]]:
         """Where this profile's webhooks listen, if they run."""
@@ -187,6 +228,8 @@ class ProfileUnit:
         if touched & MODEL_SECTIONS:
             provider = build_provider(settings.config, settings.secrets)
         self.settings, before = settings, self.bench
+        if touched & {"mcp_servers", "secrets"}:
+            await self._apply_servers()
         self.bench = self._workbench(provider)
         if provider is not before.provider:
             await self._retire(before.provider)

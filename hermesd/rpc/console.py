@@ -175,6 +175,30 @@ async def _profile(call: Call, daemon: Daemon) -> Answer:
     return Answer(result, lambda page: profiles.render_one(page, result))
 
 
+async def _mcp_list(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import mcp as queries_mcp
+    from hermesd.rpc.render import mcp
+
+    result = queries_mcp.servers(daemon, call.profile)
+    return Answer(result, lambda page: mcp.render_list(page, result))
+
+
+async def _mcp_show(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import mcp as queries_mcp
+    from hermesd.rpc.render import mcp
+
+    result = queries_mcp.server(daemon, call.profile, call.words[0])
+    return Answer(result, lambda page: mcp.render_one(page, result))
+
+
+async def _mcp_tools(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import mcp as queries_mcp
+    from hermesd.rpc.render import mcp
+
+    result = queries_mcp.tools(daemon, call.profile, call.words[0] if call.words else "")
+    return Answer(result, lambda page: mcp.render_tools(page, result))
+
+
 def _limit(call: Call, default: int) -> int:
     return min(call.number("limit", default), MAX_ROWS)
 
@@ -194,6 +218,9 @@ VERBS: dict[str, Callable[[Call, Daemon], Awaitable[Answer]]] = {
     "outbox list": _outbox_list,
     "profile list": _profiles,
     "profile show": _profile,
+    "mcp list": _mcp_list,
+    "mcp show": _mcp_show,
+    "mcp tools": _mcp_tools,
     "gateway list": _profiles,
     "gateway status": _profile,
 }

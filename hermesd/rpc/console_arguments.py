@@ -42,10 +42,20 @@ GRAMMARS: dict[str, Grammar] = {
     "outbox list": Grammar(ROWS),
     "profile list": Grammar(),
     "profile show": Grammar(most=1, words="NAME"),
+    "mcp list": Grammar(),
+    "mcp show": Grammar({}, 1, 1, "NAME"),
+    "mcp tools": Grammar(most=1, words="NAME"),
     "gateway list": Grammar(),
     "gateway status": Grammar(most=1, words="PROFILE"),
 }
-DEFAULT_ACTIONS = {"sessions": "list", "inbox": "list", "outbox": "list", "profile": "list", "gateway": "list"}
+DEFAULT_ACTIONS = {
+    "sessions": "list",
+    "inbox": "list",
+    "outbox": "list",
+    "profile": "list",
+    "mcp": "list",
+    "gateway": "list",
+}
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from hermesd.config.settings import Settings
     from hermesd.home import Home
+    from hermesd.mcp.hub import McpHub
     from hermesd.rpc.wire import DoctorCheck, ProfileSummary, ReloadResult
     from hermesd.store.protocol import Store
     from hermesd.supervision.service import ServiceStatus
@@ -38,6 +39,9 @@ class Daemon(Protocol):
 
     def profile_summaries(self) -> list[ProfileSummary]:
         """Every profile with its gateway, default first."""
+
+    def mcp(self, profile: str = "") -> McpHub:
+        """The MCP servers of a profile; '' is the current one. Raises NotFoundError, ConfigError (a broken profile)."""
 
     async def create_profile(self, name: str, *, clone_from: str = "", description: str = "") -> None:
         """Make a profile, stopped. Raises UsageError, ConflictError, NotFoundError (clone_from)."""

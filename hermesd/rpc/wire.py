@@ -412,6 +412,116 @@ class GatewayParams(Params, kw_only=True):
     all: bool = False
 
 
+class McpServerRow(Result, kw_only=True):
+    """An MCP server. ``state``: idle, connecting, ready, backoff, auth, disabled, failed. Times are epoch seconds.
+
+    ``tools`` counts what the model gets, ``quarantined`` what is held back because its definition changed.
+    """
+
+    name: str
+    profile: str
+    state: str
+    kind: str
+    era: str = ""
+    tools: int = 0
+    quarantined: int = 0
+    restarts: int = 0
+    last_error: str = ""
+    next_try_at: float = 0.0
+    lifecycle: str = "eager"
+    trusted: bool = False
+
+
+class McpServersResult(Result, kw_only=True):
+    """MCP servers in the order of the configuration."""
+
+    servers: list[McpServerRow]
+
+
+class McpToolRow(Result, kw_only=True):
+    """A tool of a server: its name for the model, the server's own, and what was noticed about it (``flags``)."""
+
+    name: str
+    server: str
+    tool: str
+    kind: str
+    effect: str
+    description: str
+    parameters: dict[str, Any]  # a JSON Schema
+    flags: list[str] = []
+    quarantined: bool = False
+
+
+class McpToolsResult(Result, kw_only=True):
+    """Tools of MCP servers."""
+
+    tools: list[McpToolRow]
+
+
+class McpServerDetail(Result, kw_only=True):
+    """One server with everything known of it. ``stderr``: its last lines. ``info``: what it says it is."""
+
+    server: McpServerRow
+    target: str
+    tools: list[McpToolRow]
+    flags: list[str] = []
+    info: str = ""
+    instructions: str = ""
+    pid: int = 0
+    stderr: list[str] = []
+
+
+class McpServerParams(Params, kw_only=True):
+    """An MCP server of a profile ('' is the current one)."""
+
+    name: str
+    profile: str = ""
+
+
+class McpToolsParams(Params, kw_only=True):
+    """Tools of one server, or of all."""
+
+    name: str = ""
+    profile: str = ""
+
+
+class McpApproveParams(Params, kw_only=True):
+    """Quarantined tools by the server's own names; none named means all of that server."""
+
+    name: str
+    tools: list[str] = []
+    profile: str = ""
+
+
+class McpCallParams(Params, kw_only=True):
+    """Call a tool by its name for the model or by the server's own."""
+
+    name: str
+    tool: str
+    arguments: dict[str, Any] = {}  # JSON
+    profile: str = ""
+
+
+class McpCallResult(Result, kw_only=True):
+    """What a model would be told."""
+
+    text: str
+    is_error: bool = False
+    needs_reauth: bool = False
+
+
+class McpTestResult(Result, kw_only=True):
+    """Whether a server can be reached. ``elapsed_s`` is from the request to the answer."""
+
+    ok: bool
+    state: str
+    tools: int = 0
+    era: str = ""
+    error: str = ""
+    next_step: str = ""
+    elapsed_s: float = 0.0
+
+
 class Method(msgspec.Struct, frozen=True):
     """A method of the protocol. ``mutating`` calls are audited; ``update`` is the type of a stream's notifications."""
 
@@ -463,5 +573,14 @@ METHODS: tuple[Method, ...] = (
     Method("gateway.start", GatewayParams, Done, "operate", "Start gateways and keep them started.", mutating=True),
     Method("gateway.stop", GatewayParams, Done, "operate", "Stop gateways and keep them stopped.", mutating=True),
     Method("gateway.restart", GatewayParams, Done, "operate", "Restart gateways.", mutating=True),
+    Method("mcp.list", ProfileParams, McpServersResult, "read", "MCP servers of a profile."),
+    Method("mcp.show", McpServerParams, McpServerDetail, "read", "One MCP server with its tools."),
+    Method("mcp.tools", McpToolsParams, McpToolsResult, "read", "Tools of MCP servers."),
+    Method("mcp.call", McpCallParams, McpCallResult, "operate", "Call a tool of a server.", mutating=True),
+    Method("mcp.test", McpServerParams, McpTestResult, "operate", "Connect to a server and list its tools."),
+    Method("mcp.restart", McpServerParams, Done, "operate", "End a server and start it again.", mutating=True),
+    Method("mcp.enable", McpServerParams, Done, "operate", "Have a server run.", mutating=True),
+    Method("mcp.disable", McpServerParams, Done, "operate", "Have a server not run.", mutating=True),
+    Method("mcp.approve", McpApproveParams, Done, "operate", "Approve tools that have changed.", mutating=True),
     Method("gateway.list", GatewayParams, ProfilesResult, "read", "Gateways with their platforms."),
 )

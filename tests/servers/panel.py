@@ -9,8 +9,11 @@ from typing import Any
 
 import msgspec
 
+from hermesd.config.schema import Config
+from hermesd.config.settings import Secrets, Settings
 from hermesd.errors import ConflictError, NotFoundError
-from hermesd.home import Home
+from hermesd.home import Home, Profile
+from hermesd.mcp.hub import McpHub
 from hermesd.rpc.wire import DoctorCheck, ProfileSummary, ReloadResult
 from hermesd.store.sqlite.store import SqliteStore
 from hermesd.supervision.service import ServiceState, ServiceStatus
@@ -66,6 +69,12 @@ class Panel:
         """A further profile, stopped unless said otherwise."""
         summary = {"desired": "stopped", "state": "stopped", "model": "offline", **more}
         self.profiles.append(ProfileSummary(name=name, **summary))
+
+    def mcp(self, profile: str = "") -> McpHub:
+        """Without a server: those have tests of their own, with real ones."""
+        name = profile or self.current_profile()
+        settings = Settings(Profile(name, self.home.profile_root(name)), Config(), Secrets({}))
+        return McpHub(settings, self.store, tag="", on_tools=lambda: None)
 
     async def create_profile(self, name: str, *, clone_from: str = "", description: str = "") -> None:
         if any(profile.name == name for profile in self.profiles):

@@ -156,10 +156,11 @@ platforms:
 
 def test_a_hermes_agent_configuration_opens_with_notices() -> None:
     """Keys of hermes-agent's that mean nothing here are accepted, each with a notice; what both know is in force."""
-    found = examined(HERMES_AGENT_CONFIG, TELEGRAM_BOT_TOKEN="1:a")
+    found = examined(HERMES_AGENT_CONFIG, TELEGRAM_BOT_TOKEN="1:a", GITHUB_TOKEN="ghp_1")
     assert found.settings is not None, [str(problem) for problem in found.problems]
     config = found.settings.config
     assert config.model.base_url == "https://openrouter.ai/api/v1"
+    assert config.mcp_servers["github"].env == {"GITHUB_PERSONAL_ACCESS_TOKEN": "ghp_1"}
     assert config.agent.max_turns == 60
     assert config.terminal.cwd == ""
     assert config.platforms.telegram.allowed_users == ["123", 456]
@@ -167,7 +168,7 @@ def test_a_hermes_agent_configuration_opens_with_notices() -> None:
     assert config.platforms.webhook.port == 8645
     assert config.platforms.webhook.routes["deploy"].prompt == "{ref} costs ${amount}"
     said = "\n".join(found.notices)
-    for key in ("compression", "mcp_servers", "terminal.docker_image", "platforms.slack", "agent.verbose", "timezone"):
+    for key in ("compression", "terminal.docker_image", "platforms.slack", "agent.verbose", "timezone"):
         assert f"{key} has no effect here" in said
     assert "max_turns has no effect here; use agent.max_turns" in said
     assert all(notice.startswith(str(PROFILE.config_path)) for notice in found.notices)
@@ -175,7 +176,7 @@ def test_a_hermes_agent_configuration_opens_with_notices() -> None:
 
 def test_a_route_that_held_events_back_is_kept_disabled() -> None:
     """Without the filters of hermes-agent, it would take more than its owner wants."""
-    route = config_of(HERMES_AGENT_CONFIG).platforms.webhook.routes["picky"]
+    route = config_of(HERMES_AGENT_CONFIG, GITHUB_TOKEN="x").platforms.webhook.routes["picky"]
     assert not route.enabled
 
 
@@ -387,7 +388,7 @@ def test_what_is_in_force_can_be_written_down_and_read_again() -> None:
     """A Config dumped as YAML is the same Config."""
     import yaml
 
-    config = config_of(HERMES_AGENT_CONFIG)
+    config = config_of(HERMES_AGENT_CONFIG, GITHUB_TOKEN="x")
     assert config_of(yaml.safe_dump(msgspec.to_builtins(config))) == config
 
 

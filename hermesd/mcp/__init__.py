@@ -1,0 +1,1 @@
+"""MCP: servers as supervised services, their tools, and how one signs in to them."""

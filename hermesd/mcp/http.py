@@ -1,0 +1,96 @@
+"""Streamable HTTP and legacy SSE: the SDK's transports over an HTTP client that tells them nothing they cannot bear.
+
+The SDK erases status codes, ends every call with the first connection error, gives up its event stream after two, and
+never begins a new session. So the client answers in place of a server that cannot be reached, always in JSON-RPC.
+"""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from hermesd.mcp.errors import McpError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import httpx2
+
+    from hermesd.config.schema import McpServerConfig
+
+CONNECT_S = 10.0
+POOL_EXTRA = 8
+
+
+class HttpLink:
+    """A connection to an HTTP server; see ``Link``."""
+
+    read: Any = None  # the SDK's streams, whose import waits for the first server
+    write: Any = None
+
+    def __init__(self) -> None:
+        self.lost = trio.Event()
+        self.why = ""
+        self.abrupt = False
+
+    def words(self) -> list[str]:
+        """Nothing: its log is elsewhere."""
+        return []
+
+    def lose(self, why: str) -> None:
+        """The session cannot go on."""
+        if not self.lost.is_set():
+            self.why = why
+            self.lost.set()
+
+
+@asynccontextmanager
+async def http_link(config: McpServerConfig, *, auth: httpx2.Auth | None, service: str) -> AsyncIterator[HttpLink]:
+    """A connection for as long as the body runs; raises McpError when the legacy transport cannot be opened."""
+    from mcp.client.streamable_http import streamable_http_client
+
+    from hermesd.mcp.client import ContainedClient
+
+    link = HttpLink()
+    client = ContainedClient(link, service, auth=auth, **_options(config))
+    if config.transport == "sse":
+        from hermesd.mcp.sse import sse_link
+
+        async with sse_link(config.url, client, link):
+            yield link
+        return
+    async with client, streamable_http_client(config.url, http_client=client) as (link.read, link.write):
+        yield link
+
+
+def _options(config: McpServerConfig) -> dict[str, Any]:
+    """How the HTTP client is built."""
+    import httpx2
+
+    connect_s = min(CONNECT_S, config.connect_timeout)
+    options: dict[str, Any] = {
+        "headers": dict(config.headers),
+        "timeout": httpx2.Timeout(connect_s, read=config.timeout + 5.0),
+        "limits": httpx2.Limits(max_connections=config.max_concurrent_calls + POOL_EXTRA),
+    }
+    if config.ssl_verify is not True or config.client_cert:
+        options["verify"] = _context(config)
+    return options
+
+
+def _context(config: McpServerConfig) -> ssl.SSLContext:
+    """TLS as configured: another authority, none at all, or with our own certificate. Raises McpError."""
+    try:
+        authority = config.ssl_verify if isinstance(config.ssl_verify, str) else None
+        context = ssl.create_default_context(cafile=authority)
+        if config.ssl_verify is False:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if config.client_cert:
+            context.load_cert_chain(config.client_cert, config.client_key or None)
+    except OSError as error:
+        raise McpError(f"its TLS settings cannot be used: {error}", kind="down") from None
+    return context

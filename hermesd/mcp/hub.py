@@ -1,0 +1,311 @@
+"""The MCP servers of one profile: their services, what they offer, and the tools that come of it.
+
+Servers report changes on their own tasks; ``run`` takes them up one after the other: choose, compare with the pins,
+clean, name, tell. So a burst of changes is one new catalog and one event.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from hermesd.errors import NotFoundError
+from hermesd.mcp import catalog
+from hermesd.mcp.catalog import Prepared
+from hermesd.mcp.errors import McpError
+from hermesd.mcp.lists import ListCache, Listing
+from hermesd.mcp.pins import Pins
+from hermesd.mcp.tool import McpTool
+from hermesd.supervision.service import ServiceSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx2
+
+    from hermesd.config.schema import McpServerConfig
+    from hermesd.config.settings import Settings
+    from hermesd.mcp.catalog import Definition, Offer
+    from hermesd.mcp.oauth.manager import OAuthManager
+    from hermesd.mcp.server import McpServer
+    from hermesd.mcp.tool import Reachable
+    from hermesd.store.protocol import Store
+
+log = logging.getLogger("hermesd.mcp")
+
+PREFIX = "mcp/"
+"""Of the services' names within the profile's supervisor."""
+
+IN_PLACE = ("tools", "trusted", "timeout", "connect_timeout")
+"""Settings of a server that need no new connection."""
+
+
+def _set_event() -> trio.Event:
+    event = trio.Event()
+    event.set()
+    return event
+
+
+@dataclass(slots=True)
+class Entry:
+    """One configured server. ``server`` is the one that runs now; ``checked`` is set while nothing new is unjudged."""
+
+    name: str
+    config: McpServerConfig
+    server: McpServer | None = None
+    listing: Listing = field(default_factory=Listing)
+    quarantined: frozenset[str] = frozenset()
+    prepared: Prepared = field(default_factory=lambda: Prepared(()))
+    state: str = ""
+    checked: trio.Event = field(default_factory=_set_event)
+
+
+class McpHub:
+    """The servers by name. ``on_tools`` is called after the tools have changed; ``tag`` as for McpServer."""
+
+    def __init__(self, settings: Settings, store: Store, *, tag: str, on_tools: Callable[[], None]) -> None:
+        self._settings = settings
+        self._profile = settings.profile
+        self.profile_name = settings.profile.name
+        self._store = store
+        self._tag = tag
+        self._on_tools = on_tools
+        self._pins = Pins(store, settings.profile.name)
+        self._lists = ListCache(store, settings.profile.name)
+        self._wake = trio.Event()
+        self._changed: set[str] = set()
+        self._offers: dict[str, Offer] = {}
+        self._tools: list[McpTool] = []
+        self._oauth: OAuthManager | None = None
+        self.entries = {name: Entry(name, config) for name, config in settings.config.mcp_servers.items()}
+
+    # -- services ----------------------------------------------------------------------------------------------------
+
+    def spec(self, name: str) -> ServiceSpec:
+        """The service of one server."""
+        return ServiceSpec(f"{PREFIX}{name}", lambda: self._new_server(name), detail=lambda: self._detail(name))
+
+    def enabled(self) -> list[str]:
+        """Servers that are to run."""
+        return [name for name, entry in self.entries.items() if entry.config.enabled]
+
+    async def load(self) -> None:
+        """Before servers are started: put lists in force that were kept of lazy ones."""
+        self._profile.workspace.mkdir(mode=0o700, parents=True, exist_ok=True)  # where its programs start
+        for name, entry in self.entries.items():
+            if entry.server is None and (found := await self._lists.get(name, entry.config)) is not None:
+                entry.listing = found
+                await self._check(entry)
+        self._rebuild()
+
+    def _new_server(self, name: str) -> McpServer:
+        from hermesd.mcp.server import McpServer
+
+        entry = self.entries[name]
+        server = McpServer(
+            self._profile.name,
+            name,
+            entry.config,
+            env=self._settings.secrets,
+            auth=self._auth(entry),
+            on_change=self._server_changed,
+            tag=self._tag,
+            cwd=self._profile.workspace,
+        )
+        server.tools, server.capabilities = list(entry.listing.tools), dict(entry.listing.capabilities)
+        entry.server = server
+        return server
+
+    def _auth(self, entry: Entry) -> httpx2.Auth | None:
+        config = entry.config
+        if config.auth != "oauth" or not config.url:
+            return None
+        return self.oauth().get_or_build_provider(entry.name, config.url, config)
+
+    def oauth(self) -> OAuthManager:
+        """The sign-ins of this profile, made when first needed."""
+        if self._oauth is None:
+            from hermesd.mcp.oauth.manager import OAuthManager
+
+            self._oauth = OAuthManager(self._profile.root / "mcp-tokens", profile=self._profile.name)
+        return self._oauth
+
+    def _detail(self, name: str) -> str:
+        entry = self.entries.get(name)
+        if entry is None or entry.server is None:
+            return ""
+        server = entry.server
+        words = [server.state, f"{len(entry.prepared.offers)} tools" if entry.prepared.offers else ""]
+        words += [server.era, f"{server.restarts} reconnects" if server.restarts else ""]
+        words += [server.last_error if server.state != "ready" else ""]
+        return ", ".join(word for word in words if word)
+
+    def apply(self, settings: Settings) -> tuple[list[str], list[str]]:
+        """Take new settings; returns the services' servers to remove and those to add afterwards."""
+        before = self.entries
+        self._settings = settings
+        wanted = settings.config.mcp_servers
+        kept = {name: before[name] for name, config in wanted.items() if name in before and _same(before[name], config)}
+        remove = [name for name, entry in before.items() if name not in kept and entry.config.enabled]
+        self.entries = {name: kept.get(name) or Entry(name, config) for name, config in wanted.items()}
+        for name, entry in kept.items():
+            if entry.config != wanted[name]:
+                entry.config = wanted[name]
+                if entry.server is not None:
+                    entry.server.config = wanted[name]
+                self._note(entry)
+        self._rebuild()
+        return remove, [name for name in self.enabled() if name not in kept]
+
+    # -- changes -------------------------------------------------------------------------------------------------------
+
+    def _server_changed(self, server: McpServer, change: str) -> None:
+        entry = self.entries.get(server.name)
+        if entry is None or entry.server is not server:
+            return
+        found = Listing(tools=list(server.tools), capabilities=dict(server.capabilities))
+        is_new = found != entry.listing and (change == "tools" or server.state == "ready")
+        if is_new:
+            entry.listing = found
+        self._note(entry, tools=is_new)
+
+    def _note(self, entry: Entry, *, tools: bool = True) -> None:
+        if tools:
+            entry.checked = trio.Event()
+        self._changed.add(entry.name)
+        self._wake.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the catalog."""
+        await self._pins.load()
+        self._changed |= self.entries.keys()  # what changed before, or when an earlier run broke off
+        self._wake.set()
+        task_status.started()
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            names, self._changed = self._changed, set()
+            for name in sorted(names & self.entries.keys()):
+                await self._take(self.entries[name])
+
+    async def _take(self, entry: Entry) -> None:
+        await self._note_state(entry)
+        checked, before = entry.checked, entry.prepared
+        if checked.is_set():
+            return
+        await self._check(entry)
+        if entry.server is not None and entry.server.state != "idle":
+            await self._lists.keep(entry.name, entry.config, entry.listing)
+        if entry.prepared != before:
+            self._rebuild()
+            data = {"tools": len(entry.prepared.offers), "flags": list(entry.prepared.flags)}
+            await self._event("mcp.tools", entry.name, data)
+        checked.set()
+
+    async def _check(self, entry: Entry) -> None:
+        definitions = self._definitions(entry)
+        quarantined = frozenset(await self._pins.check(entry.name, definitions))
+        if new := sorted(quarantined - entry.quarantined):
+            log.warning(
+                "%s%s: changed since they were approved, held back: %s", PREFIX, entry.name, ", ".join(new)[:500]
+            )
+            await self._event("mcp.quarantined", entry.name, {"tools": new[: catalog.MAX_TOOLS]})
+        entry.quarantined = quarantined
+        capabilities = entry.listing.capabilities
+        entry.prepared = catalog.prepare(
+            entry.name,
+            entry.config,
+            definitions,
+            quarantined=quarantined,
+            resources="resources" in capabilities,
+            prompts="prompts" in capabilities,
+        )
+
+    def _definitions(self, entry: Entry) -> list[Definition]:
+        return catalog.chosen(entry.listing.tools, entry.config.tools)
+
+    async def _note_state(self, entry: Entry) -> None:
+        state = entry.server.state if entry.server else ""
+        if state != entry.state:
+            entry.state = state
+            if state == "auth":
+                await self._event("mcp.needs_reauth", entry.name, {"next_step": self.login_command(entry.name)})
+            elif state == "failed" and entry.server is not None:
+                await self._event("mcp.failed", entry.name, {"error": entry.server.last_error})
+
+    async def _event(self, kind: str, name: str, data: dict[str, object]) -> None:
+        await self._store.record_event(kind, subject=f"{PREFIX}{name}", profile=self._profile.name, data=data)
+
+    def _rebuild(self) -> None:
+        self._offers = catalog.name(entry.prepared for entry in self.entries.values() if entry.config.enabled)
+        self._tools = [McpTool(name, offer, self) for name, offer in self._offers.items() if not offer.quarantined]
+        self._on_tools()
+
+    # -- what turns and clients ask ----------------------------------------------------------------------------------
+
+    def tools(self) -> list[McpTool]:
+        """For ``ToolRegistry(extra=…)``; what is quarantined is not among them."""
+        return self._tools
+
+    def offers(self, server: str = "") -> dict[str, Offer]:
+        """Registered name → offer, the quarantined ones too; of one server or of all."""
+        return {name: offer for name, offer in self._offers.items() if server in ("", offer.server)}
+
+    def entry(self, name: str) -> Entry:
+        """A configured server; raises NotFoundError."""
+        if name not in self.entries:
+            known = ", ".join(self.entries) or "none"
+            raise NotFoundError(f"there is no MCP server {name[:80]!r}", next_step=f"configured: {known}")
+        return self.entries[name]
+
+    async def approve(self, name: str, tools: list[str]) -> list[str]:
+        """Approve quarantined tools of a server, by its own names (none: all); returns what was approved."""
+        entry = self.entry(name)
+        unknown = set(tools) - entry.quarantined
+        if unknown:
+            raise NotFoundError(f"not in quarantine: {', '.join(sorted(unknown))[:200]}", where=f"mcp/{name}")
+        approved = sorted(set(tools) or entry.quarantined)
+        definitions = [each for each in self._definitions(entry) if each.get("name") in approved]
+        await self._pins.approve(name, definitions)
+        await self._check(entry)
+        self._rebuild()
+        if approved:
+            await self._event("mcp.approved", name, {"tools": approved})
+        return approved
+
+    # -- tool.Access -------------------------------------------------------------------------------------------------
+
+    def reach(self, server: str) -> tuple[Reachable, McpServerConfig]:
+        """The running server; McpError(kind="down") when there is none."""
+        entry = self.entries.get(server)
+        if entry is None or entry.server is None or not entry.config.enabled:
+            what = "it is disabled" if entry is not None else "it is not configured any more"
+            raise McpError(what, kind="down", where=f"mcp/{server}", next_step=f"hermesctl mcp enable {server}")
+        return entry.server, entry.config
+
+    async def checked(self, server: str) -> None:
+        """Wait until the server's offers have been compared with the pins."""
+        entry = self.entries.get(server)
+        while entry is not None and not entry.checked.is_set():
+            await entry.checked.wait()
+
+    def is_current(self, offer: Offer) -> bool:
+        """Whether this very definition is in force."""
+        entry = self.entries.get(offer.server)
+        return entry is not None and not offer.quarantined and offer in entry.prepared.offers
+
+    def login_command(self, server: str) -> str:
+        """What a person types to sign in."""
+        from hermesd.mcp.oauth.settings import ServerIdentity
+
+        return ServerIdentity(server, "", self._profile.name).login_command
+
+
+def _same(entry: Entry, config: McpServerConfig) -> bool:
+    """Whether the connection may stay as it is."""
+    new = {name: getattr(config, name) for name in IN_PLACE}
+    return msgspec.structs.replace(entry.config, **new) == config

@@ -1,0 +1,60 @@
+"""The httpx2.Auth of one server: bearer token on, one recovery after a 401, then words.
+
+Imported on first use only: its base class belongs to the HTTP library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx2
+
+from hermesd.mcp.oauth.challenge import parse_challenge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
+    from hermesd.mcp.oauth.keeper import TokenKeeper
+
+
+class OAuthProvider(httpx2.Auth):
+    """RFC 6750 bearer tokens from a TokenKeeper. Holds nothing while a request is under way, so nothing can stay held.
+
+    A request raises McpError: auth (a person must sign in), down or timeout (the authorization server). Requests to
+    another origin than the server's own go out without a token.
+    """
+
+    def __init__(self, keeper: TokenKeeper) -> None:
+        self.keeper = keeper
+        self._origin = _origin(httpx2.URL(keeper.server.url))
+
+    def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        """Not offered: renewal waits for other processes and for the network."""
+        raise NotImplementedError("use httpx2.AsyncClient")
+
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """Send the request with a token; again with another one if the first is refused."""
+        if _origin(request.url) != self._origin:
+            yield request
+            return
+        keeper = self.keeper
+        token = await keeper.usable_token()
+        request.headers["authorization"] = f"Bearer {token}"
+        response = yield request
+        if response.status_code == 401:
+            if not await keeper.recover(token):
+                raise keeper.failure or keeper.reject(token)
+            token = await keeper.usable_token()
+            request.headers["authorization"] = f"Bearer {token}"
+            response = yield request
+            if response.status_code == 401:
+                raise keeper.reject(token)
+        if response.status_code == 403:
+            challenge = parse_challenge(response.headers.get_list("www-authenticate"))
+            if challenge.wants_more_scope:
+                raise await keeper.want_scope(challenge.scope)
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int]:
+    default = {"http": 80, "https": 443}.get(url.scheme, 0)
+    return url.scheme, url.host, url.port or default

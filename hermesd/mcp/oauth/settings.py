@@ -1,0 +1,73 @@
+"""What the configuration says about one server's sign-in."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hermesd.home import DEFAULT_PROFILE
+from hermesd.mcp.errors import McpError
+
+if TYPE_CHECKING:
+    from hermesd.config.schema import McpServerConfig
+
+
+class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``mcp_servers.<name>.oauth`` and ``ssl_verify``. ``client_id`` may be the https URL of a metadata document.
+
+    ``redirect_port`` 0 takes a free port; ``redirect_uri`` replaces the loopback URI, e.g. behind a proxy. ``timeout``:
+    seconds a person has for signing in. ``allow_private``: private and loopback addresses may be reached. ``verify``:
+    False, or the file of the certificate authorities to trust.
+    """
+
+    client_id: str = ""
+    client_secret: str = ""
+    scope: str = ""
+    redirect_port: int = 0
+    redirect_uri: str = ""
+    client_name: str = "hermesd"
+    timeout: float = 300.0
+    allow_private: bool = False
+    verify: bool | str = True
+
+    @classmethod
+    def of(cls, config: McpServerConfig) -> OAuthSettings:
+        """The part of a server's configuration that matters here."""
+        found = config.oauth
+        return cls(
+            client_id=found.client_id,
+            client_secret=found.client_secret,
+            scope=found.scope,
+            redirect_port=found.redirect_port,
+            redirect_uri=found.redirect_uri,
+            client_name=found.client_name,
+            timeout=found.timeout,
+            allow_private=found.allow_private,
+            verify=config.ssl_verify,
+        )
+
+
+class ServerIdentity(msgspec.Struct, frozen=True):
+    """Which server of which profile; ``url`` is the MCP endpoint."""
+
+    name: str
+    url: str
+    profile: str = DEFAULT_PROFILE
+
+    @property
+    def login_command(self) -> str:
+        """What a person types to sign in."""
+        profile = "" if self.profile == DEFAULT_PROFILE else f"-p {self.profile} "
+        return f"hermesctl {profile}mcp login {shlex.quote(self.name)}"
+
+
+def needs_reauth(server: ServerIdentity, why: str) -> McpError:
+    """The error that only a person's sign-in mends; a model or a user reads it."""
+    return McpError(
+        f"the MCP server {server.name!r} requires signing in: {why}",
+        kind="auth",
+        where=f"mcp/{server.name}",
+        next_step=f"run `{server.login_command}`",
+    )

@@ -1,0 +1,218 @@
+"""mcp-tokens/: what one server's sign-in left on disk, shared with the command line and with hermes-agent.
+
+``<server>.json`` holds tokens, ``<server>.client.json`` the RFC 7591 registration, ``<server>.meta.json`` the RFC 8414
+metadata (our own notes under ``hermesd``). All are 0600 and replaced in one step. Who changes them, or presents the
+refresh token, holds ``.<server>.lock`` (flock), so that two processes never use one refresh token twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import trio
+
+from hermesd.errors import ConfigError
+from hermesd.home import make_private_directory, read_bounded, write_private
+from hermesd.mcp.errors import McpError
+from hermesd.mcp.oauth.metadata import Tokens, tokens_from
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+MAX_FILE_BYTES = 256 * 1024
+LOCK_TIMEOUT_S = 45.0
+SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
+
+_limiter = trio.CapacityLimiter(8)
+
+
+class Stamp(NamedTuple):
+    """What tells one version of a file from another."""
+
+    mtime_ns: int
+    inode: int
+    size: int
+
+
+def safe_file_name(server: str) -> str:
+    """The file name, less its suffix, of a server: the name itself where that is safe.
+
+    Others get ``_`` for every odd character and a digest, so that no two servers share one file of tokens.
+    """
+    if SAFE_NAME.fullmatch(server):
+        return server
+    digest = hashlib.sha256(server.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', server)[:80]}-{digest}"
+
+
+class TokenStorage:
+    """One server's three files. Reads never raise for what is in a file; writes raise OSError and ConfigError."""
+
+    def __init__(self, directory: Path, server: str) -> None:
+        name = safe_file_name(server)
+        self.server = server
+        self.directory = directory
+        self.tokens_path = directory / f"{name}.json"
+        self.client_path = directory / f"{name}.client.json"
+        self.meta_path = directory / f"{name}.meta.json"
+        self._lock_path = directory / f".{name}.lock"
+        self._warned: dict[Path, Stamp | None] = {}
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+    def stamp(self) -> Stamp | None:
+        """The version of the token file; None when there is none."""
+        return _stamp(self.tokens_path)
+
+    def read_tokens(self) -> Tokens | None:
+        """The tokens; None when the file is absent, half-written or not ours to understand (logged once).
+
+        Without ``expires_at`` (legacy) the token's life is counted from the file's mtime.
+        """
+        stamp = self.stamp()
+        found = self._read(self.tokens_path)
+        tokens = tokens_from(found, now=stamp.mtime_ns / 1e9 if stamp else time.time()) if found else None
+        if found and tokens is None:
+            self._warn(self.tokens_path, "holds no access token")
+        return tokens
+
+    def read_client(self) -> dict[str, object]:
+        """The registration; empty when there is none that can be read."""
+        return self._read(self.client_path)
+
+    def read_meta(self) -> dict[str, object]:
+        """The authorization server's metadata; empty when there is none that can be read."""
+        return self._read(self.meta_path)
+
+    def _read(self, path: Path) -> dict[str, object]:
+        try:
+            found = msgspec.json.decode(read_bounded(path, max_bytes=MAX_FILE_BYTES))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ConfigError) as error:
+            self._warn(path, f"cannot be read ({type(error).__name__})")
+            return {}
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._warn(path, "is not JSON: half-written or damaged")
+            return {}
+        if isinstance(found, dict):
+            return found
+        self._warn(path, "is not a JSON object")
+        return {}
+
+    def _warn(self, path: Path, problem: str) -> None:
+        version = _stamp(path)
+        if path not in self._warned or self._warned[path] != version:
+            self._warned[path] = version
+            logger.warning("%s %s; it is left as it is", path.name, problem, extra={"fields": {"server": self.server}})
+
+    # -- writing; the caller holds the lock --------------------------------------------------------------------------
+    def write_tokens(self, tokens: Tokens) -> None:
+        """Replace the tokens. A file that could not be understood is kept beside it as ``….damaged``."""
+        make_private_directory(self.directory)
+        if self.stamp() is not None and self.read_tokens() is None:
+            with contextlib.suppress(OSError):
+                self.tokens_path.replace(self.tokens_path.with_name(f"{self.tokens_path.name}.damaged"))
+        self._write(self.tokens_path, tokens.to_file())
+
+    def write_client(self, client: Mapping[str, object]) -> None:
+        """Replace the registration."""
+        self._write(self.client_path, client)
+
+    def write_meta(self, meta: Mapping[str, object]) -> None:
+        """Replace the metadata."""
+        self._write(self.meta_path, meta)
+
+    def retire_client(self) -> None:
+        """The registration is no longer known to its server: keep it as ``.client.json.bak``, forget the metadata.
+
+        The tokens stay: an access token may well outlive the registration.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            self.client_path.replace(self.client_path.with_name(f"{self.client_path.name}.bak"))
+        self.meta_path.unlink(missing_ok=True)
+
+    def remove(self) -> bool:
+        """Delete what is stored; whether there was anything."""
+        found = False
+        for path in (self.tokens_path, self.client_path, self.meta_path):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+                found = True
+        return found
+
+    def _write(self, path: Path, value: object) -> None:
+        make_private_directory(self.directory)
+        write_private(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+    # -- the lock between processes ----------------------------------------------------------------------------------
+    @contextlib.asynccontextmanager
+    async def lock(self, timeout_s: float = LOCK_TIMEOUT_S) -> AsyncIterator[None]:
+        """Hold the server's lock file. Raises McpError(down) when another process keeps it for ``timeout_s``."""
+        make_private_directory(self.directory)
+        attempt = _LockAttempt(self._lock_path)
+        try:
+            with trio.move_on_after(timeout_s):
+                await trio.to_thread.run_sync(attempt.run, abandon_on_cancel=True, limiter=_limiter)
+            if not attempt.taken:
+                raise McpError(
+                    f"another process has held the tokens of {self.server!r} for {timeout_s:g} s",
+                    kind="down",
+                    where=str(self._lock_path),
+                    next_step="see which `hermesctl mcp login` is still running",
+                )
+            yield
+        finally:
+            attempt.close()
+
+
+class _LockAttempt:
+    """A flock(2) being waited for in a thread, which may be given up: then whoever comes last closes the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._guard = threading.Lock()
+        self._fd = -1
+        self._given_up = False
+        self.taken = False
+
+    def run(self) -> None:
+        """Open and lock; blocks. Raises OSError."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        except BaseException:
+            os.close(fd)
+            raise
+        with self._guard:
+            if self._given_up:
+                os.close(fd)
+            else:
+                self._fd, self.taken = fd, True
+
+    def close(self) -> None:
+        """Release, or give up."""
+        with self._guard:
+            self._given_up = True
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        found = path.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return Stamp(found.st_mtime_ns, found.st_ino, found.st_size)

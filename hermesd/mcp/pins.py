@@ -1,0 +1,84 @@
+"""Definitions of tools, pinned: what a tool says it is may not change behind the owner's back.
+
+The hash of a definition is kept when the tool is first seen. A tool whose definition is another one later is in
+quarantine, it is not offered and cannot be called, until its owner approves it (``hermesctl mcp approve``). A pin
+outlives the tool: one that goes and comes back changed is noticed too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hermesd.store.protocol import Store
+
+PINNED_FIELDS = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
+MAX_PINS = 4096  # of one server; beyond it nothing new is taken
+
+
+def fingerprint(definition: Mapping[str, object]) -> str:
+    """SHA-256 over what a model or a person decides by, whatever the order of its keys."""
+    import hashlib
+
+    body = msgspec.json.encode([definition.get(name) for name in PINNED_FIELDS], order="deterministic")
+    return hashlib.sha256(body).hexdigest()
+
+
+def value_name(profile: str) -> str:
+    """Where the pins of a profile stand in the store's values."""
+    return f"mcp:pins:{profile}"
+
+
+class Pins:
+    """The pins of one profile: server → its own name of a tool → hash. ``load`` first."""
+
+    def __init__(self, store: Store, profile: str) -> None:
+        self._store = store
+        self._name = value_name(profile)
+        self._known: dict[str, dict[str, str]] | None = None
+
+    async def load(self) -> None:
+        """Read them, once. Raises StoreError; unreadable pins are an error too, never taken for none."""
+        if self._known is None:
+            found = await self._store.get_value(self._name)
+            known = msgspec.json.decode(found, type=dict[str, dict[str, str]]) if found else {}
+            self._known = self._known if self._known is not None else known
+
+    async def check(self, server: str, definitions: Sequence[Mapping[str, object]]) -> set[str]:
+        """Pin what is new, durably; returns the tools that are not what they were."""
+        await self.load()
+        assert self._known is not None
+        pins = self._known.get(server, {})
+        found = {str(each.get("name")): fingerprint(each) for each in definitions}
+        new = {name: value for name, value in found.items() if name not in pins}
+        new = dict(list(new.items())[: max(0, MAX_PINS - len(pins))])
+        if new:
+            pins = {**pins, **new}
+            await self._keep(server, pins)
+        return {name for name, value in found.items() if pins.get(name) != value}
+
+    async def approve(self, server: str, definitions: Sequence[Mapping[str, object]]) -> None:
+        """Take these definitions for the right ones from now on."""
+        await self.load()
+        assert self._known is not None
+        found = {str(each.get("name")): fingerprint(each) for each in definitions}
+        await self._keep(server, {**self._known.get(server, {}), **found})
+
+    async def _keep(self, server: str, pins: dict[str, str]) -> None:
+        assert self._known is not None
+        known = {**self._known, server: pins}
+        self._known = known
+        await self._store.set_value(self._name, msgspec.json.encode(known))
+
+
+async def move(store: Store, old: str, new: str | None) -> None:
+    """Let the pins follow their profile to its new name, or (None) forget them with it."""
+    found = await store.get_value(value_name(old))
+    if found is not None:
+        if new is not None:
+            await store.set_value(value_name(new), found)
+        await store.set_value(value_name(old), None)

@@ -1,0 +1,140 @@
+"""One stdio server's process: at the head of its own session, watched through a pidfd, ended for certain.
+
+Started on Trio's own thread with ``subprocess.Popen`` (vfork, about 1 ms): nothing polls, no thread is held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from hermesd.tools.terminal.leftovers import SCAN_THREADS, TAG, Mark, kill_marked
+
+if TYPE_CHECKING:
+    from hermesd.tools.terminal.local import Spawn
+
+EOF_GRACE_S = 1.0
+TERM_GRACE_S = 1.0
+END_S = 4.5
+LONG_RUN_S = 30.0
+
+
+class ServerProcess:
+    """A running server. ``stdin``, ``stdout`` and ``stderr`` are our non-blocking ends of its pipes.
+
+    Those not closed yet are in ``open_ends``.
+
+    Construction starts it and raises OSError when that fails, with nothing left behind. Always ``end`` it.
+    """
+
+    def __init__(self, spawn: Spawn) -> None:
+        self.tag = spawn.tag
+        with contextlib.ExitStack() as stack:
+            with contextlib.ExitStack() as theirs:
+                child_in, self.stdin = _pipe(theirs, stack)
+                child_out, self.stdout = reversed(_pipe(stack, theirs))
+                child_err, self.stderr = reversed(_pipe(stack, theirs))
+                ours = (self.stdin, self.stdout, self.stderr)
+                for fd in ours:
+                    os.set_blocking(fd, False)
+                self._popen = _popen(spawn, child_in, child_out, child_err)
+            try:
+                self._pidfd = os.pidfd_open(self._popen.pid)
+            except OSError:
+                os.killpg(self._popen.pid, signal.SIGKILL)
+                self._popen.wait()
+                raise
+            stack.pop_all()
+        self.pid = self._popen.pid
+        self.gone = False
+        self.open_ends = set(ours)
+        self._started = time.monotonic()
+
+    async def exited(self) -> None:
+        """Return when the process itself has ended. Cancellable; for any number of callers, one at a time."""
+        if not self.gone:
+            await trio.lowlevel.wait_readable(self._pidfd)
+            self.gone = True
+
+    def close(self, fd: int) -> None:
+        """Close one of our ends; whoever waits for it gets trio.ClosedResourceError. Does nothing the second time."""
+        if fd in self.open_ends:
+            self.open_ends.discard(fd)
+            trio.lowlevel.notify_closing(fd)
+            os.close(fd)
+
+    async def end(self, *, grace_s: float = EOF_GRACE_S) -> int:
+        """Make sure that nothing of it runs any more; its status as ``subprocess`` has it.
+
+        End of input, SIGTERM after the grace, SIGKILL after another second (MCP 2025-11-25, Lifecycle, Shutdown), then
+        descendants that left the group. Shielded and bounded by END_S. No grace: SIGKILL at once.
+        """
+        self.close(self.stdin)
+        with trio.move_on_after(END_S, shield=True):
+            await self._wait(grace_s)
+            if not self.gone and grace_s:
+                self._signal_group(signal.SIGTERM)
+                await self._wait(TERM_GRACE_S)
+            self._signal_group(signal.SIGKILL)
+            await self.exited()
+            await self._kill_strays()
+        return self._reap()
+
+    async def _wait(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await self.exited()
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        """Signal the group; its id cannot be another's, because the leader is not reaped before this is over."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    async def _kill_strays(self) -> None:
+        recent = time.monotonic() - self._started < LONG_RUN_S
+        mark = Mark(self.tag, exact=True, session=self.pid, since=self.pid if recent else 0)
+        await trio.to_thread.run_sync(kill_marked, mark, limiter=SCAN_THREADS, abandon_on_cancel=True)
+
+    def _reap(self) -> int:
+        """Collect the status and close everything. One that not even SIGKILL ends is the kernel's to collect."""
+        for fd in tuple(self.open_ends):
+            self.close(fd)
+        status = self._popen.poll()
+        os.close(self._pidfd)
+        if status is None:
+            status = self._popen.returncode = -signal.SIGKILL
+        return status
+
+    def how_it_ended(self) -> str:
+        """Words for an exit that was noticed: ``exited with status 1``, ``was killed by SIGKILL``."""
+        info = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if info is None:
+            return "closed its output"
+        if info.si_code == os.CLD_EXITED:
+            return f"exited with status {info.si_status}"
+        return f"was killed by {signal.Signals(info.si_status).name}"
+
+
+def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
+    """A pipe whose ends these two will close."""
+    ends = os.pipe2(os.O_CLOEXEC)
+    for stack, fd in zip((reader, writer), ends, strict=True):
+        stack.callback(os.close, fd)
+    return ends
+
+
+def _popen(spawn: Spawn, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        list(spawn.argv),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=spawn.cwd,
+        env={**spawn.env, TAG: spawn.tag},
+        start_new_session=True,
+    )

@@ -1,0 +1,219 @@
+"""One MCP server under supervision: what others ask of it, and its state.
+
+The owner task (``owner``) connects and reconnects. Calls run as tasks of the owner, outside the session: when that
+ends they are told at once, and a caller who gives up never waits for a server.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import trio
+
+from hermesd.mcp.calls import Call
+from hermesd.mcp.errors import McpError
+from hermesd.mcp.owner import Owner
+from hermesd.mcp.session import RefusedError, page_of, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    import httpx2
+    from mcp import ClientSession
+    from pydantic import BaseModel
+
+    from hermesd.config.schema import McpServerConfig
+    from hermesd.mcp.link import Link
+
+State = Literal["idle", "connecting", "ready", "backoff", "auth", "disabled", "failed"]
+Change = Literal["state", "tools"]
+Json = dict[str, Any]  # JSON of the server
+
+
+def _nothing(_server: McpServer, _change: Change) -> None:
+    """Nobody listens."""
+
+
+class McpServer:
+    """A configured server. Run it as a service; it never gives up, and ends only by being cancelled.
+
+    ``env`` fills ``${NAME}`` in the configuration. ``on_change(server, "state" | "tools")`` is called on the owner's
+    task and must not block. ``tag`` is the home's prefix for HERMESD_PROCESS (``leftovers.tag_prefix``). ``callbacks``
+    are passed to the SDK's ClientSession (``sampling_callback``, ``elicitation_callback``, …). A lazy server with
+    ``cached_tools`` is not started before it is called.
+
+    ``state``: idle (not running until it is called), connecting, ready, backoff (``next_try_at``, epoch seconds), auth
+    (a person must sign in), disabled, failed (the configuration is wrong; ``reconnect`` tries again). ``tools`` are
+    kept while the server is away.
+    """
+
+    def __init__(
+        self,
+        profile_name: str,
+        name: str,
+        config: McpServerConfig,
+        *,
+        env: Mapping[str, str],
+        auth: httpx2.Auth | None = None,
+        on_change: Callable[[McpServer, Change], None] = _nothing,
+        tag: str = "",
+        cwd: Path | None = None,
+        callbacks: Mapping[str, Any] | None = None,  # mcp's callback protocols, whose import waits
+        cached_tools: list[Json] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.profile_name = profile_name
+        self.name = name
+        self.config = config
+        self.env = env
+        self.auth = auth
+        self.tag = f"{tag}{profile_name}:mcp:{name}:{os.urandom(6).hex()}"
+        self.cwd = cwd or Path.home()
+        self.callbacks = dict(callbacks or {})
+        self.where = f"mcp/{name}"
+        self.state: State = "connecting" if config.enabled else "disabled"
+        self.last_error = ""
+        self.next_try_at = 0.0
+        self.restarts = 0
+        self.era = ""
+        self.server_info: Json = {}
+        self.capabilities: Json = {}
+        self.instructions = ""
+        self.tools: list[Json] = list(cached_tools or [])
+        self.pid = 0
+        self.active_calls = 0
+        self.last_use = 0.0
+        self.waiting = 0
+        self.demand = trio.Event()
+        self._on_change = on_change
+        self._places = trio.CapacityLimiter(config.max_concurrent_calls)
+        self._changed = trio.Event()
+        self._session: ClientSession | None = None
+        self._link: Link | None = None
+        self._calls: trio.Nursery | None = None
+        self._owner = Owner(self, rng or random.Random())  # noqa: S311 - jitter
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the server until cancelled. Started at once: no server holds up the daemon."""
+        task_status.started()
+        await self._owner.run()
+
+    def reconnect(self) -> None:
+        """End the session, or the wait for the next try, and connect at once: by hand, after a sign-in or a change."""
+        self._owner.kick()
+
+    async def wait_ready(self, timeout_s: float) -> bool:
+        """Whether it is ready within the time; asks an idle server to start."""
+        with trio.move_on_after(timeout_s):
+            await self._ready(("auth", "failed", "disabled"))
+        return self._session is not None
+
+    def stderr(self) -> list[str]:
+        """The last lines of the running server's stderr."""
+        return self._link.words() if self._link else []
+
+    # -- requests: each raises McpError -------------------------------------------------------------------------
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any] | None = None, *, timeout_s: float | None = None
+    ) -> Json:
+        """The result of tools/call (``content``, ``structuredContent``, ``isError``); a tool's own error is one too."""
+        answer = await self._ask(lambda session: session.call_tool(name, arguments), timeout_s)
+        self._owner.backoff.proven()
+        return plain(answer)
+
+    async def list_resources(self, *, cursor: str | None = None, timeout_s: float | None = None) -> Json:
+        """One page of resources/list."""
+        return plain(await self._ask(lambda session: session.list_resources(params=page_of(cursor)), timeout_s))
+
+    async def read_resource(self, uri: str, *, timeout_s: float | None = None) -> Json:
+        """The ``contents`` of a resource."""
+        return plain(await self._ask(lambda session: session.read_resource(uri), timeout_s))
+
+    async def list_prompts(self, *, cursor: str | None = None, timeout_s: float | None = None) -> Json:
+        """One page of prompts/list."""
+        return plain(await self._ask(lambda session: session.list_prompts(params=page_of(cursor)), timeout_s))
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, str] | None = None, *, timeout_s: float | None = None
+    ) -> Json:
+        """The ``messages`` of a prompt."""
+        return plain(await self._ask(lambda session: session.get_prompt(name, arguments), timeout_s))
+
+    async def _ask(
+        self, request: Callable[[ClientSession], Awaitable[BaseModel]], timeout_s: float | None
+    ) -> BaseModel:
+        """Run a request in a session, once it is there; once more if the server certainly did not act on the first."""
+        seconds = self.config.timeout if timeout_s is None else timeout_s
+        with trio.move_on_after(seconds):
+            try:
+                return await self._attempt(request)
+            except RefusedError:
+                return await self._attempt(request)
+        if self._session is None:
+            raise self._unavailable()
+        raise McpError(f"no answer within {seconds:g} s", kind="timeout", where=self.where)
+
+    async def _attempt(self, request: Callable[[ClientSession], Awaitable[BaseModel]]) -> BaseModel:
+        await self._await_session()
+        async with self._places:
+            if self._session is None or self._calls is None or self._link is None:
+                raise RefusedError("the connection ended", kind="down", where=self.where)
+            call = Call(self._session, self._link, self.name)
+            self.active_calls += 1
+            try:
+                self._calls.start_soon(call.run, request)
+                return await call.outcome()
+            finally:
+                self.active_calls -= 1
+                self.last_use = trio.current_time()
+
+    async def _await_session(self) -> None:
+        """Wait for a server that is on its way up; raises McpError (down, auth) when it does not come."""
+        if self._session is None and self.state not in ("auth", "disabled", "failed"):
+            with trio.move_on_after(self.config.connect_timeout):
+                await self._ready(("auth", "failed"))
+        if self._session is None:
+            raise self._unavailable()
+
+    async def _ready(self, final: tuple[State, ...] = ()) -> None:
+        self.waiting += 1
+        try:
+            while self._session is None and self.state not in final:
+                self.demand.set()
+                await self._changed.wait()
+        finally:
+            self.waiting -= 1
+
+    def _unavailable(self) -> McpError:
+        why = f": {self.last_error}" if self.last_error else ""
+        if self.state == "auth":
+            step = f"run `hermesctl mcp login {self.name}`"
+            return McpError(f"the server requires signing in{why}", kind="auth", where=self.where, next_step=step)
+        return McpError(f"the server is not available ({self.state}){why}", kind="down", where=self.where)
+
+    # -- what the owner says -------------------------------------------------------------------------------------
+    def to(self, state: State) -> None:
+        """Enter a state and tell."""
+        if state != self.state:
+            self.state = state
+            self.tell("state")
+
+    def tell(self, change: Change) -> None:
+        """Wake who waits for a change here, and say it outside."""
+        self._changed.set()
+        self._changed = trio.Event()
+        self._on_change(self, change)
+
+    def open(self, session: ClientSession, link: Link, calls: trio.Nursery) -> None:
+        """Calls go to this session from now on."""
+        self._session, self._link, self._calls = session, link, calls
+        self.last_error, self.next_try_at = "", 0.0
+        self.last_use = trio.current_time()
+        self.to("ready")
+
+    def shut(self) -> None:
+        """There is no session."""
+        self._session = self._link = self._calls = None

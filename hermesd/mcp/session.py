@@ -1,0 +1,98 @@
+"""One session with a server: the handshake, the list of tools, and what the SDK's errors mean to us."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import hermesd
+from hermesd.mcp.errors import McpError
+
+if TYPE_CHECKING:
+    from mcp import ClientSession
+    from mcp.shared.exceptions import MCPError
+    from mcp_types import Implementation, PaginatedRequestParams
+    from pydantic import BaseModel
+
+    from hermesd.mcp.errors import McpErrorKind
+    from hermesd.mcp.link import Link
+
+PAGES = 100
+CONTAINED = "hermesd"
+"""Under this key of an error's data our HTTP client says what really happened; see ``http``."""
+
+
+def plain(model: BaseModel) -> dict[str, Any]:  # JSON
+    """What a server said, as JSON has it."""
+    return model.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def client_info() -> Implementation:
+    """How we introduce ourselves."""
+    from mcp_types import Implementation
+
+    return Implementation(name="hermesd", version=hermesd.__version__)
+
+
+async def negotiate(session: ClientSession, era: str) -> None:
+    """Agree on a protocol version. ``auto`` begins with the handshake, which every older server answers at once.
+
+    The SDK's own order costs 10 s with a server that passes over methods it does not know.
+    """
+    from mcp.shared.exceptions import MCPError
+    from mcp_types import METHOD_NOT_FOUND, UNSUPPORTED_PROTOCOL_VERSION
+
+    if era == "modern":
+        await session.discover()
+        return
+    try:
+        await session.initialize()
+    except MCPError as error:
+        if era == "legacy" or error.code not in (METHOD_NOT_FOUND, UNSUPPORTED_PROTOCOL_VERSION):
+            raise
+        await session.discover()
+
+
+async def list_tools(session: ClientSession) -> list[dict[str, Any]]:
+    """Every page of tools/list; none when the server does not offer tools."""
+    capabilities = session.server_capabilities
+    if capabilities is None or capabilities.tools is None:
+        return []
+    tools: list[dict[str, Any]] = []
+    cursor = None
+    for _ in range(PAGES):
+        page = await session.list_tools(params=page_of(cursor))
+        tools += [plain(tool) for tool in page.tools]
+        if not page.next_cursor or page.next_cursor == cursor:
+            break
+        cursor = page.next_cursor
+    return tools
+
+
+class RefusedError(McpError):
+    """The session is no more, or was never reached: the server did nothing, so the call may be sent once again."""
+
+
+def meaning(error: MCPError, server: str, link: Link) -> McpError:
+    """An error of the SDK in our words."""
+    from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
+
+    where = f"mcp/{server}"
+    data = error.data
+    contained = data.get(CONTAINED) if isinstance(data, dict) else None
+    if isinstance(contained, dict):
+        kind: McpErrorKind = contained.get("kind", "down")
+        sort = RefusedError if contained.get("refused") else McpError
+        return sort(error.message, kind=kind, where=where, next_step=str(contained.get("next_step", "")))
+    if error.code == CONNECTION_CLOSED:
+        why = link.why or "closed the connection"
+        return McpError(f"the server {why} while the call was under way", kind="down", where=where)
+    if error.code == REQUEST_TIMEOUT:
+        return McpError("the server did not answer in time", kind="timeout", where=where)
+    return McpError(f"the server answered: {error.message}", kind="tool", where=where)
+
+
+def page_of(cursor: str | None) -> PaginatedRequestParams | None:
+    """The parameters of a list request."""
+    from mcp_types import PaginatedRequestParams
+
+    return PaginatedRequestParams(cursor=cursor) if cursor else None

@@ -1,0 +1,164 @@
+"""``mcp.*``: the servers of a profile, their tools, and what a person decides about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from hermesd.errors import ConflictError, NotFoundError
+from hermesd.rpc import mcp as queries
+from hermesd.rpc.routes import fast, slow
+from hermesd.rpc.wire import (
+    Done,
+    McpApproveParams,
+    McpCallParams,
+    McpCallResult,
+    McpServerDetail,
+    McpServerParams,
+    McpServersResult,
+    McpTestResult,
+    McpToolsParams,
+    McpToolsResult,
+    ProfileParams,
+)
+
+if TYPE_CHECKING:
+    from hermesd.mcp.catalog import Offer
+    from hermesd.mcp.hub import McpHub
+    from hermesd.rpc.calls import Caller
+
+_files = trio.CapacityLimiter(1)  # config.yaml is read, changed and written by one at a time
+
+
+@fast("mcp.list")
+def list_servers(caller: Caller, params: ProfileParams) -> McpServersResult:
+    """Every server."""
+    return queries.servers(caller.daemon, params.profile)
+
+
+@fast("mcp.show")
+def show(caller: Caller, params: McpServerParams) -> McpServerDetail:
+    """One server."""
+    return queries.server(caller.daemon, params.profile, params.name)
+
+
+@fast("mcp.tools")
+def tools(caller: Caller, params: McpToolsParams) -> McpToolsResult:
+    """Tools of one or all."""
+    return queries.tools(caller.daemon, params.profile, params.name)
+
+
+@slow("mcp.call")
+async def call(caller: Caller, params: McpCallParams) -> McpCallResult:
+    """Call a tool as a turn would, without asking anybody."""
+    from hermesd.mcp import tool
+    from hermesd.mcp.errors import McpError
+    from hermesd.tools import schema
+
+    hub = caller.daemon.mcp(params.profile)
+    hub.entry(params.name)
+    await _learn(hub, params.name)
+    name, offer = _offer(hub, params)
+    if complaint := schema.complaint(offer.parameters, params.arguments):
+        return McpCallResult(text=f"{name} was not called: {complaint}", is_error=True)
+    needs_reauth = False
+    try:
+        found = await tool.call(hub, offer, params.arguments)
+    except McpError as error:
+        needs_reauth = error.needs_reauth
+        found = tool.failure(hub, offer.server, name, error)
+    return McpCallResult(text=found.text, is_error=found.is_error, needs_reauth=needs_reauth)
+
+
+async def _learn(hub: McpHub, name: str) -> None:
+    """A server that was never reached has no tools yet; wait for it as a call would. Raises McpError."""
+    from hermesd.mcp.errors import McpError
+
+    server, config = hub.reach(name)
+    if not hub.offers(name):
+        if not await server.wait_ready(config.connect_timeout):
+            kind = "auth" if server.state == "auth" else "down"
+            step = hub.login_command(name) if kind == "auth" else f"hermesctl mcp show {name}"
+            raise McpError(f"it is not there ({server.state})", kind="down", where=f"mcp/{name}", next_step=step)
+        await hub.checked(name)
+
+
+def _offer(hub: McpHub, params: McpCallParams) -> tuple[str, Offer]:
+    from hermesd.tools.schema import nearest
+
+    offers = hub.offers(params.name)
+    for name, offer in offers.items():
+        if params.tool in (name, offer.tool):
+            return name, offer
+    near = nearest(params.tool, [offer.tool for offer in offers.values()])
+    step = f"did you mean {near!r}?" if near else f"see `hermesctl mcp tools {params.name}`"
+    raise NotFoundError(f"{params.name} has no tool {params.tool[:80]!r}", where=f"mcp/{params.name}", next_step=step)
+
+
+@slow("mcp.test")
+async def test(caller: Caller, params: McpServerParams) -> McpTestResult:
+    """Wait for the server, at most its connect timeout; one that is idle is started."""
+    hub = caller.daemon.mcp(params.profile)
+    entry = hub.entry(params.name)
+    if not entry.config.enabled:
+        return McpTestResult(ok=False, state="disabled", next_step=f"hermesctl mcp enable {params.name}")
+    server, config = hub.reach(params.name)
+    begin = trio.current_time()
+    ok = await server.wait_ready(config.connect_timeout)
+    await hub.checked(params.name)
+    row = queries.server(caller.daemon, params.profile, params.name).server
+    step = "" if ok else hub.login_command(params.name) if row.state == "auth" else f"hermesctl mcp show {params.name}"
+    return McpTestResult(
+        ok=ok,
+        state=row.state,
+        tools=row.tools,
+        era=row.era,
+        error="" if ok else row.last_error,
+        next_step=step,
+        elapsed_s=round(trio.current_time() - begin, 3),
+    )
+
+
+@slow("mcp.restart")
+async def restart(caller: Caller, params: McpServerParams) -> Done:
+    """End its process or session, and start it."""
+    hub = caller.daemon.mcp(params.profile)
+    if not hub.entry(params.name).config.enabled:
+        raise ConflictError(f"{params.name} is disabled", next_step=f"hermesctl mcp enable {params.name}")
+    await caller.daemon.restart_service(f"profile/{hub.profile_name}/mcp/{params.name}")
+    return Done(message=f"restarted {params.name}")
+
+
+@slow("mcp.enable")
+async def enable(caller: Caller, params: McpServerParams) -> Done:
+    """Write it into config.yaml and apply that."""
+    return await _switch(caller, params, on=True)
+
+
+@slow("mcp.disable")
+async def disable(caller: Caller, params: McpServerParams) -> Done:
+    """Write it into config.yaml and apply that."""
+    return await _switch(caller, params, on=False)
+
+
+async def _switch(caller: Caller, params: McpServerParams, *, on: bool) -> Done:
+    from hermesd.config.managed import manager_of
+    from hermesd.config.write import set_value
+
+    hub = caller.daemon.mcp(params.profile)
+    hub.entry(params.name)
+    key = f"mcp_servers.{params.name}.enabled"
+    profile = caller.daemon.settings(params.profile).profile
+    if (manager := manager_of(caller.daemon.home)) is not None and manager.declares(key):
+        raise manager.refusal(f"{'enable' if on else 'disable'} {params.name}")
+    await trio.to_thread.run_sync(set_value, profile, key, "true" if on else "false", limiter=_files)
+    await caller.daemon.reload()
+    return Done(message=f"{params.name} is {'enabled' if on else 'disabled'}")
+
+
+@slow("mcp.approve")
+async def approve(caller: Caller, params: McpApproveParams) -> Done:
+    """Take what the server says now for right."""
+    approved = await caller.daemon.mcp(params.profile).approve(params.name, params.tools)
+    return Done(message=f"approved: {', '.join(approved)}" if approved else f"nothing of {params.name} is held back")

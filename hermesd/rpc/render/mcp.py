@@ -1,0 +1,91 @@
+"""``mcp list|show|tools``."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from hermesd.rpc.render.page import Painted, state
+from hermesd.rpc.render.table import table
+from hermesd.rpc.render.terminal import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hermesd.rpc.render.page import Page
+    from hermesd.rpc.wire import McpServerDetail, McpServerRow, McpServersResult, McpToolRow, McpToolsResult
+
+HEADER = ("SERVER", "STATE", "KIND", "TOOLS", "RECONNECTS", "ERA", "LAST ERROR")
+TOOLS = ("TOOL", "EFFECT", "NOTE", "DESCRIPTION")
+
+
+def render_list(page: Page, result: McpServersResult) -> str:
+    """A line for each server."""
+    if not result.servers:
+        return "no MCP servers; add one with `hermesctl mcp add`\n"
+    rows = [
+        (
+            server.name,
+            state(server.state),
+            server.kind,
+            _count(server),
+            str(server.restarts) if server.restarts else "–",
+            server.era or "–",
+            one_line(server.last_error) or "–",
+        )
+        for server in result.servers
+    ]
+    return "\n".join(table(page, HEADER, rows)) + "\n"
+
+
+def render_tools(page: Page, result: McpToolsResult) -> str:
+    """A line for each tool."""
+    return "\n".join(_tools(page, result.tools)) + "\n" if result.tools else "no tools\n"
+
+
+def render_one(page: Page, result: McpServerDetail) -> str:
+    """Everything about one."""
+    from hermesd.rpc.render.units import ago
+
+    server = result.server
+    entries = [
+        ("server", f"{server.name} ({server.kind}, {server.lifecycle}{', trusted' if server.trusted else ''})"),
+        ("target", one_line(result.target)),
+        ("state", page.state(server.state)),
+        ("is", one_line(result.info)),
+        ("era", server.era),
+        ("pid", str(result.pid or "")),
+        ("reconnects", str(server.restarts or "")),
+        ("last error", one_line(server.last_error)),
+        ("next try", ago(time.time(), server.next_try_at) if server.next_try_at else ""),
+        *(("noticed", one_line(flag)) for flag in result.flags),
+    ]
+    width = max(len(label) for label, _ in entries) + 2
+    text = "".join(f"{page.paint(f'{label:<{width}}', 'dim')}{value}\n" for label, value in entries if value)
+    for line in result.stderr[-5:]:
+        text += page.paint(page.fit(f"  {one_line(line)}"), "dim") + "\n"
+    if result.tools:
+        text += "\n" + "\n".join(_tools(page, result.tools)) + "\n"
+    if server.quarantined:
+        text += page.paint(
+            f"changed tools are held back; approve them with `hermesctl mcp approve {server.name}`", "red"
+        )
+        text += "\n"
+    return text
+
+
+def _count(server: McpServerRow) -> str:
+    return f"{server.tools} +{server.quarantined} held" if server.quarantined else str(server.tools)
+
+
+def _tools(page: Page, tools: Sequence[McpToolRow]) -> list[str]:
+    rows = [
+        (
+            Painted(tool.name, "red") if tool.quarantined else tool.name,
+            tool.effect.replace("_", " "),
+            ("held back" if tool.quarantined else "") or ("; ".join(tool.flags)) or "–",
+            one_line(tool.description),
+        )
+        for tool in tools
+    ]
+    return table(page, TOOLS, rows)

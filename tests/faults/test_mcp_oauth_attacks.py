@@ -1,0 +1,546 @@
+"""Cases 11, 12, 16 and 17: what hostile or broken servers, browsers, names and disks do to a sign-in."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import pytest
+import trio
+
+from hermesd.config.schema import McpServerConfig
+from hermesd.mcp.errors import McpError
+from hermesd.mcp.oauth import keeper, ssrf
+from hermesd.mcp.oauth.fetch import Fetcher
+from hermesd.mcp.oauth.login import Surface, login
+from hermesd.mcp.oauth.manager import OAuthManager
+from hermesd.mcp.oauth.metadata import Tokens
+from hermesd.mcp.oauth.settings import OAuthSettings, ServerIdentity
+from hermesd.mcp.oauth.ssrf import AddressPolicy, guarded_transport
+from hermesd.mcp.oauth.storage import TokenStorage
+from tests.servers.hostile import Hostile, hostile_server
+
+GOOD = Tokens("access-1", refresh_token="refresh-1", expires_in=3600.0, expires_at=1.0)
+METADATA = "169.254.169.254"
+
+
+@pytest.fixture
+def hostile() -> Iterator[Hostile]:
+    with hostile_server() as server:
+        yield server
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> TokenStorage:
+    return TokenStorage(tmp_path / "mcp-tokens", "srv")
+
+
+def signed_in(hostile: Hostile, storage: TokenStorage, **metadata: object) -> str:
+    """Files as a sign-in leaves them, with tokens that have expired; returns the server's URL."""
+    url = hostile.protect(**metadata)
+    storage.write_tokens(GOOD)
+    storage.write_client({"client_id": "client-1", "token_endpoint_auth_method": "none", "issuer": hostile.url})
+    _, _, document = hostile.replies["/.well-known/oauth-authorization-server"]  # type: ignore[misc]  # a fixed one
+    assert isinstance(document, dict)
+    storage.write_meta(document)
+    hostile.replies["/mcp"] = lambda form: (
+        (200, {}, {}) if form.get("header:authorization") == "Bearer access-2" else (401, {}, {})
+    )
+    return url
+
+
+async def call(url: str, storage: TokenStorage, manager: OAuthManager | None = None) -> int:
+    manager = manager or OAuthManager(storage.directory)
+    auth = manager.get_or_build_provider("srv", url, McpServerConfig())
+    async with httpx2.AsyncClient(auth=auth, trust_env=False) as client:
+        return (await client.get(url)).status_code
+
+
+async def sign_in(
+    url: str, storage: TokenStorage, visit: Callable[[str], None] = lambda _: None, *, timeout: float = 5
+) -> None:
+    """A sign-in whose browser is ``visit``, in a thread of its own."""
+
+    def open_url(address: str) -> bool:
+        threading.Thread(target=visit, args=(address,), daemon=True).start()
+        return True
+
+    settings = OAuthSettings(timeout=timeout)
+    await login(ServerIdentity("srv", url), settings, storage, Surface(lambda _: None, open_url))
+
+
+def asked(address: str) -> dict[str, str]:
+    """The parameters of an authorization URL."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+
+
+def come_back(address: str, **answer: str) -> int:
+    """Load the redirect URI with these parameters and the right state, unless given; returns the status."""
+    query = asked(address)
+    with httpx2.Client(trust_env=False, timeout=5) as client:
+        return client.get(query["redirect_uri"], params={"state": query["state"], **answer}).status_code
+
+
+# -- case 11: where requests go --------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "host",
+    [METADATA, "0.0.0.0", "[::]", "[fe80::1]", "[::ffff:169.254.169.254]", "2852039166", "0xa9.0xfe.0xa9.0xfe",
+     "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::1]", "255.255.255.255", "224.0.0.1"],
+)  # fmt: skip
+async def test_no_spelling_reaches_a_forbidden_address(host: str) -> None:
+    """Link-local, unspecified, multicast: refused before a byte is sent, even where private ones are allowed."""
+    policy = AddressPolicy.for_server("http://127.0.0.1/", allow_private=True)
+    with pytest.raises(McpError, match="may not be reached"):
+        await Fetcher(policy).get(f"http://{host}/latest/meta-data")
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "[::1]", "localhost", "2130706433", "127.1", "0x7f.1", "[::ffff:127.0.0.1]", "10.0.0.1"]
+)
+async def test_a_global_server_leads_to_no_local_address(host: str, hostile: Hostile) -> None:
+    """For a server on the internet, loopback and private addresses are out of reach in all spellings."""
+    port = urlsplit(hostile.url).port
+    with pytest.raises(McpError, match="may not be reached"):
+        await Fetcher(AddressPolicy.for_server("https://mcp.example/")).get(f"http://{host}:{port}/")
+    assert hostile.requests == []
+
+
+async def test_each_redirect_is_checked_again(hostile: Hostile) -> None:
+    """A redirect to the metadata address ends there, in our requests and in those of the MCP client itself."""
+    hostile.replies["/a"] = (302, {"location": f"https://{METADATA}/latest"}, {})
+    policy = AddressPolicy.for_server(hostile.url)
+    with pytest.raises(McpError, match="may not be reached"):
+        await Fetcher(policy).get(f"{hostile.url}/a")
+    hostile.replies["/b"] = (302, {"location": f"http://{METADATA}/latest"}, {})
+    transport = guarded_transport(policy)
+    async with httpx2.AsyncClient(transport=transport, trust_env=False, follow_redirects=True) as client:
+        with pytest.raises(httpx2.ConnectError, match="may not be reached"):
+            await client.get(f"{hostile.url}/b")
+
+
+async def test_a_name_that_changes_its_answer_gains_nothing(hostile: Hostile) -> None:
+    """The name is resolved once, and the connection goes to the address that was checked."""
+    answers = [["127.0.0.1"], [METADATA]]
+
+    class FlippingResolver(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, host, port, *_, **__):
+            found = answers.pop(0)
+            return [(trio.socket.AF_INET, trio.socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+
+        async def getnameinfo(self, sockaddr, flags):
+            raise NotImplementedError
+
+    trio.socket.set_custom_hostname_resolver(FlippingResolver())
+    port = urlsplit(hostile.url).port
+    policy = AddressPolicy.for_server("http://127.0.0.1/")
+    async with httpx2.AsyncClient(transport=guarded_transport(policy), trust_env=False) as client:
+        assert (await client.get(f"http://flips.example:{port}/")).status_code == 404
+    assert answers == [[METADATA]]
+    async with httpx2.AsyncClient(transport=guarded_transport(policy), trust_env=False) as client:
+        with pytest.raises(httpx2.ConnectError, match="may not be reached"):
+            await client.get(f"http://flips.example:{port}/")
+
+
+@pytest.mark.parametrize("where", ["challenge", "resource", "server"])
+async def test_metadata_that_names_a_forbidden_address_is_not_followed(
+    where: str, hostile: Hostile, storage: TokenStorage
+) -> None:
+    """resource_metadata, authorization_servers and endpoints lead nowhere that is not allowed."""
+    url = hostile.protect(**({"registration_endpoint": f"https://{METADATA}/register"} if where == "server" else {}))
+    if where == "challenge":
+        challenge = f'Bearer resource_metadata="https://{METADATA}/x"'
+        hostile.replies["/mcp"] = (401, {"www-authenticate": challenge}, {})
+    if where == "resource":
+        document = {"resource": url, "authorization_servers": [f"https://{METADATA}"]}
+        hostile.replies["/.well-known/oauth-protected-resource/mcp"] = (200, {}, document)
+    with pytest.raises(McpError, match="may not be reached"):
+        await sign_in(url, storage)
+
+
+# -- case 12: where a browser goes -----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "endpoint",
+    ["$(touch /tmp/x)", "file:///etc/passwd", "javascript:alert(1)", "-flag", "--help", "http://mcp.example/authorize",
+     "https://a b/", "https://user:pw@mcp.example/", "https://x/\"; touch y", "https://x/`id`", "data:text/html,x", "",
+     7, None],
+)  # fmt: skip
+async def test_only_https_or_loopback_is_opened(endpoint: object, hostile: Hostile, storage: TokenStorage) -> None:
+    """An authorization endpoint of any other form never reaches a browser."""
+    opened: list[str] = []
+    url = hostile.protect(authorization_endpoint=endpoint)
+    with pytest.raises(McpError):
+        await sign_in(url, storage, opened.append)
+    assert opened == []
+
+
+# -- case 16: answers that are not ours ------------------------------------------------------------------------------
+async def test_answers_with_another_state_are_turned_away(hostile: Hostile, storage: TokenStorage) -> None:
+    """Missing, wrong, doubled and foreign answers get 400 and change nothing; the right one then still counts."""
+    url = hostile.protect()
+    hostile.replies["/token"] = (200, {}, {"access_token": "access-1", "token_type": "bearer", "expires_in": 60})
+    statuses: list[int] = []
+
+    def visit(address: str) -> None:
+        query = asked(address)
+        with httpx2.Client(trust_env=False, timeout=5) as client:
+            for answer in ("?code=evil", "?code=evil&state=", "?code=evil&state=x", "", "?" + "a=1&" * 5000,
+                           f"?code=evil&state={query['state']}&state=x"):  # fmt: skip
+                statuses.append(client.get(query["redirect_uri"] + answer).status_code)
+            statuses.append(client.get(query["redirect_uri"].replace("/callback", "/other")).status_code)
+            statuses.append(client.post(query["redirect_uri"], params={"state": query["state"]}).status_code)
+        come_back(address, code="code-1")
+
+    await sign_in(url, storage, visit)
+    assert statuses == [400] * 6 + [404] * 2
+    (form,) = hostile.asked("/token")
+    assert form["code"] == "code-1"
+    assert storage.read_tokens() is not None
+
+
+async def test_an_answer_counts_once(hostile: Hostile, storage: TokenStorage) -> None:
+    """A replayed answer and a second tab find nobody; the code is redeemed once."""
+    url = hostile.protect()
+    hostile.replies["/token"] = (200, {}, {"access_token": "access-1", "token_type": "Bearer"})
+    seen: list[str] = []
+
+    def visit(address: str) -> None:
+        seen.append(address)
+        come_back(address, code="code-1")
+
+    await sign_in(url, storage, visit)
+    with pytest.raises(httpx2.TransportError):
+        come_back(seen[0], code="code-2")
+    assert len(hostile.asked("/token")) == 1
+
+
+@pytest.mark.parametrize("iss", [None, "https://evil.example"])
+async def test_an_issuer_mix_up_ends_the_sign_in(iss: str | None, hostile: Hostile, storage: TokenStorage) -> None:
+    """RFC 9207: an answer from another issuer, or without one where it is promised, is not redeemed anywhere."""
+    url = hostile.protect(authorization_response_iss_parameter_supported=True)
+    answer = {"code": "code-1", **({"iss": iss} if iss else {})}
+    with pytest.raises(McpError, match="9207"):
+        await sign_in(url, storage, lambda address: come_back(address, **answer))  # type: ignore[arg-type]  # its status
+    assert hostile.asked("/token") == []
+
+
+@pytest.mark.parametrize("methods", [None, [], ["plain"], "S256"])
+async def test_without_pkce_s256_there_is_no_sign_in(methods: object, hostile: Hostile, storage: TokenStorage) -> None:
+    """A server that does not offer S256 is refused before anybody is sent to it."""
+    opened: list[str] = []
+    with pytest.raises(McpError, match="PKCE"):
+        await sign_in(hostile.protect(code_challenge_methods_supported=methods), storage, opened.append)
+    assert opened == []
+
+
+async def test_metadata_of_another_issuer_is_refused(hostile: Hostile, storage: TokenStorage) -> None:
+    """RFC 8414 §3.3: the document must be the issuer's own."""
+    with pytest.raises(McpError, match="another issuer"):
+        await sign_in(hostile.protect(issuer="https://evil.example"), storage)
+
+
+async def test_metadata_of_another_resource_is_refused(hostile: Hostile, storage: TokenStorage) -> None:
+    """RFC 9728 §3.3: tokens are never asked for in the name of another server."""
+    url = hostile.protect()
+    document = {"resource": "https://victim.example/mcp", "authorization_servers": [hostile.url]}
+    hostile.replies["/.well-known/oauth-protected-resource/mcp"] = (200, {}, document)
+    with pytest.raises(McpError, match="is about"):
+        await sign_in(url, storage)
+
+
+async def test_a_pasted_address_is_judged_like_a_browsers(hostile: Hostile, storage: TokenStorage) -> None:
+    """A line from the terminal must be our redirect URI with our state; then it counts."""
+    url = hostile.protect()
+    hostile.replies["/token"] = (200, {}, {"access_token": "access-1", "token_type": "Bearer"})
+    said: list[str] = []
+    reader, writer = os.pipe()
+
+    def paste(address: str) -> bool:
+        query = asked(address)
+        port = urlsplit(query["redirect_uri"]).port
+        wrong = [f"http://127.0.0.1:{(port or 0) - 1}/callback?code=evil&state={query['state']}", "hello", "\x1b[A",
+                 f"{query['redirect_uri']}?code=evil&state=x"]  # fmt: skip
+        right = f"{query['redirect_uri']}?code=code-1&state={query['state']}"
+        os.write(writer, "\n".join([*wrong, right, ""]).encode())
+        return False
+
+    try:
+        await login(ServerIdentity("srv", url), OAuthSettings(timeout=5), storage, Surface(said.append, paste, reader))
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert sum("That was not it" in text for text in said) == 4
+    assert hostile.asked("/token")[0]["code"] == "code-1"
+
+
+async def test_a_token_goes_to_its_own_server_only(hostile: Hostile, storage: TokenStorage) -> None:
+    """A request to another origin through the same client carries no token."""
+    url = signed_in(hostile, storage)
+    storage.write_tokens(Tokens("access-2", expires_at=time.time() + 60))
+    with hostile_server() as other:
+        auth = OAuthManager(storage.directory).get_or_build_provider("srv", url, McpServerConfig())
+        async with httpx2.AsyncClient(auth=auth, trust_env=False) as client:
+            await client.get(f"{other.url}/mcp")
+            await client.get(url)
+        assert "header:authorization" not in other.asked("/mcp")[0]
+    assert hostile.asked("/mcp")[0]["header:authorization"] == "Bearer access-2"
+
+
+# -- case 17: refreshes that go wrong --------------------------------------------------------------------------------
+async def test_a_5xx_in_a_refresh_is_not_the_end(hostile: Hostile, storage: TokenStorage) -> None:
+    """The tokens stay, the next calls do not storm the server, and after the pause one refresh mends it."""
+    url = signed_in(hostile, storage)
+    manager = OAuthManager(storage.directory)
+    hostile.replies["/token"] = (503, {}, b"secret-in-an-error-page")
+    for _ in range(10):
+        with pytest.raises(McpError) as caught:
+            await call(url, storage, manager)
+        assert caught.value.kind == "down"
+        assert "secret" not in str(caught.value)
+    assert len(hostile.asked("/token")) == 1
+    assert storage.read_tokens() == GOOD
+    hostile.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer", "expires_in": 60})
+    await trio.sleep(1.1)  # the pause is in real time: the server is a real one
+    assert await call(url, storage, manager) == 200
+    assert len(hostile.asked("/token")) == 2
+
+
+async def test_a_refresh_without_a_new_refresh_token_keeps_the_old_one(hostile: Hostile, storage: TokenStorage) -> None:
+    """RFC 6749 §6; the scope stays too."""
+    url = signed_in(hostile, storage)
+    hostile.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer", "expires_in": "60"})
+    assert await call(url, storage) == 200
+    tokens = storage.read_tokens()
+    assert tokens is not None
+    assert (tokens.access_token, tokens.refresh_token) == ("access-2", "refresh-1")
+    assert tokens.expires_at == pytest.approx(time.time() + 60, abs=10)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"null", b"[]", b"{", b'{"access_token": ""}', b'{"access_token": "a\\r\\nx: y", "token_type": "Bearer"}',
+     b'{"access_token": "a", "token_type": "mac"}', b'{"access_token": 1}', b"[" * 100_000, b"x" * 1_000_000],
+)  # fmt: skip
+async def test_a_senseless_refresh_answer_costs_nothing(body: bytes, hostile: Hostile, storage: TokenStorage) -> None:
+    """Whatever comes back instead of tokens, the old ones are still there."""
+    url = signed_in(hostile, storage)
+    hostile.replies["/token"] = (200, {}, body)
+    with pytest.raises(McpError) as caught:
+        await call(url, storage)
+    assert not caught.value.needs_reauth
+    assert storage.read_tokens() == GOOD
+
+
+@pytest.mark.parametrize("skew_s", [-600, 600])
+async def test_a_wrong_clock_costs_one_refresh(skew_s: float, hostile: Hostile, storage: TokenStorage) -> None:
+    """Ten minutes off in either direction: at most one refresh, and the calls work."""
+    url = signed_in(hostile, storage)
+    issued = Tokens("access-old", refresh_token="refresh-1", expires_in=300.0, expires_at=time.time() + 300 - skew_s)
+    storage.write_tokens(issued)
+    hostile.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer", "expires_in": 300})
+    manager = OAuthManager(storage.directory)
+    for _ in range(3):
+        assert await call(url, storage, manager) == 200
+    assert len(hostile.asked("/token")) == 1
+
+
+async def test_a_half_written_token_file_is_survived(hostile: Hostile, storage: TokenStorage) -> None:
+    """What is in memory is used on; at a start there is nothing to use, and what is there is kept for a person."""
+    url = signed_in(hostile, storage)
+    storage.write_tokens(Tokens("access-2", refresh_token="refresh-1", expires_at=time.time() + 60))
+    manager = OAuthManager(storage.directory)
+    assert await call(url, storage, manager) == 200
+    half = storage.tokens_path.read_bytes()[:30]
+    storage.tokens_path.write_bytes(half)
+    assert await call(url, storage, manager) == 200
+    with pytest.raises(McpError, match="signing in"):
+        await call(url, storage)
+    assert storage.tokens_path.read_bytes() == half
+    storage.write_tokens(GOOD)
+    assert storage.tokens_path.with_name("srv.json.damaged").read_bytes() == half
+
+
+async def test_renewed_tokens_that_cannot_be_saved_are_used_on(hostile: Hostile, storage: TokenStorage) -> None:
+    """The disk refuses: the new tokens are the only ones left, so they work from memory."""
+    url = signed_in(hostile, storage)
+    hostile.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer", "refresh_token": "r2"})
+    manager = OAuthManager(storage.directory)
+
+    def refuse(form: dict[str, str]) -> tuple[int, dict[str, str], object]:
+        storage.directory.chmod(0o777)  # home.write_private refuses a directory that others may write to
+        return 200, {}, {"access_token": "access-2", "token_type": "Bearer", "refresh_token": "r2", "expires_in": 60}
+
+    hostile.replies["/token"] = refuse
+    assert await call(url, storage, manager) == 200
+    assert await call(url, storage, manager) == 200
+    assert storage.read_tokens() == GOOD
+    assert len(hostile.asked("/token")) == 1
+
+
+async def test_a_client_secret_goes_the_way_the_server_takes_it(hostile: Hostile, storage: TokenStorage) -> None:
+    """A secret without a method goes into the body; if that is refused as ``invalid_client``, into the header."""
+    url = signed_in(hostile, storage, token_endpoint_auth_methods_supported=None)
+    storage.write_client({"client_id": "client-1", "client_secret": "hush", "issuer": hostile.url})
+
+    def token(form: dict[str, str]) -> tuple[int, dict[str, str], object]:
+        if "client_secret" in form:
+            return 401, {}, {"error": "invalid_client"}
+        return 200, {}, {"access_token": "access-2", "token_type": "Bearer", "expires_in": 60}
+
+    hostile.replies["/token"] = token
+    assert await call(url, storage) == 200
+    first, second = hostile.asked("/token")
+    assert first["client_secret"] == "hush"
+    assert second["header:authorization"].startswith("Basic ")
+
+
+async def test_credentials_are_presented_to_their_own_issuer_only(hostile: Hostile, storage: TokenStorage) -> None:
+    """A registration of another issuer is not used: a person has to sign in with the new one."""
+    url = signed_in(hostile, storage)
+    storage.write_client({"client_id": "client-1", "issuer": "https://former.example"})
+    with pytest.raises(McpError) as caught:
+        await call(url, storage)
+    assert caught.value.needs_reauth
+    assert hostile.asked("/token") == []
+
+
+def test_the_guard_is_needed() -> None:
+    """The plain kinds, as a table of what the policy builds on."""
+    kinds = {text: ssrf.kind_of(address) for text in ("8.8.8.8", "10.1.2.3", "127.9.9.9", METADATA)
+             if (address := ssrf.literal(text))}  # fmt: skip
+    assert list(kinds.values()) == ["global", "private", "loopback", "forbidden"]
+
+
+@pytest.mark.parametrize("who", ["caller", "service"])
+async def test_a_cancel_does_not_lose_a_token_on_its_way(who: str, hostile: Hostile, storage: TokenStorage) -> None:
+    """A cancelled caller returns at once; a stopping daemon waits a moment: either way the answer is saved."""
+    url = signed_in(hostile, storage)
+    asked_for, may_answer = threading.Event(), threading.Event()
+
+    def slow(form: dict[str, str]) -> tuple[int, dict[str, str], object]:
+        asked_for.set()
+        assert may_answer.wait(10)
+        return 200, {}, {"access_token": "access-2", "token_type": "Bearer", "refresh_token": "r2", "expires_in": 60}
+
+    hostile.replies["/token"] = slow
+    manager = OAuthManager(storage.directory)
+    service = trio.CancelScope()
+
+    async def serve(*, task_status: trio.TaskStatus[None]) -> None:
+        with service:
+            await manager.run(task_status=task_status)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve)
+        with trio.CancelScope() as caller:
+            async with trio.open_nursery() as callers:
+                callers.start_soon(call, url, storage, manager)
+                assert await trio.to_thread.run_sync(asked_for.wait, 10)
+                begun = trio.current_time()
+                caller.cancel()
+        assert trio.current_time() - begun < 0.25
+        if who == "service":
+            service.cancel()
+        may_answer.set()
+        if who == "caller":
+            assert await call(url, storage, manager) == 200
+            service.cancel()
+    tokens = storage.read_tokens()
+    assert tokens is not None
+    assert (tokens.access_token, tokens.refresh_token) == ("access-2", "r2")
+    assert len(hostile.asked("/token")) == 1
+
+
+async def test_a_server_that_refuses_everything_for_a_while_needs_nobody(
+    hostile: Hostile, storage: TokenStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fresh token is refused too: one refresh and no storm; after the pause the token is tried again and works."""
+    monkeypatch.setattr(keeper, "REJECTED_S", 0.3)
+    url = signed_in(hostile, storage)
+    hostile.replies["/token"] = (200, {}, {"access_token": "access-3", "token_type": "Bearer", "expires_in": 600})
+    manager = OAuthManager(storage.directory)
+    for _ in range(5):
+        with pytest.raises(McpError) as caught:
+            await call(url, storage, manager)
+        assert caught.value.needs_reauth
+    assert len(hostile.asked("/token")) <= 2
+    requests = len(hostile.asked("/mcp"))
+    hostile.replies["/mcp"] = (200, {}, {})
+    await trio.sleep(0.4)  # the pause is in real time: the server is a real one
+    assert await call(url, storage, manager) == 200
+    assert requests <= 2
+
+
+# -- servers that are merely different -------------------------------------------------------------------------------
+async def test_a_server_of_the_first_revision_has_default_endpoints(hostile: Hostile, storage: TokenStorage) -> None:
+    """No metadata anywhere: /register, /authorize and /token at the server's origin (revision 2025-03-26)."""
+    url = hostile.protect()
+    del hostile.replies["/.well-known/oauth-protected-resource/mcp"]
+    del hostile.replies["/.well-known/oauth-authorization-server"]
+    hostile.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer", "refresh_token": "r"})
+    seen: list[str] = []
+
+    def visit(address: str) -> None:
+        seen.append(address)
+        come_back(address, code="code-1")
+
+    await sign_in(url, storage, visit)
+    assert seen[0].startswith(f"{hostile.url}/authorize?")
+    assert hostile.asked("/token")[0]["resource"] == url
+    hostile.replies["/mcp"] = (200, {}, {})
+    storage.write_tokens(GOOD)  # the endpoints are found again at a restart
+    assert await call(url, storage) == 200
+    assert len(hostile.asked("/token")) == 2
+
+
+async def test_a_broken_metadata_server_does_not_lead_to_a_weaker_source(
+    hostile: Hostile, storage: TokenStorage
+) -> None:
+    """503 is "not now", never "there is none"."""
+    url = hostile.protect()
+    hostile.replies["/.well-known/oauth-protected-resource/mcp"] = (503, {}, {})
+    with pytest.raises(McpError, match="503") as caught:
+        await sign_in(url, storage)
+    assert caught.value.kind == "down"
+    assert hostile.asked("/register") == []
+
+
+async def test_a_client_document_needs_no_registration(hostile: Hostile, storage: TokenStorage) -> None:
+    """Where the server takes client id metadata documents, the configured URL is the client."""
+    url = hostile.protect(client_id_metadata_document_supported=True)
+    hostile.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer"})
+    document = "https://me.example/client.json"
+    settings = OAuthSettings(client_id=document, timeout=5)
+
+    def open_url(address: str) -> bool:
+        threading.Thread(target=come_back, args=(address,), kwargs={"code": "c"}, daemon=True).start()
+        return True
+
+    await login(ServerIdentity("srv", url), settings, storage, Surface(lambda _: None, open_url))
+    assert hostile.asked("/token")[0]["client_id"] == document
+    assert hostile.asked("/register") == []
+    assert not storage.client_path.exists()
+
+
+async def test_a_refused_registration_says_what_to_do(hostile: Hostile, storage: TokenStorage) -> None:
+    """No registration endpoint, or a no from it: the next step is to configure a client."""
+    for reply, metadata in (((403, {}, {}), {}), ((201, {}, {}), {"registration_endpoint": None})):
+        url = hostile.protect(**metadata)
+        hostile.replies["/register"] = reply
+        with pytest.raises(McpError) as caught:
+            await sign_in(url, storage)
+        assert "oauth.client_id" in caught.value.next_step
+        assert caught.value.kind == "auth"
+
+
+async def test_a_taken_redirect_port_is_named(hostile: Hostile, storage: TokenStorage) -> None:
+    """A configured port is never silently replaced: it is what is registered."""
+    url = hostile.protect()
+    taken = urlsplit(hostile.url).port or 0
+    settings = OAuthSettings(redirect_port=taken, timeout=5)
+    with pytest.raises(McpError, match=f"port {taken} is taken"):
+        await login(ServerIdentity("srv", url), settings, storage, Surface(lambda _: None))

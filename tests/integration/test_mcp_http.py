@@ -1,0 +1,156 @@
+"""MCP over HTTP with the official SDK's server in a process of its own, killed and stopped in the middle of things."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from hermesd.config.schema import McpServerConfig
+from hermesd.mcp.errors import McpError
+from hermesd.mcp.server import McpServer
+from tests.servers.mcp_http import HttpServer, free_port, serving
+
+TOO_LONG_S = 60.0
+
+# The SDK and the HTTP library leave async generators to the garbage collector when a stream is closed.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator:pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(params=["streamable-http", "sse"])
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HttpServer]:
+    with serving(tmp_path, request.param) as found:
+        yield found
+
+
+@pytest.fixture
+def streamable(tmp_path: Path) -> Iterator[HttpServer]:
+    with serving(tmp_path) as found:
+        yield found
+
+
+def server(remote: HttpServer, **more: object) -> McpServer:
+    transport = "sse" if remote.transport == "sse" else "streamable"
+    config = McpServerConfig(url=remote.url, transport=transport, **more)  # type: ignore[arg-type]  # as given
+    return McpServer("default", "remote", config, env={})
+
+
+@asynccontextmanager
+async def running(*servers: McpServer) -> AsyncIterator[trio.Nursery]:
+    """The servers under their owners; all gone afterwards."""
+    with trio.fail_after(TOO_LONG_S):
+        async with trio.open_nursery() as nursery:
+            for each in servers:
+                await nursery.start(each.run)
+            yield nursery
+            nursery.cancel_scope.cancel()
+
+
+async def restart(remote: HttpServer) -> None:
+    """Kill it, let that be noticed by whoever listens, start it again."""
+    remote.kill()
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    await trio.to_thread.run_sync(remote.start)
+
+
+async def test_a_server_that_was_restarted_answers_the_next_call(remote: HttpServer) -> None:
+    """H1: within 1 s of the port being up, in a new session, and the call is made once."""
+    subject = server(remote)
+    async with running(subject):
+        await subject.call_tool("echo", {"text": "first"})
+        for _ in range(3):
+            await restart(remote)
+            started = time.perf_counter()
+            answer = await subject.call_tool("count")
+            assert time.perf_counter() - started < 1.5
+            assert answer["content"][0]["text"] == "1"
+
+
+async def test_a_call_under_way_is_told_when_the_server_is_killed(remote: HttpServer) -> None:
+    """It is not sent again: the server may have acted on it."""
+    subject = server(remote)
+    errors: list[McpError] = []
+
+    async def call() -> None:
+        try:
+            await subject.call_tool("sleep", {"seconds": 60})
+        except McpError as error:
+            errors.append(error)
+
+    async with running(subject):
+        assert await subject.wait_ready(20)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call)
+            await trio.testing.wait_all_tasks_blocked(0.2)
+            remote.kill()
+            started = time.perf_counter()
+        assert time.perf_counter() - started < 1
+        assert [error.kind for error in errors] == ["down"]
+
+
+async def test_a_black_hole_holds_nobody(streamable: HttpServer) -> None:
+    """H2: a user's cancel returns within 250 ms, the teardown within 3 s, and other servers are unaffected."""
+    subject = server(streamable)
+    async with running(subject):
+        assert await subject.wait_ready(20)
+        streamable.pause()
+        started = time.perf_counter()
+        with trio.move_on_after(0.1):
+            await subject.call_tool("echo", {"text": "x"})
+        assert time.perf_counter() - started < 0.35
+        with pytest.raises(McpError) as caught:
+            await subject.call_tool("echo", {"text": "x"}, timeout_s=0.2)
+        assert caught.value.kind == "timeout"
+        started = time.perf_counter()
+    assert time.perf_counter() - started < 3
+
+
+async def test_a_call_while_the_server_is_down_waits_for_it(streamable: HttpServer) -> None:
+    """It comes back in time: the call works; the caller's presence hastens the next try."""
+    subject = server(streamable)
+    async with running(subject) as nursery:
+        await subject.call_tool("count")
+        streamable.kill()
+        nursery.start_soon(trio.to_thread.run_sync, streamable.start)
+        answer = await subject.call_tool("count", timeout_s=30)
+        assert answer["content"][0]["text"] == "1"
+
+
+async def test_nobody_at_the_address_is_an_error_that_says_so() -> None:
+    """After the wait that the caller allows."""
+    config = McpServerConfig(url=f"http://127.0.0.1:{free_port()}/mcp")
+    subject = McpServer("default", "remote", config, env={})
+    async with running(subject):
+        with pytest.raises(McpError) as caught:
+            await subject.call_tool("echo", {"text": "x"}, timeout_s=0.5)
+        assert caught.value.kind == "down"
+        assert "cannot be reached" in caught.value.what
+
+
+async def test_one_failing_post_fails_its_own_call_only(streamable: HttpServer) -> None:
+    """H4: an answer too long for its timeout breaks one connection; a call beside it is answered."""
+    subject = server(streamable, max_concurrent_calls=2)
+    answers: list[str] = []
+
+    async def slow() -> None:
+        answers.append((await subject.call_tool("sleep", {"seconds": 1.0}))["content"][0]["text"])
+
+    async with running(subject):
+        assert await subject.wait_ready(20)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(slow)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            with pytest.raises(McpError):
+                await subject.call_tool("sleep", {"seconds": 30}, timeout_s=0.2)
+            found = await subject.call_tool("none-such")
+            assert found["isError"]
+        assert answers == ["awake"]
+        assert subject.restarts == 0

@@ -1,0 +1,412 @@
+"""Signing in to MCP servers, against an authorization server of others, with real files and real requests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+import trio
+
+from hermesd.config.schema import McpOAuthConfig, McpServerConfig
+from hermesd.mcp.errors import McpError
+from hermesd.mcp.oauth.keeper import TokenKeeper
+from hermesd.mcp.oauth.login import Surface, login
+from hermesd.mcp.oauth.manager import OAuthManager
+from hermesd.mcp.oauth.metadata import Tokens
+from hermesd.mcp.oauth.provider import OAuthProvider
+from hermesd.mcp.oauth.settings import OAuthSettings, ServerIdentity
+from hermesd.mcp.oauth.storage import TokenStorage
+from tests.servers.mcp_auth import sdk_server
+from tests.servers.oidc import AuthorizationServer, Browser, oidc_provider, opening
+
+SOAK = bool(os.environ.get("HERMESD_SOAK"))
+"""The long forms of O4 and O5: 100 rotations a process, ten minutes at a life of 3 s."""
+SETTINGS = McpServerConfig(oauth=McpOAuthConfig(timeout=20))
+
+
+@pytest.fixture(scope="module")
+def oidc_process() -> Iterator[AuthorizationServer]:
+    with oidc_provider() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def sdk() -> Iterator[AuthorizationServer]:
+    with sdk_server() as server:
+        yield server
+
+
+@pytest.fixture
+def oidc(oidc_process: AuthorizationServer) -> AuthorizationServer:
+    oidc_process.reset()
+    return oidc_process
+
+
+@dataclass
+class Signed:
+    """A profile's directory in which a person has signed in, and what works with it."""
+
+    storage: TokenStorage
+    server: AuthorizationServer
+    browser: Browser
+    said: list[str]
+
+    @property
+    def tokens(self) -> Tokens:
+        found = self.storage.read_tokens()
+        assert found is not None
+        return found
+
+    @property
+    def refreshes(self) -> int:
+        return int(self.server.counts()["refresh"])
+
+    def manager(self) -> OAuthManager:
+        """A new one, as after a restart; its provider is built."""
+        manager = OAuthManager(self.storage.directory)
+        manager.get_or_build_provider("srv", self.server.resource, SETTINGS)
+        return manager
+
+    @asynccontextmanager
+    async def client(self, manager: OAuthManager) -> AsyncIterator[httpx2.AsyncClient]:
+        auth = manager.get_or_build_provider("srv", self.server.resource, SETTINGS)
+        async with httpx2.AsyncClient(auth=auth, trust_env=False, base_url=self.server.resource, timeout=20) as client:
+            yield client
+
+    async def status(self, manager: OAuthManager, query: str = "") -> int:
+        async with self.client(manager) as client:
+            return (await client.get(self.server.resource + query)).status_code
+
+    def write(self, **changes: object) -> None:
+        """Change the token file as another program might."""
+        self.storage.write_tokens(msgspec.structs.replace(self.tokens, **changes))
+
+    def expire(self) -> None:
+        self.write(expires_at=time.time() - 5)
+
+    async def login(self) -> None:
+        surface = Surface(self.said.append, opening(self.browser))
+        await OAuthManager(self.storage.directory).login("srv", self.server.resource, SETTINGS, surface)
+
+
+async def sign_in(server: AuthorizationServer, tmp_path: Path) -> Signed:
+    signed = Signed(TokenStorage(tmp_path / "mcp-tokens", "srv"), server, Browser(), [])
+    await signed.login()
+    return signed
+
+
+def keeper_of(manager: OAuthManager, signed: Signed) -> TokenKeeper:
+    auth = manager.get_or_build_provider("srv", signed.server.resource, SETTINGS)
+    assert isinstance(auth, OAuthProvider)
+    return auth.keeper
+
+
+# -- the sign-in itself ----------------------------------------------------------------------------------------------
+async def test_a_sign_in_registers_and_leaves_three_private_files(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """After a sign-in the server takes the token, and tokens, registration and metadata are on disk, 0600."""
+    signed = await sign_in(oidc, tmp_path)
+    assert await signed.status(signed.manager()) == 200
+    for path in (signed.storage.tokens_path, signed.storage.client_path, signed.storage.meta_path):
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert signed.tokens.expires_at == pytest.approx(time.time() + 3600, abs=30)
+    assert signed.storage.read_client()["issuer"] == signed.storage.read_meta()["issuer"] == oidc.issuer
+    assert "code_challenge_method=S256" in signed.browser.visited[0]
+    assert "resource=http" in signed.browser.visited[0]
+    assert oidc.counts()["register"] == 1
+
+
+async def test_a_second_sign_in_uses_the_registration_again(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """The port that is registered is taken again, so one registration serves all sign-ins."""
+    signed = await sign_in(oidc, tmp_path)
+    before = signed.tokens
+    await signed.login()
+    assert signed.tokens.access_token != before.access_token
+    assert oidc.counts()["register"] == 1
+
+
+async def test_a_registration_that_the_server_forgot_is_made_anew(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """Nobody is sent to an error page: the sign-in notices that the client is unknown and registers again."""
+    signed = await sign_in(oidc, tmp_path)
+    signed.storage.write_client({**signed.storage.read_client(), "client_id": "long-gone"})
+    await signed.login()
+    assert oidc.counts()["register"] == 2
+    assert await signed.status(signed.manager()) == 200
+
+
+async def test_a_sign_in_that_is_given_up_leaves_the_old_one(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """Nobody came: the error says so, and registration, metadata and tokens are as they were."""
+    signed = await sign_in(oidc, tmp_path)
+    files = (signed.storage.tokens_path, signed.storage.client_path, signed.storage.meta_path)
+    before = [path.read_bytes() for path in files]
+    surface = Surface(signed.said.append)
+    with pytest.raises(McpError) as caught:
+        await login(ServerIdentity("srv", oidc.resource), OAuthSettings(timeout=1), signed.storage, surface)
+    assert caught.value.kind == "auth"
+    assert [path.read_bytes() for path in files] == before
+    assert await signed.status(signed.manager()) == 200
+
+
+# -- the five cases of the manager -----------------------------------------------------------------------------------
+async def test_an_external_refresh_is_picked_up_without_a_restart(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """Another process renews the tokens: the next request of this one uses them, with no 401 in between."""
+    signed = await sign_in(oidc, tmp_path)
+    manager = signed.manager()
+    assert await signed.status(manager) == 200
+    command = [sys.executable, "-m", "tests.servers.rotator", str(signed.storage.directory), oidc.resource, "1", "1"]
+    await trio.run_process(command, capture_stdout=True)
+    new = signed.tokens.access_token
+    async with signed.client(manager) as client:
+        answer = await client.get(oidc.resource)
+    assert answer.request.headers["authorization"] == f"Bearer {new}"
+    assert oidc.counts()["unauthorized"] == 1  # the question with which the sign-in began
+    assert signed.refreshes == 1
+
+
+async def test_ten_concurrent_401s_make_one_recovery(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """Ten callers whose calls failed with the same token cause one refresh, and all may try again."""
+    signed = await sign_in(oidc, tmp_path)
+    manager, failed = signed.manager(), signed.tokens.access_token
+    answers: list[bool] = []
+
+    async def caller() -> None:
+        answers.append(await manager.handle_401("srv", failed))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(caller)
+    assert answers == [True] * 10
+    assert signed.refreshes == 1
+    assert await manager.handle_401("srv", failed)  # a late one: the token is another already
+    assert signed.refreshes == 1
+
+
+async def test_a_401_of_an_unknown_server_is_not_recovered(tmp_path: Path) -> None:
+    """Without a provider there is nothing to recover with."""
+    assert not await OAuthManager(tmp_path).handle_401("nobody", "token")
+
+
+def test_a_missing_token_file_is_no_change(tmp_path: Path) -> None:
+    """Before the first sign-in there is no file, and that is no news."""
+    manager = OAuthManager(tmp_path / "mcp-tokens")
+    assert not manager.invalidate_if_disk_changed("srv")
+    manager.get_or_build_provider("srv", "https://mcp.example/mcp", SETTINGS)
+    assert not manager.invalidate_if_disk_changed("srv")
+
+
+def test_a_provider_is_reused_across_reconnects(tmp_path: Path) -> None:
+    """The same server gets the same provider; another URL or other settings make another one."""
+    manager = OAuthManager(tmp_path)
+    first = manager.get_or_build_provider("srv", "https://mcp.example/mcp", SETTINGS)
+    assert manager.get_or_build_provider("srv", "https://mcp.example/mcp", SETTINGS) is first
+    other = manager.get_or_build_provider("srv", "https://other.example/mcp", SETTINGS)
+    assert other is not first
+    assert (
+        manager.get_or_build_provider(
+            "srv", "https://other.example/mcp", McpServerConfig(oauth=McpOAuthConfig(scope="x"))
+        )
+        is not other
+    )
+
+
+async def test_removing_a_server_forgets_its_provider_and_files(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """Nothing of it is left that could be presented."""
+    signed = await sign_in(oidc, tmp_path)
+    manager = signed.manager()
+    assert await manager.remove("srv")
+    assert not [path.name for path in signed.storage.directory.iterdir() if path.suffix == ".json"]
+    assert not await manager.remove("srv")
+    assert not await manager.handle_401("srv", "token")
+
+
+# -- acceptance, quick forms -----------------------------------------------------------------------------------------
+async def test_o1_concurrent_calls_do_not_wait_for_each_other(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """Four calls of 0.5 s at once take about as long as one."""
+    signed = await sign_in(oidc, tmp_path)
+    async with signed.client(signed.manager()) as client:
+        await client.get(oidc.resource)
+        begun = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(client.get, f"{oidc.resource}?ms=500")
+        assert trio.current_time() - begun < 1.2
+
+
+async def test_o2_a_restart_with_an_expired_token_refreshes_once(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """A new process with an expired access token and a valid refresh token: one refresh, no browser, no 401."""
+    signed = await sign_in(oidc, tmp_path)
+    signed.expire()
+    oidc.reset()
+    assert await signed.status(signed.manager()) == 200
+    counts = oidc.counts()
+    assert (counts["refresh"], counts["unauthorized"], counts["metadata"], counts["code"]) == (1, 0, 0, 0)
+    assert len(signed.browser.visited) == 1
+
+
+async def test_o3_fifty_calls_at_expiry_make_one_refresh(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """However many need a new token at once, the server is asked once, and no call fails."""
+    signed = await sign_in(oidc, tmp_path)
+    manager, answers = signed.manager(), []
+    async with signed.client(manager) as client:
+        await client.get(oidc.resource)
+        signed.expire()
+
+        async def call() -> None:
+            answers.append((await client.get(oidc.resource)).status_code)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(call)
+    assert answers == [200] * 50
+    assert signed.refreshes == 1
+
+
+async def test_o4_processes_rotate_one_token_file(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """Three processes with ten tasks each renew again and again: the server never sees a refresh token twice."""
+    signed = await sign_in(oidc, tmp_path)
+    times = 100 if SOAK else 8
+    arguments = [str(signed.storage.directory), oidc.resource, str(times), "10"]
+    command = [sys.executable, "-m", "tests.servers.rotator", *arguments]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    outputs = [await trio.to_thread.run_sync(process.communicate) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert [int(output) for output, _ in outputs] == [times] * 3
+    assert oidc.counts()["refused"] == []
+    assert times <= signed.refreshes <= 3 * times
+    assert await signed.status(signed.manager()) == 200
+
+
+async def test_o5_short_lives_fail_no_call(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """Tokens that live a second are renewed in time, call after call, for two servers side by side (long: four)."""
+    life_s, duration_s, servers = (3.0, 600.0, 4) if SOAK else (1.0, 3.5, 2)
+    oidc.reset(life_s=life_s)
+    signed = [await sign_in(oidc, tmp_path / str(number)) for number in range(servers)]
+
+    async def work(one: Signed) -> None:
+        async with one.client(one.manager()) as client:
+            deadline = trio.current_time() + duration_s
+            while trio.current_time() < deadline:
+                assert (await client.get(f"{oidc.resource}?ms=100")).status_code == 200
+
+    async with trio.open_nursery() as nursery:
+        for one in signed:
+            nursery.start_soon(work, one)
+    counts = oidc.counts()
+    assert counts["refresh"] >= servers * duration_s / life_s * (1.0 if SOAK else 0.8)
+    assert counts["refused"] == []
+
+
+async def test_o6_without_a_refresh_token_a_person_is_asked_for_at_once(
+    oidc: AuthorizationServer, tmp_path: Path
+) -> None:
+    """A rejected token that nothing can renew: an error that names the command, and no storm of requests."""
+    signed = await sign_in(oidc, tmp_path)
+    signed.write(access_token="revoked", refresh_token=None)
+    manager = signed.manager()
+    oidc.reset()
+    await assert_needs_reauth(signed, manager)
+    assert oidc.counts()["unauthorized"] == 1
+    await signed.login()
+    assert await signed.status(manager) == 200
+
+
+async def test_o6_a_revoked_grant_is_presented_once(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """The refresh token is refused: it is not sent again until a person has signed in, which mends the next call."""
+    signed = await sign_in(oidc, tmp_path)
+    signed.write(refresh_token="revoked", expires_at=time.time() - 5)
+    manager = signed.manager()
+    oidc.reset()
+    await assert_needs_reauth(signed, manager)
+    assert oidc.counts()["refused"] == ["invalid_grant"]
+    assert signed.tokens.refresh_token == "revoked"  # it is theirs: nothing is deleted
+    await signed.login()
+    assert await signed.status(manager) == 200
+
+
+async def assert_needs_reauth(signed: Signed, manager: OAuthManager) -> None:
+    """Twenty calls, all refused within a second or two with words that help, and with no secret in them."""
+    async with signed.client(manager) as client:
+        begun = trio.current_time()
+        for _ in range(20):
+            with pytest.raises(McpError) as caught:
+                await client.get(signed.server.resource)
+            assert caught.value.needs_reauth
+            assert "hermesctl mcp login srv" in caught.value.next_step
+            assert "revoked" not in str(caught.value)
+        assert trio.current_time() - begun < 2
+    failure = manager.failure("srv")
+    assert failure is not None
+    assert failure.needs_reauth
+
+
+async def test_more_rights_are_asked_for_at_the_next_sign_in(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """A 403 with insufficient_scope needs a person; what is held and what is wanted are then both asked for."""
+    signed = await sign_in(oidc, tmp_path)
+    manager = signed.manager()
+    with pytest.raises(McpError, match="mcp:write"):
+        await signed.status(manager, "?scope=mcp:write")
+    assert await signed.status(manager) == 200
+    await signed.login()
+    assert await signed.status(manager, "?scope=mcp:write") == 200
+    assert await signed.status(manager, "?scope=mcp:read") == 200
+
+
+async def test_a_caller_who_is_cancelled_in_a_refresh_loses_nothing(oidc: AuthorizationServer, tmp_path: Path) -> None:
+    """The refresh goes on without its caller; the rotated token is saved, and the next call needs no other."""
+    signed = await sign_in(oidc, tmp_path)
+    manager = signed.manager()
+    signed.expire()
+    async with trio.open_nursery() as service:
+        await service.start(lambda task_status: manager.run(task_status=task_status))
+        keeper = keeper_of(manager, signed)
+        with trio.CancelScope() as caller:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(signed.status, manager)
+                while not keeper.renewals:
+                    await trio.sleep(0)
+                caller.cancel()
+        assert await signed.status(manager) == 200
+        service.cancel_scope.cancel()
+    assert signed.refreshes == 1
+    assert oidc.counts()["refused"] == []
+
+
+# -- a server of another library -------------------------------------------------------------------------------------
+async def test_a_server_with_secrets_and_without_rotation_works_too(sdk: AuthorizationServer, tmp_path: Path) -> None:
+    """The MCP SDK's server: a secret in the body, no new refresh token in a refresh answer, so the old one is kept."""
+    signed = await sign_in(sdk, tmp_path)
+    manager, kept = signed.manager(), signed.tokens.refresh_token
+    before: Any = signed.refreshes
+    for _ in range(2):
+        signed.expire()
+        assert await signed.status(manager, "/ping") == 200
+        assert signed.tokens.refresh_token == kept
+    assert signed.refreshes == before + 2
+    assert signed.storage.read_client()["client_secret"]
+
+
+async def test_a_forgotten_registration_is_set_aside_and_the_tokens_stay(
+    sdk: AuthorizationServer, tmp_path: Path
+) -> None:
+    """``invalid_client`` at a refresh: the registration becomes .bak, a sign-in makes a new one."""
+    signed = await sign_in(sdk, tmp_path)
+    manager = signed.manager()
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        await client.get(f"{sdk.issuer}/forget-clients")
+    signed.expire()
+    with pytest.raises(McpError, match="invalid_client"):
+        await signed.status(manager, "/ping")
+    assert not signed.storage.client_path.exists()
+    assert signed.storage.client_path.with_name("srv.client.json.bak").exists()
+    assert signed.tokens.refresh_token
+    await signed.login()
+    assert await signed.status(manager, "/ping") == 200

@@ -1,0 +1,393 @@
+"""MCP servers as processes: real ones, made to misbehave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from hermesd.config.schema import McpServerConfig
+from hermesd.mcp.errors import McpError
+from hermesd.mcp.server import McpServer
+from hermesd.tools.terminal.leftovers import Mark, find, reap_leftovers
+from tests.servers import everything
+
+MINIMAL = Path(__file__).parents[1] / "servers" / "mcp_minimal.py"
+TOO_LONG_S = 30.0
+
+
+def minimal(*modes: str, **more: object) -> McpServerConfig:
+    """The configuration of the minimal server in these modes."""
+    return McpServerConfig(command=sys.executable, args=["-I", "-S", str(MINIMAL), *modes], **more)  # type: ignore[arg-type]  # as given
+
+
+def server(config: McpServerConfig, name: str = "minimal") -> McpServer:
+    return McpServer("default", name, config, env={}, tag="test:")
+
+
+@asynccontextmanager
+async def running(*servers: McpServer) -> AsyncIterator[None]:
+    """The servers under their owners; all gone afterwards."""
+    with trio.fail_after(TOO_LONG_S):
+        async with trio.open_nursery() as nursery:
+            for each in servers:
+                await nursery.start(each.run)
+            yield
+            nursery.cancel_scope.cancel()
+
+
+async def error_of(call: Callable[[], Awaitable[object]], into: list[McpError]) -> None:
+    """Keep the error of a call that fails."""
+    try:
+        await call()
+    except McpError as error:
+        into.append(error)
+
+
+async def is_dead(pid: int) -> None:
+    """Return once the process has ended."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    await trio.lowlevel.wait_readable(fd)
+    os.close(fd)
+
+
+async def state(subject: McpServer, *wanted: str) -> None:
+    """Return once the server is in one of these states."""
+    while subject.state not in wanted:
+        await subject._changed.wait()
+
+
+def words(answer: dict[str, list[dict[str, str]]]) -> str:
+    return answer["content"][0]["text"]
+
+
+async def test_a_call_reaches_the_server_and_its_answer_comes_back() -> None:
+    """The shortest way through all of it."""
+    subject = server(minimal())
+    async with running(subject):
+        assert await subject.wait_ready(10)
+        assert words(await subject.call_tool("echo", {"text": "Grüße"})) == "Grüße"
+        assert subject.server_info["name"] == "minimal"
+        assert [tool["name"] for tool in subject.tools][:2] == ["echo", "pid"]
+        assert subject.era == "2025-11-25"
+
+
+async def test_a_call_under_way_is_told_at_once_when_the_server_dies() -> None:
+    """S1: a structured error within 50 ms of the kill."""
+    subject = server(minimal())
+    took: list[float] = []
+    errors: list[McpError] = []
+    async with running(subject):
+        for _ in range(5):
+            await subject.call_tool("pid")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(error_of, lambda: subject.call_tool("sleep", {"seconds": 60}), errors)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                started = time.perf_counter()
+                os.kill(subject.pid, signal.SIGKILL)
+            took.append(time.perf_counter() - started)
+    assert [error.kind for error in errors] == ["down"] * 5
+    assert all("SIGKILL" in error.what for error in errors)
+    assert min(took) < 0.05
+
+
+async def test_an_idle_death_is_seen_without_traffic_and_the_next_call_works() -> None:
+    """S2 and S3: noticed in milliseconds, and a new process answers the next call."""
+    subject = server(minimal())
+    noticed, answered = [], []
+    async with running(subject):
+        for _ in range(10):
+            before = int(words(await subject.call_tool("pid")))
+            started = time.perf_counter()
+            os.kill(before, signal.SIGKILL)
+            await state(subject, "connecting")
+            noticed.append(time.perf_counter() - started)
+            assert int(words(await subject.call_tool("pid"))) != before
+            answered.append(time.perf_counter() - started)
+    assert sorted(noticed)[5] < 0.1
+    assert sorted(answered)[5] < 0.15 * 3  # three times the bar: other tests run beside this one
+    assert subject.restarts == 10
+
+
+async def test_a_thousand_kills_would_leave_nothing_behind() -> None:
+    """S4, thirty of them: descriptors, children and tasks are as before."""
+    subject = server(minimal())
+    async with running(subject):
+        await subject.call_tool("pid")
+
+        def held() -> tuple[int, int]:
+            return len(list(Path("/proc/self/fd").iterdir())), trio.lowlevel.current_statistics().tasks_living
+
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        before = held()
+        for _ in range(30):
+            os.kill(int(words(await subject.call_tool("pid"))), signal.SIGKILL)
+            await state(subject, "connecting")
+            await subject.call_tool("pid")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert held() == before
+        assert len(find(Mark(subject.tag, exact=True))) == 1
+
+
+@pytest.mark.parametrize("mode", ["grandchild", "setsid", "stay", "deaf", "plain"])
+async def test_nothing_is_alive_after_the_end(mode: str) -> None:
+    """S5: whatever it started and whatever it ignores, within 5 s."""
+    subject = server(minimal(mode, "stay" if mode == "deaf" else mode))
+    async with running(subject):
+        assert await subject.wait_ready(10)
+        assert len(find(Mark(subject.tag, exact=True))) == (2 if mode in ("grandchild", "setsid") else 1)
+        started = time.perf_counter()
+    assert time.perf_counter() - started < 5
+    assert find(Mark(subject.tag, exact=True)) == []
+
+
+async def test_a_connect_that_times_out_leaves_no_child() -> None:
+    """S7: connect_timeout ±0.5 s, and the process is gone."""
+    subject = server(minimal("hang", connect_timeout=1.0))
+    async with running(subject):
+        await state(subject, "connecting")
+        started = time.perf_counter()
+        while not subject.last_error:
+            await subject._changed.wait() if subject.restarts else await trio.sleep(0.01)
+        assert 0.5 < time.perf_counter() - started < 1.5
+        assert "no session within 1 s" in subject.last_error
+    assert find(Mark(subject.tag, exact=True)) == []
+
+
+async def test_a_cancelled_connect_leaves_no_child() -> None:
+    """S7: the daemon may stop at any moment."""
+    subject = server(minimal("hang", "deaf"))
+    async with running(subject):
+        while not subject.pid:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        started = time.perf_counter()
+    assert time.perf_counter() - started < 1
+    assert find(Mark(subject.tag, exact=True)) == []
+
+
+async def test_twenty_servers_start_and_stop_together_while_the_loop_stays_free() -> None:
+    """S8 and S9 in small: some ignore everything, all are gone within 5 s."""
+    modes = [("deaf", "stay") if number < 3 else () for number in range(20)]
+    subjects = [server(minimal(*each), f"m{number}") for number, each in enumerate(modes)]
+    async with running(*subjects):
+        for subject in subjects:
+            assert await subject.wait_ready(20)
+        started = time.perf_counter()
+    assert time.perf_counter() - started < 5
+    assert [pid for subject in subjects for pid in find(Mark(subject.tag, exact=True))] == []
+
+
+async def test_a_line_of_40_mb_is_taken_and_one_above_the_cap_recycles_this_server_only() -> None:
+    """P2: and the next call works in both cases."""
+    subject, other = server(minimal(max_message_bytes=50_000_000)), server(minimal(), "other")
+    async with running(subject, other):
+        pid = words(await other.call_tool("pid"))
+        await subject.call_tool("pid")
+        started = time.perf_counter()
+        assert len(words(await subject.call_tool("big", {"bytes": 40_000_000}))) == 40_000_000
+        assert time.perf_counter() - started < 5  # 1 s on a machine that does nothing else
+        with pytest.raises(McpError, match="more than 50000000 bytes"):
+            await subject.call_tool("big", {"bytes": 60_000_000})
+        assert words(await subject.call_tool("echo", {"text": "again"})) == "again"
+        assert words(await other.call_tool("pid")) == pid
+
+
+async def test_a_flood_on_stderr_costs_others_nothing_and_is_kept_short() -> None:
+    """S10: the last lines are kept; the flood is read slowly."""
+    subject = server(minimal("flood"))
+    async with running(subject):
+        assert words(await subject.call_tool("echo", {"text": "through"})) == "through"
+        assert 0 < len(subject.stderr()) <= 100
+
+
+async def test_noise_on_stdout_ends_in_a_recycled_server() -> None:
+    """A program that is no MCP server is not read for ever."""
+    subject = server(minimal("noise"))
+    async with running(subject):
+        await state(subject, "backoff")
+        assert "no messages" in subject.last_error
+
+
+async def test_a_server_that_crashes_at_the_start_is_tried_again_with_its_words_kept() -> None:
+    """The reason names the status and what it wrote last."""
+    subject = server(minimal("crash"))
+    async with running(subject):
+        await state(subject, "backoff")
+        assert "exited with status 3" in subject.last_error
+        assert "cannot go on" in subject.last_error
+        assert subject.next_try_at > time.time()
+        assert not await subject.wait_ready(0.1)
+
+
+async def test_a_missing_program_is_an_error_that_names_it() -> None:
+    """It is tried again, because it may be installed meanwhile."""
+    subject = server(McpServerConfig(command="no-such-program-at-all"))
+    async with running(subject):
+        await state(subject, "backoff")
+        assert "no-such-program-at-all" in subject.last_error
+        with pytest.raises(McpError) as caught:
+            await subject.call_tool("echo", timeout_s=0.1)
+        assert caught.value.kind == "down"
+
+
+async def test_an_unset_variable_is_an_error_that_names_it() -> None:
+    """And nothing is started."""
+    subject = server(minimal(env={"TOKEN": "${NOT_THERE}"}))
+    async with running(subject):
+        await state(subject, "failed")
+        assert "NOT_THERE" in subject.last_error
+
+
+async def test_a_call_that_takes_too_long_is_given_up_and_others_go_on() -> None:
+    """The error is a timeout, and the server is still there."""
+    subject = server(minimal())
+    async with running(subject):
+        pid = words(await subject.call_tool("pid"))
+        with pytest.raises(McpError) as caught:
+            await subject.call_tool("sleep", {"seconds": 30}, timeout_s=0.2)
+        assert caught.value.kind == "timeout"
+        assert words(await subject.call_tool("pid")) == pid
+
+
+async def test_a_cancelled_call_returns_at_once_from_a_server_that_reads_nothing() -> None:
+    """H2: a stopped process; neither the call nor the teardown waits for it."""
+    subject = server(minimal())
+    async with running(subject):
+        await subject.call_tool("pid")
+        os.kill(subject.pid, signal.SIGSTOP)
+        started = time.perf_counter()
+        with trio.move_on_after(0.1):
+            await subject.call_tool("echo", {"text": "x" * 1_000_000})
+        assert time.perf_counter() - started < 0.35
+        started = time.perf_counter()
+    assert time.perf_counter() - started < 3
+
+
+async def test_a_burst_of_list_changed_is_two_lists_at_most_and_one_event() -> None:
+    """L1: the new tool is seen within 500 ms."""
+    events = []
+    subject = McpServer(
+        "default", "m", minimal(), env={}, on_change=lambda found, what: events.append((what, len(found.tools)))
+    )
+    async with running(subject):
+        assert await subject.wait_ready(10)
+        count = len(subject.tools)
+        await subject.call_tool("more")
+        with trio.fail_after(2):
+            while len(subject.tools) == count:
+                await subject._changed.wait()
+        assert [event for event in events if event[0] == "tools"] == [("tools", count), ("tools", count + 1)]
+
+
+async def test_an_idle_server_is_ended_and_comes_back_for_the_next_call() -> None:
+    """idle_timeout_seconds: its tools stay known meanwhile."""
+    subject = server(minimal(idle_timeout_seconds=0.2))
+    async with running(subject):
+        assert await subject.wait_ready(10)
+        await state(subject, "idle")
+        assert subject.tools
+        assert words(await subject.call_tool("echo", {"text": "back"})) == "back"
+        assert subject.restarts == 0
+
+
+async def test_a_lazy_server_with_known_tools_is_started_by_its_first_call() -> None:
+    """lifecycle: lazy."""
+    tools = [{"name": "echo", "inputSchema": {"type": "object"}}]
+    subject = McpServer("default", "m", minimal(lifecycle="lazy"), env={}, cached_tools=tools)
+    async with running(subject):
+        await state(subject, "idle")
+        assert subject.pid == 0
+        assert words(await subject.call_tool("echo", {"text": "up"})) == "up"
+
+
+async def test_reconnect_starts_another_process() -> None:
+    """By hand, and it is no failure."""
+    subject = server(minimal())
+    async with running(subject):
+        pid = words(await subject.call_tool("pid"))
+        subject.reconnect()
+        await state(subject, "connecting")
+        assert words(await subject.call_tool("pid")) != pid
+        assert subject.restarts == 0
+
+
+async def test_a_child_has_the_allowed_environment_and_what_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case 18: nothing of the daemon's own, and the tag by which the boot reaper finds it."""
+    monkeypatch.setenv("SECRET_OF_THE_DAEMON", "x")
+    subject = McpServer("default", "m", minimal(env={"TOKEN": "${MINE}"}), env={"MINE": "y", "OTHER": "z"})
+    async with running(subject):
+        assert await subject.wait_ready(10)
+        environ = dict(
+            item.split("=", 1) for item in Path(f"/proc/{subject.pid}/environ").read_text().split("\0") if item
+        )
+    assert environ["TOKEN"] == "y"
+    assert environ["HERMESD_PROCESS"] == subject.tag
+    assert not {"SECRET_OF_THE_DAEMON", "OTHER", "MINE"} & set(environ)
+
+
+async def test_the_reference_server_answers_and_comes_back_after_a_kill() -> None:
+    """S3 with npm server-everything: tools, resources, prompts, a kill, the next call."""
+    subject = server(McpServerConfig(command="node", args=[str(everything.program()), "stdio"]), "everything")
+    async with running(subject):
+        assert words(await subject.call_tool("echo", {"message": "hello"})) == "Echo: hello"
+        assert len((await subject.list_resources())["resources"]) > 0
+        assert len((await subject.list_prompts())["prompts"]) > 0
+        uri = (await subject.list_resources())["resources"][0]["uri"]
+        assert (await subject.read_resource(uri))["contents"]
+        started = time.perf_counter()
+        os.kill(subject.pid, signal.SIGKILL)
+        await state(subject, "connecting")
+        assert words(await subject.call_tool("echo", {"message": "again"})) == "Echo: again"
+        assert time.perf_counter() - started < 5  # 700 ms on a machine that does nothing else
+
+
+async def test_servers_of_a_killed_daemon_are_ended_by_the_next_one() -> None:
+    """S6: five that outlive the end of their input bear the home's tag, and the boot reaper finds them by it."""
+    prefix = f"{os.urandom(8).hex()}:"
+    program = f"""
+import sys, trio
+from hermesd.config.schema import McpServerConfig
+from hermesd.mcp.server import McpServer
+async def main():
+    config = McpServerConfig(command=sys.executable, args=["-I", "-S", {str(MINIMAL)!r}, "stay", "deaf"])
+    async with trio.open_nursery() as nursery:
+        servers = [McpServer("default", str(n), config, env={{}}, tag={prefix!r}) for n in range(5)]
+        for each in servers:
+            nursery.start_soon(each.run)
+        for each in servers:
+            await each.wait_ready(20)
+        print("up", flush=True)
+        await trio.sleep_forever()
+trio.run(main)
+"""
+    with trio.fail_after(TOO_LONG_S):
+        async with trio.open_nursery() as nursery:
+            daemon = await nursery.start(
+                partial(trio.run_process, [sys.executable, "-c", program], stdout=subprocess.PIPE, check=False)
+            )
+            assert (await daemon.stdout.receive_some()).startswith(b"up")
+            daemon.kill()
+        assert len(find(Mark(prefix))) == 5
+        started = time.perf_counter()
+        assert await reap_leftovers(prefix, grace_s=0.5) == 5
+    assert time.perf_counter() - started < 2
+    assert find(Mark(prefix)) == []
+
+
+def test_the_sdk_is_not_imported_before_the_first_server_starts() -> None:
+    """P3: half a second and 55 MB."""
+    check = "import sys, hermesd.mcp.server; sys.exit(bool({'mcp', 'httpx2', 'anyio'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

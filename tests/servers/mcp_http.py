@@ -1,0 +1,112 @@
+"""An HTTP MCP server made with the official SDK, in a process of its own; port and transport from the command line.
+
+``python -m tests.servers.mcp_http PORT [streamable-http|sse]``. Tools: echo {text}; sleep {seconds}; count (how often
+count was called); cut (the connection is reset in mid-call).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+START_S = 30.0
+
+
+@dataclass
+class HttpServer:
+    """A server that can be killed and started again on its port."""
+
+    port: int
+    transport: str
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/{'sse' if self.transport == 'sse' else 'mcp'}"
+
+    def start(self) -> None:
+        """Start, and return once the port is open."""
+        with self.log.open("ab") as log:
+            argv = [sys.executable, "-m", "tests.servers.mcp_http", str(self.port), self.transport]
+            self.process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=Path(__file__).parents[2]
+            )
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.02)  # another process's port: nothing else tells that it is open
+        raise AssertionError(f"the server did not start; see {self.log}")
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def pause(self) -> None:
+        """Make it a black hole."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """And no more."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(directory: Path, transport: str = "streamable-http") -> Iterator[HttpServer]:
+    """A running server that logs into ``directory``."""
+    server = HttpServer(free_port(), transport, directory / "mcp_http.log")
+    server.start()
+    try:
+        yield server
+    finally:
+        if server.process is not None and server.process.poll() is None:
+            server.go_on()
+            server.kill()
+
+
+def main() -> None:
+    """Serve until killed."""
+    import anyio
+    from mcp.server import MCPServer
+
+    server = MCPServer("http-test")
+    counted = 0
+
+    @server.tool()
+    async def echo(text: str) -> str:
+        return text
+
+    @server.tool()
+    async def sleep(seconds: float) -> str:
+        await anyio.sleep(seconds)
+        return "awake"
+
+    @server.tool()
+    async def count() -> int:
+        nonlocal counted
+        counted += 1
+        return counted
+
+    server.run(sys.argv[2], host="127.0.0.1", port=int(sys.argv[1]))  # type: ignore[call-overload]  # a literal
+
+
+if __name__ == "__main__":
+    main()

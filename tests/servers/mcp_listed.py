@@ -1,0 +1,59 @@
+"""A stdio MCP server whose tools stand in a file: ``python -m tests.servers.mcp_listed TOOLS.json LOG``.
+
+The file is read at every tools/list, which is noted in LOG. Any tool answers with its name; the tool ``announce``
+says list_changed five times within 0.2 s; ``environment`` answers with the names of the variables it was given.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def say(message: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    sys.stdout.flush()
+
+
+def answer(request: dict[str, object], tools: Path, log: Path) -> dict[str, object] | None:
+    params = request.get("params") or {}
+    assert isinstance(params, dict)
+    match request.get("method"):
+        case "initialize":
+            info = {"name": "listed", "version": "1"}
+            capabilities = {"tools": {"listChanged": True}}
+            return {"protocolVersion": params["protocolVersion"], "capabilities": capabilities, "serverInfo": info}
+        case "tools/list":
+            with log.open("a") as file:
+                file.write("list\n")
+            return {"tools": json.loads(tools.read_text())}
+        case "tools/call":
+            text = str(params["name"])
+            if text == "announce":
+                for _ in range(5):
+                    say({"method": "notifications/tools/list_changed"})
+                    time.sleep(0.04)
+            elif text == "environment":
+                text = json.dumps([sorted(os.environ), sys.argv[1:]])
+            return {"content": [{"type": "text", "text": text}]}
+        case "ping":
+            return {}
+    return None
+
+
+def main() -> None:
+    tools, log = map(Path, sys.argv[1:3])
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "id" not in request:
+            continue
+        result = answer(request, tools, log)
+        error = {"code": -32601, "message": "no such method"}
+        say({"id": request["id"], "result": result} if result is not None else {"id": request["id"], "error": error})
+
+
+if __name__ == "__main__":
+    main()

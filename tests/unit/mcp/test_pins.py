@@ -1,0 +1,59 @@
+"""Definitions are pinned over restarts, and a change is noticed whatever it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from hermesd.home import Home
+from hermesd.mcp import pins
+from hermesd.mcp.pins import Pins, fingerprint
+from hermesd.store.sqlite.store import SqliteStore
+
+TOOL = {"name": "add", "description": "adds", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}}
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    home = Home(tmp_path / "home")
+    home.create()
+    found = SqliteStore.open(home.state_path)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(found.run)
+        yield found
+        nursery.cancel_scope.cancel(reason="the test is over")
+    found.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"description": "adds\u200b"}, {"inputSchema": {"type": "object", "x": 1}}, {"annotations": {}}, {"title": "x"}],
+)
+async def test_a_changed_definition_is_noticed_after_a_restart(store: SqliteStore, change: dict[str, object]) -> None:
+    """Case 14: also a change that nobody would see."""
+    assert await Pins(store, "p").check("s", [TOOL]) == set()
+    later = Pins(store, "p")
+    assert await later.check("s", [{**TOOL, **change}]) == {"add"}
+    assert await later.check("s", []) == set()
+    assert await later.check("s", [{**TOOL, **change}]) == {"add"}
+    await later.approve("s", [{**TOOL, **change}])
+    assert await Pins(store, "p").check("s", [{**TOOL, **change}]) == set()
+
+
+async def test_servers_and_profiles_have_pins_of_their_own(store: SqliteStore) -> None:
+    """And they follow a profile to its new name."""
+    await Pins(store, "p").check("s", [TOOL])
+    changed = [{**TOOL, "description": "x"}]
+    assert await Pins(store, "p").check("other", changed) == set()
+    assert await Pins(store, "q").check("s", changed) == set()
+    await pins.move(store, "p", "r")
+    assert await Pins(store, "r").check("s", changed) == {"add"}
+    assert await Pins(store, "p").check("s", changed) == set()
+
+
+def test_the_order_of_keys_does_not_matter() -> None:
+    """A server may write its JSON as it likes."""
+    assert fingerprint(TOOL) == fingerprint(dict(reversed(TOOL.items())))

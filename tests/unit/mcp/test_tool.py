@@ -1,0 +1,65 @@
+"""A server's tool as ours: results as text, failures as sentences that a model can act on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hermesd.mcp import results, tool
+from hermesd.mcp.errors import McpError, McpErrorKind
+
+
+class Access:
+    """Only its sign-in command is asked for here."""
+
+    def login_command(self, server: str) -> str:
+        return f"hermesctl mcp login {server}"
+
+
+def test_a_failed_sign_in_is_an_object_with_the_next_step() -> None:
+    """As hermes-agent's callers know it: error, needs_reauth, server."""
+    error = McpError("the refresh token was revoked", kind="auth")
+    found = tool.failure(Access(), "github", "mcp__github__x", error)  # type: ignore[arg-type]  # see Access
+    body = json.loads(found.text)
+    assert (body["needs_reauth"], body["server"]) == (True, "github")
+    assert "hermesctl mcp login github" in body["error"]
+    assert found.is_error
+
+
+@pytest.mark.parametrize("kind", ["down", "timeout", "protocol", "cancelled", "tool"])
+def test_every_failure_names_the_tool_and_what_happened(kind: McpErrorKind) -> None:
+    """And is not to be trusted, because the server may have written it."""
+    found = tool.failure(Access(), "s", "mcp__s__x", McpError("it broke", kind=kind))  # type: ignore[arg-type]  # see Access
+    assert "mcp__s__x" in found.text
+    assert "it broke" in found.text
+    assert found.is_error
+    assert found.untrusted
+
+
+def test_blocks_of_every_kind_have_their_text() -> None:
+    """What cannot be shown is named with its size."""
+    blocks = [
+        {"type": "text", "text": "one"},
+        {"type": "image", "mimeType": "image/png", "data": "AAAA"},
+        {"type": "resource", "resource": {"uri": "file:///a", "text": "two"}},
+        {"type": "resource_link", "uri": "file:///b", "name": "b"},
+        {"type": "hologram"},
+    ]
+    assert results.call_text({"content": blocks}).splitlines() == [
+        "one",
+        "[image: image/png, 3 bytes, not shown]",
+        "two",
+        "[resource file:///b: b]",
+        "[a block of kind hologram, not shown]",
+    ]
+    assert results.call_text({"content": [], "structuredContent": {"a": 1}}) == '{"a":1}'
+    assert results.call_text({}) == "[empty result]"
+
+
+def test_a_result_of_megabytes_keeps_its_ends() -> None:
+    """The middle is left out, and that is said."""
+    text = results.call_text({"content": [{"type": "text", "text": "a" * 3_000_000 + "z"}]})
+    assert len(text) < results.MAX_TEXT + 100
+    assert text.endswith("z")
+    assert "characters left out" in text
