@@ -107,17 +107,23 @@ class TerminalView:
 
     def finish(self, result: dict[str, Any]) -> None:  # a ChatResult, as plain data
         """Show what of the answer has not been shown, and how the turn ended unless it is simply done."""
-        answer = clean(str(result.get("text", ""))).strip()
-        if answer and not self._shown.strip().endswith(answer):
+        answer, shown = clean(str(result.get("text", ""))).strip(), self._shown.strip()
+        if answer and not shown.endswith(answer):
             if not self._at_line_start:
                 self._write("\n")
-            self._write(answer)
+            self._write(_unseen(answer, shown))
         if not self._at_line_start:
             self._write("\n")
         state = str(result["state"])
         if state != "done":
             error = one_line(str(result.get("error", "")))
             self._line(f"({state}{': ' + error if error else ''})", "red" if state == "failed" else "yellow")
+
+
+def _unseen(answer: str, shown: str) -> str:
+    """What follows the paragraphs that have been shown; all of it when they are not its beginning, or end in a word."""
+    rest = answer.removeprefix(shown)
+    return rest.lstrip() if shown and rest != answer and rest.lstrip(" ").startswith("\n") else answer
 
 
 def _approve() -> str:
