@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # How many random kills `make kill` deals out.
 N ?= 10000
 
-.PHONY: help run stop test check format bench kill dist clean
+.PHONY: help run stop test long check format bench kill dist clean
 
 help: ## these lines
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,6 +40,9 @@ stop: $(VENV)/.run ## stop what `make run` has left running
 test: $(VENV)/.test ## every test, with what the tests need
 	@scripts/test-packages
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+long: $(VENV)/.test ## the long forms of tests, which `make test` leaves out
+	@$(BIN)/python -m pytest -n 2 -m long $(ARGS)
 
 check: $(VENV)/.test ## format, lint, types
 	@$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from hermesctl.chat.line import read_line
 from hermesd.rpc.render.page import Page
 from hermesd.rpc.render.terminal import ControlFilter, clean, one_line
 
@@ -90,7 +91,7 @@ class TerminalView:
             self._write(f"  {number}. {option}\n")
         _forget_typed_ahead()
         try:
-            answer = input("answer: ").strip()
+            answer = read_line("answer: ").strip()
         except EOFError:
             self._write("\n")
             return ""
@@ -130,7 +131,7 @@ def _approve() -> str:
     _forget_typed_ahead()
     while True:
         try:
-            answer = input("allow? [y]es / [n]o / [a]lways in this session: ").strip().lower()
+            answer = read_line("allow? [y]es / [n]o / [a]lways in this session: ").strip().lower()
         except EOFError:
             print()
             return "no"
