@@ -1,32 +1,66 @@
-# Everything here makes its own environment in .venv first; nothing else needs to be installed but Python 3.11+.
+# Every target makes what it needs in .venv first: `run` only what running takes, the others the tests and tools too.
+# Nothing else needs to be installed but Python 3.11 or newer; name another one with PY=python3.12.
 PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
 # `make run` keeps to a home of its own, unless HERMES_HOME names one.
 HERMES_HOME ?= $(CURDIR)/.hermes-run
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+# How many random kills `make kill` deals out.
+N ?= 10000
 
-.PHONY: run test check format bench kill clean
+.PHONY: help run stop test long check format bench kill dist clean
 
-$(STAMP): pyproject.toml
-	@test -x $(BIN)/python || $(PY) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev]'
+help: ## these lines
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+$(BIN)/python:
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "hermesd needs Python 3.11 or newer. Name one: make PY=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(PY) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "$(PY) cannot make an environment. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	@echo "making an environment in $(VENV) ..." >&2
+	@$(PIP) -e .
 	@touch $@
 
-run: $(STAMP) ## start hermesd with the offline model and chat with it
-	@HERMES_HOME="$(HERMES_HOME)" $(BIN)/python -m hermesctl chat --spawn $(ARGS)
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	@echo "making an environment with the tests' needs in $(VENV) ..." >&2
+	@$(PIP) -e '.[test,dev]'
+	@touch $(VENV)/.run $@
 
-test: $(STAMP) ## every test, with what the tests need
+run: $(VENV)/.run ## start hermesd with the offline model and chat with it
+	@[ -t 0 ] || export CI=$${CI:-true}; \
+	  HERMES_HOME="$(HERMES_HOME)" exec $(BIN)/hermesctl chat --spawn $(ARGS)
+
+stop: $(VENV)/.run ## stop what `make run` has left running
+	@HERMES_HOME="$(HERMES_HOME)" exec $(BIN)/hermesctl stop $(ARGS)
+
+test: $(VENV)/.test ## every test, with what the tests need
+	@scripts/test-packages
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-check: $(STAMP) ## format, lint, types
+long: $(VENV)/.test ## the long forms of tests, which `make test` leaves out
+	@$(BIN)/python -m pytest -n 2 -m long $(ARGS)
+
+check: $(VENV)/.test ## format, lint, types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-format: $(STAMP)
+format: $(VENV)/.test ## put the code in its form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build
+bench: $(VENV)/.test ## figures beside other programs, as ratios of one run
+	@$(BIN)/python -m bench $(ARGS)
+
+kill: $(VENV)/.test ## kill a loaded daemon N times (10000) and count what is lost
+	@$(BIN)/python -m tests.faults.harness --kills $(N) $(ARGS)
+
+dist: $(VENV)/.test ## wheel and source archive, in dist/
+	@$(BIN)/python -m pip wheel -qq --disable-pip-version-check --no-deps --wheel-dir dist .
+
+clean: ## remove what the targets above have made, but no home
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -25,24 +25,31 @@ def peer(name: str) -> Path:
     return _environment(PEERS / name, REQUIREMENTS[name], [REQUIREMENTS[name]])
 
 
-def installed_wheel() -> Path:
-    """The bin directory of an environment with this tree's wheel, as a user has it: built again when a file changed.
+def build_wheel() -> None:
+    """Put this tree's wheel into an environment of its own, as a user has it: anew when a file has changed.
 
     An editable installation would measure its import hooks instead.
     """
     target, digest = PEERS / "hermesd", _source_digest()
-    if not _is_made(target, digest):
-        wheels = PEERS / "wheels"
-        shutil.rmtree(wheels, ignore_errors=True)
-        subprocess.run([sys.executable, *PIP, "wheel", "--no-deps", "-w", str(wheels), str(ROOT)], check=True)
-        _environment(target, digest, [str(next(wheels.glob("hermesd-*.whl")))])
-    return target / "bin"
+    if _is_made(target, digest):
+        return
+    wheels = PEERS / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    subprocess.run([sys.executable, *PIP, "wheel", "--no-deps", "-w", str(wheels), str(ROOT)], check=True)
+    _environment(target, digest, [str(next(wheels.glob("hermesd-*.whl")))])
+
+
+def installed_wheel() -> Path:
+    """The bin directory that ``build_wheel`` has filled: the same for all parts, even if the tree changes."""
+    return PEERS / "hermesd/bin"
 
 
 def _environment(target: Path, stamp: str, packages: list[str]) -> Path:
     if not _is_made(target, stamp):
         print(f"making {target.relative_to(ROOT)}", file=sys.stderr)
         shutil.rmtree(target, ignore_errors=True)
+        PEERS.mkdir(exist_ok=True)
+        (PEERS / ".gitignore").write_text("*\n")
         subprocess.run([REAL_PYTHON, "-m", "venv", str(target)], check=True)
         install = [str(target / "bin/python"), *PIP, "install", *packages]
         done = subprocess.run(install, capture_output=True, text=True, check=False)

@@ -57,7 +57,9 @@ def plain(
     target = (
         f"≤ {at_most:,g} {unit}" if at_most < math.inf else f"≥ {at_least:,g} {unit}" if at_least > -math.inf else ""
     )
-    return Figure(what, value, unit, target=target, met=at_least <= value <= at_most if target else None, note=note)
+    return Figure(
+        what, value, unit, target=target.strip(), met=at_least <= value <= at_most if target else None, note=note
+    )
 
 
 def not_run(what: str, reason: str) -> Figure:
@@ -74,7 +76,7 @@ def machine() -> str:
                 model = line.partition(":")[2].strip()
                 break
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cores = len(os.sched_getaffinity(0))
+    cores = os.cpu_count()
     return f"{model}, {cores} cores, {gib:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
 
 
@@ -86,12 +88,19 @@ def save(part: str, figures: list[Figure], *, seconds: float) -> Path:
         "part": part,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": machine(),
-        "load": round(os.getloadavg()[0], 2),
+        "others": 0.0,
         "seconds": round(seconds, 1),
         "figures": [asdict(figure) for figure in figures],
     }
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return path
+
+
+def note_other_work(part: str, share: float) -> None:
+    """Add to a result file how much of the processors other programs had meanwhile."""
+    path = RESULTS / f"{part}.json"
+    record = json.loads(path.read_text()) | {"others": round(share, 3)}
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def load(part: str) -> tuple[dict[str, object], list[Figure]] | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import statistics
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-REAL_PYTHON = str(Path(os.path.realpath(os.sys.executable)))
+REAL_PYTHON = str(Path(os.path.realpath(sys.executable)))
 """The interpreter's binary itself, never a launcher that stands before it."""
 
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -62,6 +64,31 @@ def alternate_commands(commands: Mapping[str, Command], runs: int, *, warmup: in
     return {name: median(times) for name, times in alternate(calls, runs, warmup=warmup).items()}
 
 
+class OtherWork:
+    """How much of the processors went to others since it was made: what we and our children used is left out."""
+
+    def __init__(self) -> None:
+        self._busy, self._own, self._at = _busy_s(), _own_s(), time.monotonic()
+
+    def share(self) -> float:
+        """From 0 to 1, once our children have been reaped."""
+        spent = (time.monotonic() - self._at) * len(os.sched_getaffinity(0))
+        return max(0.0, (_busy_s() - self._busy) - (_own_s() - self._own)) / spent
+
+
+def _busy_s() -> float:
+    """Seconds of processor time that all processes have used since boot (proc_stat(5)), and what was stolen from us."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(
+        int, Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]
+    )
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_s() -> float:
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(item.ru_utime + item.ru_stime for item in spent)
+
+
 def median(values: Sequence[float]) -> float:
     """The middle one."""
     return statistics.median(values)
@@ -85,14 +112,6 @@ def rss_mb(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_MB
 
 
-def pss_mb(pid: int) -> float:
-    """Its proportional share: pages that several processes map count in parts."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise LookupError(pid)
-
-
 def switches(pid: int) -> int:
     """Context switches so far, voluntary or not, of all threads that live: an idle process makes none."""
     total = 0
@@ -101,10 +120,3 @@ def switches(pid: int) -> int:
             if "ctxt_switches" in line:
                 total += int(line.split()[1])
     return total
-
-
-def switches_in(pid: int, seconds: float) -> int:
-    """Context switches of a process in a span of time."""
-    before = switches(pid)
-    time.sleep(seconds)
-    return switches(pid) - before

@@ -7,6 +7,7 @@ again, the same bodies over a warm httpx2 connection, right after the turn.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import subprocess
@@ -96,7 +97,7 @@ def running() -> Iterator[Model]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [Path(sys.executable).with_name("llmock"), "serve", "-h", "127.0.0.1", "-p", str(port)]
+    command = [str(Path(sys.executable).with_name("llmock")), "serve", "-h", "127.0.0.1", "-p", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
             _await_start(process)
@@ -112,7 +113,7 @@ def _await_start(process: subprocess.Popen[bytes]) -> None:
     log = b""
     while b"Uvicorn running" not in log:
         ready, _, _ = select.select([process.stderr], [], [], START_TIMEOUT_S)
-        more = process.stderr.read1(65536) if ready else b""
+        more = os.read(process.stderr.fileno(), 65536) if ready else b""
         if not more:
             raise RuntimeError(f"llmock did not start: {log.decode(errors='replace')}")
         log += more

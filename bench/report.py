@@ -20,6 +20,8 @@ def number(value: float | None) -> str:
     """Three figures that count, thousands grouped."""
     if value is None:
         return "–"
+    if value == int(value) and abs(value) < 1000:
+        return f"{value:.0f}"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
@@ -54,7 +56,13 @@ def markdown(parts: Mapping[str, str]) -> str:
         if found is None:
             continue
         record, rows = found
-        block = [f"### {heading}", "", f"{record['date']}; {record['machine']}; load {record['load']} at the end.", ""]
+        others = f"{100 * float(str(record['others'])):.0f} %"
+        block = [
+            f"### {heading}",
+            "",
+            f"{record['date']}; {record['machine']}; {others} of the processors was at other work meanwhile.",
+            "",
+        ]
         block += [
             "| what | ours | beside | theirs | ours ÷ theirs | target | |",
             "| --- | ---: | --- | ---: | ---: | --- | --- |",

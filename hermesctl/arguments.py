@@ -14,13 +14,20 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser without abbreviations whose errors follow ``hermesctl: what`` and ``  → next step``."""
 
     def __init__(self, **options: object) -> None:
-        super().__init__(**{"allow_abbrev": False, **options})  # type: ignore[arg-type]  # argparse's own keywords
+        super().__init__(**{"allow_abbrev": False, "formatter_class": _formatter, **options})  # type: ignore[arg-type]  # argparse's own keywords
         add_common(self)
 
     def error(self, message: str) -> NoReturn:
         """Print the message and end with status 2, as argparse does."""
         sys.stderr.write(f"hermesctl: {message}\n  → see `{self.prog} --help`\n")
         raise SystemExit(2)
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Help beside the longest flag, as wide as the terminal up to 100 columns."""
+    import shutil
+
+    return argparse.HelpFormatter(prog, max_help_position=32, width=min(shutil.get_terminal_size().columns, 100) - 2)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

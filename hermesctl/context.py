@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hermesd.errors import UnreachableError
@@ -18,14 +17,16 @@ if TYPE_CHECKING:
 HOW_TO_START = "start it with `hermesd --detach`, or talk at once with `hermesctl chat --spawn`"
 
 
-@dataclass(slots=True)
 class Context:
     """One call of hermesctl. ``argv`` is everything after the program's name; ``profile`` is '' for the current one."""
 
-    argv: list[str]
-    profile: str = ""
-    json: bool = False
-    home: Home = field(default_factory=Home.from_environment)
+    __slots__ = ("argv", "home", "json", "profile")
+
+    def __init__(self, argv: list[str], profile: str = "", *, json: bool = False, home: Home | None = None) -> None:
+        self.argv = argv
+        self.profile = profile
+        self.json = json
+        self.home = home or Home.from_environment()
 
     @contextlib.contextmanager
     def client(self) -> Iterator[Client]:

@@ -21,7 +21,7 @@ def use_color() -> bool:
 
 def is_interactive() -> bool:
     """Whether a person can be asked: standard input and output are terminals."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))  # None: closed
 
 
 def confirm(question: str, *, default: bool) -> bool:

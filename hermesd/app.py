@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from hermesd.config.reload import ConfigWatcher
+from hermesd.errors import StoreError
 from hermesd.fleet import Fleet
 from hermesd.gateway.http_front import HttpFront
+from hermesd.gateway.profile import FIXED
 from hermesd.gateway.shared import Shared
 from hermesd.health import Health
 from hermesd.home import DEFAULT_PROFILE
@@ -88,6 +90,7 @@ class App:
         self._limiter = trio.CapacityLimiter(math.inf)
         self._http = HttpFront(self._root, store)
         self._watchdog = watchdog
+        self._is_up = trio.Event()
         self._stop = trio.Event()
         self._stop_now = trio.Event()
         shared = Shared(
@@ -99,7 +102,8 @@ class App:
             http=self._http,
             environment=os.environ.copy(),
         )
-        self._fleet = Fleet(shared, self._root, loaded=loaded)
+        self._loaded = loaded
+        self._fleet = Fleet(shared, self._root, loaded=self._on_settings)
         self._health = Health(home, store, self.tree, self._fleet, watchdog)
         self._watcher = ConfigWatcher(self._on_files)
         self._watched: set[str] = set()
@@ -112,27 +116,35 @@ class App:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._root.run)
             try:
-                await self._come_up()
-                ready()
-                log.info("ready: %d profiles, pid %d", len(self._fleet.units), os.getpid())
-                nursery.start_soon(self._keep_house)
+                with trio.CancelScope() as coming_up:
+                    nursery.start_soon(self._cut_short, coming_up)
+                    await self._come_up()
+                    self._is_up.set()
+                    ready()
+                    log.info("ready, profiles: %d, pid %d", len(self._fleet.units), os.getpid())
+                    nursery.start_soon(self._keep_house)
                 await self._stop.wait()
             finally:
                 with trio.CancelScope(shield=True):
                     await self._go_down()
                 nursery.cancel_scope.cancel()
 
+    async def _cut_short(self, coming_up: trio.CancelScope) -> None:
+        """A stop need not wait until everything has started."""
+        await self._stop.wait()
+        coming_up.cancel(reason="asked to stop")
+
     async def _come_up(self) -> None:
         await reap_leftovers(tag_prefix(self.home.root))
         await self._root.add(ServiceSpec("store", lambda: self.store, group=STORE_GROUP))
         await self._fleet.boot()
-        self._limiter.total_tokens = self.settings(DEFAULT_PROFILE).config.agent.max_concurrent_turns
         self._watch_profiles()
         await self._root.add(ServiceSpec("reload", lambda: self._watcher, group=WATCH_GROUP), wait=False)
         await self._root.add(ServiceSpec("rpc", lambda: self._rpc, group=RPC_GROUP, detail=self._rpc.detail))
 
     async def _go_down(self) -> None:
-        config = self._fleet.units[DEFAULT_PROFILE].settings.config.shutdown if self._fleet.units else None
+        unit = self._fleet.units.get(DEFAULT_PROFILE)
+        config = unit.settings.config.shutdown if unit else None
         log.info("stopping")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hasten)
@@ -157,9 +169,13 @@ class App:
         """Once a day, forget what is older than the retention."""
         while True:
             days = self.settings(DEFAULT_PROFILE).config.store.retain_days
-            removed = await self.store.prune(older_than=time.time() - days * 86400.0)
-            if removed:
-                log.info("pruned %d rows older than %g days", removed, days)
+            try:
+                removed = await self.store.prune(older_than=time.time() - days * 86400.0)
+            except StoreError as error:  # a full disk, say: what is old can wait another day
+                log.warning("nothing is pruned today: %s", error.what)
+            else:
+                if removed:
+                    log.info("pruned %d rows older than %g days", removed, days)
             await trio.sleep(PRUNE_EVERY_S)
 
     def request_stop(self, *, now: bool) -> None:
@@ -168,21 +184,31 @@ class App:
             self._stop_now.set()
         self._stop.set()
 
+    def _on_settings(self, settings: Settings) -> None:
+        """A profile's settings are about to be in force; the default one's bound the turns of all."""
+        if settings.profile.name == DEFAULT_PROFILE:
+            self._limiter.total_tokens = settings.config.agent.max_concurrent_turns
+        self._loaded(settings)
+
     # -- what happens ------------------------------------------------------------------------------------------------
 
     def _on_change(self, status: ServiceStatus) -> None:
+        parts = status.name.split("/")
+        is_platform = len(parts) > 2 and parts[2] not in FIXED
         level = LOG_LEVELS.get(status.state, logging.DEBUG)
+        if level == logging.INFO and parts[0] == "profile" and not is_platform and not status.restarts:
+            level = logging.DEBUG  # every profile has these: a line is worth it only when something happened
         log.log(level, "%s is %s%s", status.name, status.state, f": {status.last_error}" if status.last_error else "")
-        if status.name.startswith("profile/"):
-            self._fleet.note_state(status.name.split("/")[1])
+        if is_platform:
+            self._fleet.note_state(parts[1])
 
     async def _on_files(self, profile: str) -> None:
         await self._reload([profile])
 
     async def _reload(self, names: list[str] | None) -> ReloadResult:
+        await self._is_up.wait()
         result = await self._fleet.reload(names)
         self._watch_profiles()
-        self._limiter.total_tokens = self.settings(DEFAULT_PROFILE).config.agent.max_concurrent_turns
         if any(item == "default: rpc" for item in result.applied):
             self._rpc.apply_settings()
         return result

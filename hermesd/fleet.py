@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from hermesd.config.load import load_settings, try_load
-from hermesd.errors import ConfigError, ConflictError, NotFoundError
+from hermesd.errors import ConfigError, ConflictError, NotFoundError, StoreError
 from hermesd.gateway.profile import ProfileUnit
 from hermesd.gateway.state import (
     DesiredState,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hermesd.fleet")
 
 PROFILE_GROUP = 2
+RENAMING = "fleet:renaming"
 FILE_THREADS = trio.CapacityLimiter(4)
 
 
@@ -60,6 +61,9 @@ class Fleet:
         """Load every profile and start the gateways that are to run. Raises ConfigError for the default one only."""
         for left in self._files.sweep():
             log.warning("removed what a crash left of a profile: %s", left)
+        if problem := self.misnamed():
+            log.warning("active_profile names no profile, so default is meant: %s", problem)
+        await self._end_renaming()
         for profile in self._shared.home.profiles():
             try:
                 await self._open(load_settings(profile))
@@ -69,17 +73,23 @@ class Fleet:
                 await self._refuse(profile.name, error)
         for name, unit in self.units.items():
             if unit.desired == "running":
-                append_boot_log(self._shared.home, f"{name}: starting, as desired")
-                await unit.open_webhooks()
+                self._log_boot(f"{name}: starting, as desired")
                 await unit.start_gateway()
-                self.note_state(name)
+            self.note_state(name)
 
     async def _open(self, settings: Settings) -> ProfileUnit:
         self._loaded(settings)
-        found = read_state(settings.profile)
+        try:
+            found = read_state(settings.profile)
+        except OSError as error:
+            where = str(settings.profile.gateway_state_path)
+            what = f"cannot be read: {error.strerror}"
+            raise ConfigError(what, where=where, next_step="make it readable for this user") from error
         if found.problem:
             log.error("%s", found.problem)
-            append_boot_log(self._shared.home, f"{settings.profile.name}: {found.problem}")
+            self._log_boot(f"{settings.profile.name}: {found.problem}")
+        else:
+            self._noted[settings.profile.name] = msgspec.structs.replace(found, exit_reason=None, updated_at="")
         unit = ProfileUnit(settings, self._shared, desired=found.desired_state)
         self.units[unit.name] = unit
         await unit.populate()
@@ -88,18 +98,37 @@ class Fleet:
         self.broken.pop(unit.name, None)
         return unit
 
-    async def _close(self, name: str) -> None:
-        unit = self.units.pop(name, None)
-        if unit is not None:
-            await self._root.remove(f"profile/{name}")
-            await unit.close()
-            await self._reconcile_http()
+    def _log_boot(self, line: str) -> None:
+        try:
+            append_boot_log(self._shared.home, line)
+        except (OSError, ConfigError) as error:
+            log.warning("logs/boot.log lacks a line (%s): %s", error, line)
+
+    async def _close(self, name: str, *, drain_s: float | None = None) -> None:
+        """Stop a profile's services within ``drain_s``, by default what its configuration allows a shutdown."""
+        unit = self.units.get(name)
+        if unit is None:
+            return
+        allowed_s = unit.settings.config.shutdown.drain_s if drain_s is None else drain_s
+        unit.supervisor.limit(trio.current_time() + allowed_s)
+        await self._root.remove(f"profile/{name}")
+        del self.units[name]
+        self._noted.pop(name, None)
+        await unit.close()
+        await self._reconcile_http()
 
     async def _refuse(self, name: str, error: ConfigError) -> None:
         self.broken[name] = error
         log.error("the configuration of %s is refused: %s", name, error)
-        data = {"where": error.where, "error": error.what, "next_step": error.next_step}
-        await self._shared.store.record_event("config.refused", subject=name, profile=name, data=data)
+        data: dict[str, object] = {"where": error.where, "error": error.what, "next_step": error.next_step}
+        await self._record("config.refused", name, data)
+
+    async def _record(self, kind: str, name: str, data: dict[str, object] | None = None) -> None:
+        """Say what has happened; a disk that refuses to note it must not undo or hide it."""
+        try:
+            await self._shared.store.record_event(kind, subject=name, profile=name, data=data)
+        except StoreError as error:
+            log.warning("the event %s of %s is not recorded: %s", kind, name, error.what)
 
     async def quiesce(self) -> None:
         """Nothing new from any platform."""
@@ -108,7 +137,8 @@ class Fleet:
 
     async def close(self) -> None:
         """After the tree has ended."""
-        for unit in self.units.values():
+        for name, unit in self.units.items():
+            self.note_state(name)
             await unit.close()
 
     # -- looking ---------------------------------------------------------------------------------------------------
@@ -125,6 +155,10 @@ class Fleet:
     def current(self) -> str:
         """The profile that calls without one mean."""
         return self._files.current()
+
+    def misnamed(self) -> str:
+        """What is wrong with ``active_profile``, '' when nothing is."""
+        return self._files.misnamed()
 
     def summaries(self) -> list[ProfileSummary]:
         """Every profile, the broken ones too."""
@@ -194,10 +228,14 @@ class Fleet:
         def write() -> None:
             write_state(profile, msgspec.structs.replace(read_state(profile), desired_state=desired))
 
-        await trio.to_thread.run_sync(write, limiter=FILE_THREADS)
+        try:
+            await trio.to_thread.run_sync(write, limiter=FILE_THREADS)
+        except OSError as error:
+            where, step = str(profile.gateway_state_path), "free some space or repair the disk, and ask again"
+            raise StoreError(f"cannot be written: {error.strerror}", where=where, next_step=step) from error
         unit.desired = desired
         self._noted.pop(unit.name, None)
-        await self._shared.store.record_event(f"gateway.{desired}", subject=unit.name, profile=unit.name)
+        await self._record(f"gateway.{desired}", unit.name)
 
     async def _reconcile_http(self) -> None:
         await self._shared.http.reconcile({a for unit in self.units.values() for a in unit.http_addresses()})
@@ -210,13 +248,17 @@ class Fleet:
         states = unit.platform_states()
         state = GatewayState(
             desired_state=unit.desired,
-            pid=os.getpid(),
+            pid=os.getpid() if unit.gateway_on else 0,
             gateway_state=gateway_status(unit.gateway_on, states.values()),
             platforms={platform: PlatformState(state=word) for platform, word in states.items()},
         )
         if self._noted.get(name) != state:
-            self._noted[name] = state
-            write_state(unit.settings.profile, state, durable=False)
+            try:
+                write_state(unit.settings.profile, state, durable=False)
+            except (OSError, ConfigError) as error:  # it is for people: the next change of state tries again
+                log.warning("gateway_state.json of %s is not as it should be: %s", name, error)
+            else:
+                self._noted[name] = state
 
     # -- configuration ---------------------------------------------------------------------------------------------
 
@@ -229,9 +271,12 @@ class Fleet:
             for profile in profiles:
                 if names is None or profile.name in names:
                     await self._reload_one(profile, applied, refused)
-            for gone in set(self.units) - {profile.name for profile in profiles}:
+            there = {profile.name for profile in profiles}
+            for gone in self.units.keys() - there:
                 await self._close(gone)
                 applied.append(f"{gone}: removed")
+            for gone in self.broken.keys() - there:
+                del self.broken[gone]
             await self._reconcile_http()
         return ReloadResult(applied=applied, refused=refused)
 
@@ -251,10 +296,7 @@ class Fleet:
         self.broken.pop(profile.name, None)
         if touched:
             applied += [f"{profile.name}: {item}" for item in touched]
-            data = {"touched": touched}
-            await self._shared.store.record_event(
-                "config.applied", subject=profile.name, profile=profile.name, data=data
-            )
+            await self._record("config.applied", profile.name, {"touched": touched})
             log.info("new configuration of %s in force: %s", profile.name, ", ".join(touched))
             self.note_state(profile.name)
 
@@ -280,7 +322,7 @@ class Fleet:
                 await self._open(load_settings(profile))
             except ConfigError as error:
                 await self._refuse(name, error)
-            await self._shared.store.record_event("profile.created", subject=name, profile=name)
+            await self._record("profile.created", name)
 
     async def delete(self, name: str) -> None:
         """Stop it and remove its directory and rows."""
@@ -290,12 +332,11 @@ class Fleet:
             )
         async with self._lock:
             self._shared.home.profile(name)
-            await self._close(name)
+            await self._close(name, drain_s=0.0)
             self.broken.pop(name, None)
+            await self._shared.store.delete_profile(name)  # first: a later profile of this name must find nothing
             await trio.to_thread.run_sync(self._files.delete, name, limiter=FILE_THREADS)
-            await self._shared.store.delete_profile(name)
             await pins.move(self._shared.store, name, None)
-            await self._shared.store.record_event("profile.deleted", subject=name)
 
     async def rename(self, name: str, new_name: str) -> None:
         """Stop it, move directory and rows, open it again as it was."""
@@ -307,13 +348,34 @@ class Fleet:
                 raise ConflictError(f"there is a profile {new_name!r} already", next_step="choose another name")
             await self._close(name)
             self.broken.pop(name, None)
-            await trio.to_thread.run_sync(self._files.rename, name, new_name, limiter=FILE_THREADS)
-            await self._shared.store.rename_profile(name, new_name)
-            await pins.move(self._shared.store, name, new_name)
-            unit = await self._open(load_settings(self._shared.home.profile(new_name)))
-            if was_on:
-                await unit.start_gateway()
-            self.note_state(new_name)
+            await self._shared.store.set_value(RENAMING, msgspec.json.encode([name, new_name]))
+            try:
+                await trio.to_thread.run_sync(self._files.rename, name, new_name, limiter=FILE_THREADS)
+            finally:
+                await self._end_renaming()
+            await self._open_renamed(new_name, gateway_on=was_on)
+
+    async def _open_renamed(self, name: str, *, gateway_on: bool) -> None:
+        try:
+            unit = await self._open(load_settings(self._shared.home.profile(name)))
+        except ConfigError as error:
+            await self._refuse(name, error)
+            return
+        if gateway_on:
+            await unit.start_gateway()
+        self.note_state(name)
+
+    async def _end_renaming(self) -> None:
+        """Let the rows follow a directory that was renamed; at boot, what a crash in between left to do."""
+        noted = await self._shared.store.get_value(RENAMING)
+        if noted is None:
+            return
+        old, new = msgspec.json.decode(noted, type=tuple[str, str])
+        names = {profile.name for profile in self._shared.home.profiles()}
+        if new in names and old not in names:
+            await self._shared.store.rename_profile(old, new)
+            await pins.move(self._shared.store, old, new)
+        await self._shared.store.set_value(RENAMING, None)
 
     async def use(self, name: str) -> None:
         """Make it the current one."""
@@ -324,8 +386,10 @@ class Fleet:
 def gateway_status(on: bool, states: Iterable[str]) -> RunState:
     """gateway_state.json's word for the platforms' states."""
     found = set(states)
-    if not on:
-        return "draining" if "draining" in found else "stopped"
+    if "draining" in found:
+        return "draining"
+    if not on or found == {"stopped"}:
+        return "stopped"
     if found & {"failed", "backoff"}:
-        return "degraded" if "ready" in found else "startup_failed" if found <= {"failed"} else "degraded"
+        return "startup_failed" if found == {"failed"} else "degraded"
     return "starting" if "starting" in found else "running"

@@ -73,6 +73,10 @@ class Health:
             yield DoctorCheck(name="services", verdict="ok", detail="all are as they should be")
 
     def _profiles(self) -> Iterator[DoctorCheck]:
+        if problem := self._fleet.misnamed():
+            detail = f"it names no profile, so default is meant: {problem}"
+            step = "choose one: hermesctl profile use NAME"
+            yield DoctorCheck(name="active_profile", verdict="warning", detail=detail, next_step=step)
         for name, error in self._fleet.broken.items():
             detail = f"{error.where}: {error.what}" if error.where else error.what
             yield DoctorCheck(name=f"config of {name}", verdict="problem", detail=detail, next_step=error.next_step)

@@ -1,6 +1,6 @@
 """$HERMES_HOME: its layout, its profiles, and the only way files in it are written.
 
-Standard library only: hermesctl imports this on its way to the socket.
+Standard library only: hermesctl imports this on its way to the socket (and dataclasses would cost it inspect and ast).
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ import contextlib
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hermesd import failpoint
 from hermesd.errors import ConfigError, NotFoundError, UsageError
@@ -41,8 +40,7 @@ def check_profile_name(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(NamedTuple):
     """One agent's own directory: the scope that every operation names explicitly."""
 
     name: str
@@ -74,8 +72,7 @@ class Profile:
         return self.root / "gateway_state.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(NamedTuple):
     """The directory tree one hermesd owns."""
 
     root: Path

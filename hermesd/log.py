@@ -243,16 +243,19 @@ def configure(
     *,
     level: str = "info",
     stderr: TextIO | None = None,
+    to_stderr: bool = True,
     max_bytes: int = MAX_BYTES,
     keep: int = KEEP,
 ) -> None:
     """Log into ``logs``/hermesd.log (None: no files) and to ``stderr`` (default: sys.stderr), and open the audit log.
 
+    Not ``to_stderr``: a daemon in the background leaves the terminal alone.
+
     Replaces what was configured before. Raises ConfigError and OSError, as LogFile does.
     """
     close()
     stream = stderr or sys.stderr
-    if stream is not None:
+    if to_stderr and stream is not None:
         with contextlib.suppress(OSError, ValueError):  # closed, or no descriptor: the file remains
             _handlers.append(StderrHandler(stream))
     if logs is not None:

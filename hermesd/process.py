@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import gc
+import logging
 import os
 import signal
 import sys
@@ -22,12 +25,15 @@ from hermesd.store.sqlite import SqliteStore
 from hermesd.supervision.stall import StallWatchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from hermesd.__main__ import Options
     from hermesd.config.settings import Settings
     from hermesd.rpc.calls import AuditRecord
+
+
+logger = logging.getLogger("hermesd.process")
 
 
 def serve(options: Options) -> int:
@@ -44,40 +50,80 @@ def serve(options: Options) -> int:
 
 def _run(home: Home, options: Options, notifier: Notifier, *, on_ready: Callable[[], None]) -> None:
     os.umask(0o077)
-    claim = claim_home(home.pid_path)
+    early = EarlySignals()
+    with _told(home.pid_path):
+        claim = claim_home(home.pid_path)
     try:
-        log.configure(home.logs, level=options.log_level)
+        with _told(home.logs):
+            log.configure(home.logs, level=options.log_level, to_stderr=not options.detach)
         try:
-            _serve_home(home, notifier, on_ready)
+            _serve_home(home, notifier, early, on_ready)
+        except HermesError:
+            raise
+        except Exception:
+            logger.exception("hermesd ends: this is a bug")
+            raise
         finally:
             log.close()
     finally:
         claim.release()
 
 
-def _serve_home(home: Home, notifier: Notifier, on_ready: Callable[[], None]) -> None:
+class EarlySignals:
+    """What arrives before the loop listens is remembered, and what arrives after it is ignored: it is stopping then.
+
+    A handler rather than SIG_IGN, which children would inherit.
+    """
+
+    def __init__(self) -> None:
+        self.stop = False
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, _frame: object) -> None:
+        self.stop = self.stop or number != signal.SIGHUP
+
+
+def _serve_home(home: Home, notifier: Notifier, early: EarlySignals, on_ready: Callable[[], None]) -> None:
     watchdog = StallWatchdog()
-    listener = open_listener(home)
+    with _told(home.socket_path):
+        listener = open_listener(home)
     try:
         store = SqliteStore.open(state_path(home))
         try:
             app = App(home, store, listener, watchdog=watchdog, audit=_audit, loaded=_keep_secrets_out_of_logs)
 
             def ready() -> None:
+                gc.freeze()  # what has come up stays; walking it made pauses of 70 ms with 250 profiles
                 notifier.ready("ready")
                 on_ready()
 
-            trio.run(_main, app, ready, notifier, watchdog)
+            trio.run(_main, app, ready, notifier, early, watchdog)
         finally:
             store.close()
     finally:
         listener.close()
 
 
-async def _main(app: App, ready: Callable[[], None], notifier: Notifier, watchdog: StallWatchdog) -> None:
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What the system refuses while starting is a sentence that names the file, and no traceback."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        step = "free some space on its disk" if full else "make it usable for this user"
+        raise HermesError(error.strerror or str(error), where=str(path), next_step=step) from error
+
+
+async def _main(
+    app: App, ready: Callable[[], None], notifier: Notifier, early: EarlySignals, watchdog: StallWatchdog
+) -> None:
     with watchdog.watching():
         async with trio.open_nursery() as nursery:
             await nursery.start(_heed_signals, app, notifier)
+            if early.stop:
+                app.request_stop(now=False)
             try:
                 await app.run(ready=ready)
             finally:
@@ -85,14 +131,26 @@ async def _main(app: App, ready: Callable[[], None], notifier: Notifier, watchdo
 
 
 async def _heed_signals(app: App, notifier: Notifier, *, task_status: trio.TaskStatus[None]) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
-        task_status.started()
-        async for number in received:
-            if number == signal.SIGHUP:
-                await app.reload()
-            else:
-                notifier.stopping()
-                app.request_stop(now=False)
+    wanted, reloads = trio.open_memory_channel[None](1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_reload_each_time, app, reloads)  # beside: a stop must not wait for a reload's end
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            task_status.started()
+            async for number in received:
+                if number == signal.SIGHUP:
+                    with contextlib.suppress(trio.WouldBlock):  # one that has not begun yet covers this one
+                        wanted.send_nowait(None)
+                else:
+                    notifier.stopping()
+                    app.request_stop(now=False)
+
+
+async def _reload_each_time(app: App, requests: trio.MemoryReceiveChannel[None]) -> None:
+    async for _ in requests:
+        try:
+            await app.reload()
+        except (HermesError, OSError) as error:  # nobody is there to be answered, and it is no reason to end
+            logger.error("reloading failed: %s", error)  # noqa: TRY400 - a known cause
 
 
 def state_path(home: Home) -> Path:

@@ -117,10 +117,23 @@ class ProfileStore:
     def current(self) -> str:
         """The profile that calls without ``-p`` mean: the one in ``active_profile`` if it exists, else default."""
         try:
-            name = read_bounded(self._active_path, max_bytes=4096).decode("utf-8", "replace").strip()
-            return self.home.profile(name).name if name else DEFAULT_PROFILE
+            return self._named()
         except (OSError, ConfigError, UsageError, NotFoundError):
             return DEFAULT_PROFILE
+
+    def misnamed(self) -> str:
+        """What is wrong with ``active_profile``, '' when it names a profile or is not there."""
+        try:
+            self._named()
+        except FileNotFoundError:
+            return ""
+        except (OSError, ConfigError, UsageError, NotFoundError) as error:
+            return str(error).partition("\n")[0]
+        return ""
+
+    def _named(self) -> str:
+        name = read_bounded(self._active_path, max_bytes=4096).decode("utf-8", "replace").strip()
+        return self.home.profile(name).name if name else DEFAULT_PROFILE
 
     def use(self, name: str) -> None:
         """Make it the current one. Raises UsageError, NotFoundError, ConfigError, OSError."""

@@ -1,0 +1,1 @@
+"""One module a part: `run(runs=…, peers=…)` returns its figures."""

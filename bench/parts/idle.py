@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bench import figures
 from bench.daemon import running, write_home
@@ -15,6 +16,9 @@ from bench.measure import rss_mb, switches
 from bench.peers import circus, hermes_agent, supervisor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from bench.figures import Figure
 
 CONFIG = "model: {provider: offline}\n"
@@ -22,6 +26,12 @@ MANY = 100
 SETTLE_S = 12.0
 """Idle worker threads of Trio end after 10 s; that is the last thing a start leaves to happen."""
 WATCHED_S = 10.0
+
+
+class HasPid(Protocol):
+    """A running daemon."""
+
+    pid: int
 
 
 def run(*, runs: int, peers: bool) -> list[Figure]:
@@ -33,10 +43,10 @@ def run(*, runs: int, peers: bool) -> list[Figure]:
             "many": stack.enter_context(running(write_home(directory / "many", CONFIG, profiles=MANY))).pid,
         }
         missing: list[Figure] = []
-        others = {
+        others: dict[str, Callable[[], AbstractContextManager[HasPid]]] = {
             "supervisord": supervisor.daemon,
             "circusd": circus.daemon,
-            "hermes-agent's gateway": hermes_agent.gateway,
+            "hermes-agent's gateway": functools.partial(hermes_agent.gateway, directory / "hermes-agent"),
         }
         for name, start in others.items() if peers else ():
             try:
@@ -64,9 +74,8 @@ def _rows(rss: dict[str, float], wakes: dict[str, int]) -> list[Figure]:
         figures.plain(f"context switches in {WATCHED_S:.0f} s, 1 profile", wakes["one"], "", at_most=0),
         figures.plain(f"context switches in {WATCHED_S:.0f} s, {MANY} profiles", wakes["many"], "", at_most=0),
     ]
-    for name in rss.keys() - {"one", "many"}:
+    for name in [name for name in rss if name not in ("one", "many")]:
         rows.append(figures.beside("resident memory, 1 profile", rss["one"], "MB", name, rss[name]))
-        rows.append(
-            figures.plain(f"context switches in {WATCHED_S:.0f} s, {name}", wakes[name], "", note="the other program's")
-        )
+        what = f"context switches in {WATCHED_S:.0f} s, 1 profile"
+        rows.append(figures.Figure(what, wakes["one"], beside=name, other=wakes[name]))
     return rows

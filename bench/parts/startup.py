@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 IMPORTS = "import trio, msgspec, apsw"
 CONFIG = "model: {provider: offline}\n"
 MANY = 100
+GATEWAY_STARTS = 3
 
 
 def run(*, runs: int, peers: bool) -> list[Figure]:
@@ -31,28 +32,31 @@ def run(*, runs: int, peers: bool) -> list[Figure]:
             "many": lambda: start_ms(many),
         }
         found = {key: median(times) for key, times in alternate(calls, runs, warmup=1).items()}
-    rows = [
-        figures.beside(
-            "hermesd exec → READY, 1 profile",
-            found["one"],
-            "ms",
-            f"python -c '{IMPORTS}'",
-            found["imports"],
-            at_most=2.2,
-        ),
-        figures.beside(
-            f"hermesd exec → READY, {MANY} profiles", found["many"], "ms", "1 profile", found["one"], at_most=2.0
-        ),
-    ]
-    if peers:
-        rows.append(_beside_hermes_agent(found["one"]))
+        rows = [
+            figures.beside(
+                "hermesd exec → READY, 1 profile",
+                found["one"],
+                "ms",
+                f"python -c '{IMPORTS}'",
+                found["imports"],
+                at_most=2.2,
+            ),
+            figures.beside(
+                f"hermesd exec → READY, {MANY} profiles", found["many"], "ms", "1 profile", found["one"], at_most=2.0
+            ),
+        ]
+        if peers:
+            rows.append(_beside_hermes_agent(found["one"], Path(name) / "hermes-agent"))
     return rows
 
 
-def _beside_hermes_agent(ours_ms: float) -> Figure:
+def _beside_hermes_agent(ours_ms: float, directory: Path) -> Figure:
     what = "hermesd exec → READY, 1 profile"
     try:
-        with hermes_agent.gateway() as gateway:
-            return figures.beside(what, ours_ms, "ms", "hermes-agent, exec → first /health", gateway.ready_ms)
+        times = []
+        for _ in range(1 + GATEWAY_STARTS):  # the first one furnishes the home
+            with hermes_agent.gateway(directory) as gateway:
+                times.append(gateway.ready_ms)
     except NotAvailableError as error:
         return figures.not_run(f"{what}, beside hermes-agent", str(error))
+    return figures.beside(what, ours_ms, "ms", "hermes-agent, exec → first /health", median(times[1:]))

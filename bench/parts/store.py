@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -21,7 +23,7 @@ def run(*, runs: int, peers: bool) -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "home").mkdir()
-        found = trio.run(store.measure, directory / "home")
+        found: dict[str, Any] = trio.run(store.measure, directory / "home")
         fsync, commit = _fsync_ms(directory / "plain"), _commit_ms(directory / "other.db")
     accept, turn = found["accept"], found["turn"]
     many = next(value for key, value in found.items() if key.startswith("accepts_per_s"))
@@ -54,8 +56,7 @@ def _commit_ms(path: Path) -> float:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("CREATE TABLE event (id INTEGER PRIMARY KEY, delivery TEXT UNIQUE, text TEXT)")
         insert = "INSERT INTO event (delivery, text) VALUES (?, ?)"
-        return median(
-            [timed_ms(lambda n=number: connection.execute(insert, (f"d{n}", "hello"))) for number in range(COUNT)]
-        )
+        rows = [(f"d{number}", "hello") for number in range(COUNT)]
+        return median([timed_ms(functools.partial(connection.execute, insert, row)) for row in rows])
     finally:
         connection.close()

@@ -73,7 +73,7 @@ def run(*, runs: int, peers: bool) -> list[Figure]:
 
 
 def _measure(
-    llm: Model, ask: Callable[[], None], kinds: Mapping[str, model.Script], runs: int
+    llm: Model, ask: Callable[[], object], kinds: Mapping[str, model.Script], runs: int
 ) -> dict[str, list[float]]:
     turns = {kind: (lambda script=script: llm.added_ms(script, ask)) for kind, script in kinds.items()}
     return alternate(turns, runs, warmup=3)
@@ -90,7 +90,7 @@ def _own_rows(found: dict[str, list[float]]) -> list[Figure]:
 
 
 def _beside_hermes_agent(llm: Model, ours: dict[str, list[float]], rss: float, runs: int) -> list[Figure]:
-    with hermes_agent.gateway(llm.base_url) as gateway:
+    with tempfile.TemporaryDirectory() as name, hermes_agent.gateway(Path(name), llm.base_url) as gateway:
         note = gateway.directory / "note.txt"
         note.write_text("a line\n" * 10)
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=120)) as client:

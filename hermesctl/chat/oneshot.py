@@ -21,11 +21,14 @@ class QuietView:
 
     def __init__(self, *, yolo: bool) -> None:
         self._yolo = yolo
+        self._told = ""
 
     def update(self, update: dict[str, Any]) -> None:  # a ChatUpdate, as plain data
-        """Only notices are told, on standard error."""
-        if update["kind"] == "notice" and update.get("text"):
-            _say(one_line(update["text"]))
+        """Only notices are told, on standard error; the same one that comes again (a model that stays away) is not."""
+        text = one_line(str(update.get("text", "")))
+        if update["kind"] == "notice" and text.partition("(")[0] != self._told:
+            self._told = text.partition("(")[0]
+            _say(text)
 
     def ask(self, question: dict[str, Any]) -> str:  # a QuestionRow, as plain data
         """Decide alone, and say so."""
@@ -72,6 +75,8 @@ NEXT_STEPS = {
 
 def piped_question() -> str:
     """All of standard input; the introduction when that is empty, or when CI keeps it open without writing."""
+    if sys.stdin is None:  # closed by whoever started us
+        return INTRODUCTION
     if sys.stdin.isatty():
         print("Question: ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip() or INTRODUCTION

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
+from hermesctl.chat.line import read_line
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -28,7 +30,7 @@ class PlainReader:
 
     def read(self) -> str:
         """One line."""
-        return input(MARK)
+        return read_line(MARK)
 
 
 class PromptReader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -30,7 +29,7 @@ def ensure_daemon(context: Context, *, spawn: bool, may_ask: bool) -> None:
     else:
         return
     start_daemon(context.home)
-    print("hermesd now runs in the background; `hermesctl stop` stops it", file=sys.stderr)
+    print(f"hermesd now runs in the background, home {context.home.root}; `hermesctl stop` stops it", file=sys.stderr)
     context.call("rpc.ping")
 
 
@@ -40,6 +39,8 @@ def start_daemon(home: Home) -> None:
     Raises ConfigError (status 78) or UnreachableError with what it said, RestartError when it is not ready in time.
     Two at a time are no harm: the second to come finds the home claimed and ends, and the first is as good.
     """
+    import subprocess  # as dear as a tenth of asking one question, and mostly not needed
+
     command = [sys.executable, "-m", "hermesd", "--detach", "--home", str(home.root)]
     try:
         done = subprocess.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from hermesctl.chat.line import read_line
 from hermesd.rpc.render.page import Page
 from hermesd.rpc.render.terminal import ControlFilter, clean, one_line
 
@@ -90,7 +91,7 @@ class TerminalView:
             self._write(f"  {number}. {option}\n")
         _forget_typed_ahead()
         try:
-            answer = input("answer: ").strip()
+            answer = read_line("answer: ").strip()
         except EOFError:
             self._write("\n")
             return ""
@@ -107,11 +108,11 @@ class TerminalView:
 
     def finish(self, result: dict[str, Any]) -> None:  # a ChatResult, as plain data
         """Show what of the answer has not been shown, and how the turn ended unless it is simply done."""
-        answer = clean(str(result.get("text", ""))).strip()
-        if answer and not self._shown.strip().endswith(answer):
+        answer, shown = clean(str(result.get("text", ""))).strip(), self._shown.strip()
+        if answer and not shown.endswith(answer):
             if not self._at_line_start:
                 self._write("\n")
-            self._write(answer)
+            self._write(_unseen(answer, shown))
         if not self._at_line_start:
             self._write("\n")
         state = str(result["state"])
@@ -120,11 +121,17 @@ class TerminalView:
             self._line(f"({state}{': ' + error if error else ''})", "red" if state == "failed" else "yellow")
 
 
+def _unseen(answer: str, shown: str) -> str:
+    """What follows the paragraphs that have been shown; all of it when they are not its beginning, or end in a word."""
+    rest = answer.removeprefix(shown)
+    return rest.lstrip() if shown and rest != answer and rest.lstrip(" ").startswith("\n") else answer
+
+
 def _approve() -> str:
     _forget_typed_ahead()
     while True:
         try:
-            answer = input("allow? [y]es / [n]o / [a]lways in this session: ").strip().lower()
+            answer = read_line("allow? [y]es / [n]o / [a]lways in this session: ").strip().lower()
         except EOFError:
             print()
             return "no"

@@ -152,6 +152,7 @@ def _change(context: Context, profile: Profile, args: argparse.Namespace) -> int
     if (manager := manager_of(context.home)) is not None and manager.declares(key):
         raise manager.refusal(f"{args.action} {key}")
     variable = _key_variable(profile) if key == "model.api_key" else ""
+    before = {_bare(notice) for notice in _notices(profile)}
     if args.action == "set":
         value = sys.stdin.readline().rstrip("\n") if args.value == "-" else args.value
         change = set_value(profile, key, value, variable=variable)
@@ -160,8 +161,20 @@ def _change(context: Context, profile: Profile, args: argparse.Namespace) -> int
         change = unset_value(profile, key, variable=variable)
         text = f"{key} has its default again"
     for notice in change.notices:
-        print(f"notice: {notice}", file=sys.stderr)
+        if _bare(notice) not in before:  # what was so before is not this change's news: `config check` has it all
+            print(f"notice: {notice}", file=sys.stderr)
     return context.show({"path": str(change.path), "variable": change.variable, "message": text})
+
+
+def _notices(profile: Profile) -> list[str]:
+    from hermesd.config.load import examine
+
+    return list(examine(profile).notices)
+
+
+def _bare(notice: str) -> str:
+    """Without ``file:line: ``, which moves."""
+    return notice.rpartition(": ")[2]
 
 
 def _key_variable(profile: Profile) -> str:

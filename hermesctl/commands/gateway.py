@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from hermesctl.arguments import actions
@@ -34,4 +35,16 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.action in ("list", "status"):
         return context.render()
     profile = args.name or context.profile
-    return context.show(context.act(f"gateway.{args.action}", profile=profile, all=args.all))
+    status = context.show(context.act(f"gateway.{args.action}", profile=profile, all=args.all))
+    if args.action == "start" and not args.all and not context.json:
+        _hint(context, profile)
+    return status
+
+
+def _hint(context: Context, profile: str) -> None:
+    """A gateway without a platform runs and connects nothing: say so."""
+    found = context.call("profile.show", name=profile)
+    if not found.get("platforms"):
+        name = "" if found.get("current") else f" -p {found['name']}"
+        print(f"notice: no chat platform is enabled for {found['name']}", file=sys.stderr)
+        print(f"  → e.g. `hermesctl{name} config set platforms.telegram.enabled true`", file=sys.stderr)

@@ -61,6 +61,8 @@ def parse_env(data: bytes, source: str, notices: list[str]) -> dict[str, str]:
                     "too many lines are no KEY=VALUE", where=f"{source}:{line}", next_step="correct or remove them"
                 )
             notices.append(f"{source}:{line}: is no KEY=VALUE and is passed over")
+        elif binding.key is not None and binding.value is None:
+            values[binding.key] = None  # a bare name takes back what a line before it said
         elif binding.key is not None and binding.value is not None:
             values[binding.key] = "".join(atom.resolve(values) for atom in parse_variables(binding.value))[
                 :MAX_ENV_BYTES

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -82,7 +83,10 @@ class DeliveryWorker:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Deliver until cancelled."""
-        unsubscribers = [self._store.subscribe(self._on_events), self._connected.subscribe(self._wake_up)]
+        unsubscribers = [
+            self._store.subscribe(self._on_events, profile=self._profile),
+            self._connected.subscribe(self._wake_up),
+        ]
         try:
             await self._remember_waiting()
             async with trio.open_nursery() as nursery:
@@ -110,7 +114,7 @@ class DeliveryWorker:
 
     def _on_events(self, events: list[EventRow]) -> None:
         for event in events:
-            if event.profile == self._profile and event.kind in {"outbox.queued", "outbox.dropped"}:
+            if event.kind in {"outbox.queued", "outbox.dropped"}:
                 self._unblock(event.data.get("id"))
                 self._wake.set()
 
@@ -132,7 +136,9 @@ class DeliveryWorker:
 
     async def _remember_waiting(self) -> None:
         """After a restart: rows in backoff still hold up those behind them."""
-        waiting = await self._store.outbox(profile=self._profile, states=("pending",), limit=_MAX_BATCH)
+        waiting = await persist(
+            lambda: self._store.outbox(profile=self._profile, states=("pending",), limit=_MAX_BATCH)
+        )
         now = time.time()
         for row in waiting:  # newest first, so the oldest of a place is the one that stays
             if row.next_at > now and row.address.platform != "rpc":
@@ -142,7 +148,7 @@ class DeliveryWorker:
         now = time.time()
         limit = _BATCH
         while True:
-            rows = await self._store.due_outbox(self._profile, now=now, limit=limit)
+            rows = await persist(partial(self._store.due_outbox, self._profile, now=now, limit=limit))
             self._start(rows, nursery)
             if len(rows) < limit or limit >= _MAX_BATCH:
                 return

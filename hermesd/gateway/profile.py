@@ -51,8 +51,8 @@ DELIVERY_GROUP = 1
 
 FIXED = frozenset({"processes", "turns", "delivery", "drafts", "mcp"})
 MODEL_SECTIONS = frozenset({"model", "fallback_providers", "secrets"})
-DRAIN_S = 3600.0
-"""Services may drain as long as the shutdown as a whole allows."""
+DRAIN_S = 300.0
+"""How long a service stopped by hand may drain; a shutdown, or the profile's removal, allows less."""
 
 
 class ProfileUnit:
@@ -75,7 +75,6 @@ class ProfileUnit:
         self.presenter = Presenter(self.name, store=shared.store, live=shared.live, connected=self.connected)
 
     def _workbench(self, provider: Provider) -> Workbench:
-        config = self.settings.config
         return Workbench(
             settings=self.settings,
             store=self._shared.store,
@@ -84,7 +83,7 @@ class ProfileUnit:
             tools=self._registry(),
             questions=self._shared.questions,
             approvals=self.approvals,
-            environment=child_environment(self._shared.environment, config.terminal.env_passthrough),
+            environment=self._child_environment(),
             tool_state=self._tool_state,
         )
 
@@ -94,6 +93,12 @@ class ProfileUnit:
     def _tools_changed(self) -> None:
         """Turns that begin from now on have the new tools; those under way keep theirs."""
         self.bench = dataclasses.replace(self.bench, tools=self._registry())
+
+    def _child_environment(self) -> dict[str, str]:
+        """The allow-listed part of the daemon's environment, and what is named to be passed on: own .env first."""
+        named = self.settings.config.terminal.env_passthrough
+        own = {name: self.settings.secrets[name] for name in named if name in self.settings.secrets}
+        return child_environment(self._shared.environment, named, own)
 
     def _tool_state(self, session_id: str) -> StoredToolState:
         return StoredToolState(self._shared.store, self.processes, session_id=session_id)
@@ -140,7 +145,11 @@ class ProfileUnit:
 
     def _new_router(self) -> Router:
         self.router = Router(
-            self.name, store=self._shared.store, bench=lambda: self.bench, limiter=self._shared.limiter
+            self.name,
+            store=self._shared.store,
+            bench=lambda: self.bench,
+            limiter=self._shared.limiter,
+            turn_ended=self.close_retired,
         )
         return self.router
 
@@ -165,22 +174,20 @@ class ProfileUnit:
     # -- gateway -----------------------------------------------------------------------------------------------------
 
     async def start_gateway(self) -> None:
-        """Add the platforms that are switched on; one that is here already is left alone, a failed one is started."""
+        """Add the platforms that are switched on; one that is here already is left alone, a failed one is started.
+
+        They start side by side, and nobody waits for one whose endpoint is away: the tree shows how it fares.
+        """
         self.gateway_on = True
-        here = self._services()
+        await self._open_webhooks()
+        here = self.supervisor.child_states()
         if "drafts" not in here:
-            await self.supervisor.add(ServiceSpec("drafts", lambda: self.presenter, group=TURNS_GROUP))
+            await self.supervisor.add(ServiceSpec("drafts", lambda: self.presenter, group=TURNS_GROUP), wait=False)
         for name in platforms.enabled(self.settings):
             if name not in here:
-                await self._add_platform(name)
-            elif here[name].state in ("failed", "stopped", "backoff"):
-                await self.supervisor.start(here[name].name)
-
-    async def open_webhooks(self) -> None:
-        """At boot: have the routes answered before the daemon says that it is ready."""
-        if "webhook" in platforms.enabled(self.settings):
-            with contextlib.suppress(ConfigError):  # the service ``webhook`` raises it again, and shows it
-                await platforms.reconfigure("webhook", self._wiring())
+                await self.supervisor.add(platforms.spec(name, self._wiring()), wait=False)
+            elif here[name] in ("failed", "stopped", "backoff"):
+                await self.supervisor.start(self.supervisor.path_of(name), wait=False)
 
     async def quiesce(self) -> None:
         """Before a shutdown: platforms take nothing new, but can still send."""
@@ -203,7 +210,7 @@ class ProfileUnit:
 
     def platform_states(self) -> dict[str, str]:
         """Platform name → state, for those in the tree."""
-        found = {name: child.state for name, child in self._services().items()}
+        found = self.supervisor.child_states()
         return {name: state for name, state in found.items() if name not in FIXED and not name.startswith(PREFIX)}
 
     def http_addresses(self) -> set[tuple[str, int]]:
@@ -211,8 +218,11 @@ class ProfileUnit:
         config = self.settings.config.platforms.webhook
         return {(config.host, config.port)} if "webhook" in self.platform_states() else set()
 
-    async def _add_platform(self, name: str) -> None:
-        await self.supervisor.add(platforms.spec(name, self._wiring()))
+    async def _open_webhooks(self) -> None:
+        """Have the routes answered before the daemon, or ``gateway start``, says that all is well."""
+        if "webhook" in platforms.enabled(self.settings):
+            with contextlib.suppress(ConfigError):  # the service ``webhook`` raises it again, and shows it
+                await platforms.reconfigure("webhook", self._wiring())
 
     def _wiring(self) -> platforms.Wiring:
         return platforms.Wiring(lambda: self.settings, self._shared.store, self.connected, self._shared.http)
@@ -253,10 +263,11 @@ class ProfileUnit:
         await self.close_retired()
 
     async def close_retired(self) -> None:
-        """Close former providers, unless a turn may still use one."""
-        if not self.turns_running:
-            while self._retired:
-                await self._retired.pop().aclose()
+        """Close former providers that no turn uses any more."""
+        for provider in list(self._retired):
+            if not (self.router and self.router.uses(provider)):
+                self._retired.remove(provider)
+                await provider.aclose()
 
     async def close(self) -> None:
         """After the supervisor has ended: close what is left."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,55 +18,60 @@ import trio
 
 from hermesd.errors import ConflictError, NotFoundError
 from hermesd.gateway import slash
-from hermesd.store.records import EventRow, InboxRow
+from hermesd.gateway.lane import SessionLane
 from hermesd.turns.engine import Outcome, TurnControl, run_turn
-from hermesd.turns.scope import persist
+from hermesd.turns.persist import persist
+from hermesd.turns.scope import is_attended
+from hermesd.turns.slots import Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from hermesd.providers.base import Provider
     from hermesd.store.protocol import Store
+    from hermesd.store.records import EventRow, InboxRow
     from hermesd.turns.scope import Workbench
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class SessionLane:
-    """The messages of one conversation, in order, and the turn under way."""
-
-    queue: deque[InboxRow] = field(default_factory=deque)
-    control: TurnControl | None = None
-    session_id: str = ""
-    wake: trio.Event = field(default_factory=trio.Event)
-
-
 class Router:
-    """The service ``turns`` of a profile. ``limiter`` is shared by all profiles."""
+    """The service ``turns`` of a profile.
+
+    ``bench`` gives the workbench in force when a turn begins; ``limiter`` is shared by all profiles; ``turn_ended`` is
+    awaited after each turn.
+    """
 
     def __init__(
-        self, profile: str, *, store: Store, bench: Callable[[], Workbench], limiter: trio.CapacityLimiter
+        self,
+        profile: str,
+        *,
+        store: Store,
+        bench: Callable[[], Workbench],
+        limiter: trio.CapacityLimiter,
+        turn_ended: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._profile = profile
         self._store = store
         self._bench = bench
         self._limiter = limiter
+        self._turn_ended = turn_ended
         self._lanes: dict[str, SessionLane] = {}
+        self._taken: set[int] = set()  # rows in a lane's queue, and commands being carried out
+        self._commands = 0
         self._arrived: deque[int] = deque()
         self._arrival = trio.Event()
         self._draining = False
         self._idle = trio.Event()
-        self._seen: set[int] = set()
 
     # -- service -----------------------------------------------------------------------------------------------------
 
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take up what waits in the store, then what arrives."""
-        unsubscribe = self._store.subscribe(self._on_events)
+        unsubscribe = self._store.subscribe(self._on_events, profile=self._profile)
         try:
             async with trio.open_nursery() as nursery:
                 for row in await self._store.waiting(self._profile):
-                    self._seen.add(row.id)
                     await self._take(msgspec.structs.replace(row, not_before=0.0), nursery)
                 task_status.started()
                 await self._receive(nursery)
@@ -75,11 +79,17 @@ class Router:
             unsubscribe()
 
     async def drain(self) -> None:
-        """Begin no further turn and wait for those under way; the supervisor bounds this."""
+        """Begin no further turn and wait for those under way; the supervisor bounds this.
+
+        A turn that waits for a person is put back at once: its question stays open over the restart.
+        """
         self._draining = True
         self._arrival.set()
+        for lane in self._lanes.values():
+            if lane.control and self._bench().questions.is_waiting(lane.turn_id):
+                lane.control.stop("shutdown")
         try:
-            while any(lane.control for lane in self._lanes.values()):
+            while self._commands or self.running:
                 self._idle = trio.Event()
                 await self._idle.wait()
         except trio.Cancelled:
@@ -96,6 +106,10 @@ class Router:
     def running(self) -> int:
         """Turns under way."""
         return sum(lane.control is not None for lane in self._lanes.values())
+
+    def uses(self, provider: Provider) -> bool:
+        """Whether a turn under way began with this provider."""
+        return any(lane.provider is provider for lane in self._lanes.values())
 
     def retry_now(self) -> None:
         """Something changed for the better (another model, say): deferred messages are tried at once."""
@@ -114,28 +128,33 @@ class Router:
 
     def _on_events(self, events: list[EventRow]) -> None:
         for event in events:
-            if event.profile == self._profile and event.kind in ("inbox.accepted", "inbox.resolved"):
+            if event.kind in ("inbox.accepted", "inbox.resolved"):
                 self._arrived.append(int(str(event.data["id"])))
                 self._arrival.set()
 
     async def _receive(self, nursery: trio.Nursery) -> None:
         while not self._draining:
-            while self._arrived:
-                row = await self._store.inbox_row(self._arrived.popleft())
-                if row.state == "pending" and not self._is_queued(row):
-                    await self._take(row, nursery)
-            if not self._arrived and not self._draining:
-                self._arrival = trio.Event()
-                if not self._arrived:
-                    await self._arrival.wait()
-        await trio.sleep_forever()
+            self._arrival = trio.Event()
+            while self._arrived and not self._draining:
+                await self._arrive(self._arrived.popleft(), nursery)
+            if not self._draining:
+                await self._arrival.wait()
+        await trio.sleep_forever()  # turns under way are children of this task's nursery
 
-    def _is_queued(self, row: InboxRow) -> bool:
-        lane = self._lanes.get(row.session_key)
-        return lane is not None and any(queued.id == row.id for queued in lane.queue)
+    async def _arrive(self, inbox_id: int, nursery: trio.Nursery) -> None:
+        try:
+            row = await persist(lambda: self._store.inbox_row(inbox_id))
+        except NotFoundError:
+            return  # removed with its profile
+        if row.state == "pending" and row.id not in self._taken:
+            await self._take(row, nursery)
+        elif row.state == "dropped" and (lane := self._lanes.get(row.session_key)):
+            lane.wake.set()  # it need not be waited for any more
 
     async def _take(self, row: InboxRow, nursery: trio.Nursery) -> None:
         if "command" in row.meta:
+            self._taken.add(row.id)
+            self._commands += 1
             nursery.start_soon(self._command, row)
         elif not await self._answers_question(row):
             self._enqueue(row, nursery)
@@ -145,25 +164,33 @@ class Router:
         if lane is None:
             lane = self._lanes[row.session_key] = SessionLane()
             nursery.start_soon(self._work, row.session_key, lane)
-        elif lane.control and self._bench().settings.config.agent.busy == "interrupt":
+        elif lane.control and self._interrupts(row, lane.queue[0]):
             lane.control.stop("redirect")
+        self._taken.add(row.id)
         lane.queue.append(row)
         lane.wake.set()
 
+    def _interrupts(self, row: InboxRow, current: InboxRow) -> bool:
+        """Only a person may redirect, and only what a person asked: another webhook delivery must not end this one."""
+        busy = self._bench().settings.config.agent.busy
+        return busy == "interrupt" and is_attended(row) and is_attended(current)
+
     async def _answers_question(self, row: InboxRow) -> bool:
-        """A plain message in a session whose turn waits for its user is the answer."""
+        """A person's plain message in a session whose turn waits for its user is the answer."""
         lane = self._lanes.get(row.session_key)
-        if lane is None or lane.control is None or row.untrusted:
+        if lane is None or not lane.turn_id or not is_attended(row):
             return False
-        waiting = await self._store.open_questions(session_id=lane.session_id)
-        if not waiting:
+        turn_id, session = lane.turn_id, lane.session_id
+        waiting = await persist(lambda: self._store.open_questions(session_id=session))
+        question = next((item for item in waiting if item.turn_id == turn_id), None)
+        if question is None:
             return False
         try:
-            await self._bench().questions.answer(waiting[0].id, row.text)
+            await persist(lambda: self._bench().questions.answer(question.id, row.text))
+            begun = await persist(lambda: self._store.begin_turn(row.id, session_id=session))
+            await persist(lambda: self._store.finish_turn(begun.turn.id, state="done", inbox_state="done"))
         except (ConflictError, NotFoundError):
-            return False
-        begun = await self._store.begin_turn(row.id, session_id=lane.session_id)
-        await persist(lambda: self._store.finish_turn(begun.turn.id, state="done", inbox_state="done"))
+            return False  # no longer open, so it is a message like any other; or the row itself is gone
         return True
 
     # -- sessions ----------------------------------------------------------------------------------------------------
@@ -172,14 +199,17 @@ class Router:
         while lane.queue and not self._draining:
             row = lane.queue[0]
             await self._wait_until_due(row, lane)
-            async with self._limiter:
-                outcome = await self._turn(row, lane)
+            async with Slot(self._limiter) as slot:
+                outcome = await self._turn(row, lane, slot)
+            if self._turn_ended:
+                await self._turn_ended()
             if outcome.state == "deferred":
                 lane.queue[0] = msgspec.structs.replace(row, not_before=outcome.not_before)
             elif outcome.state != "suspended":
                 lane.queue.popleft()
-        if self._lanes.get(key) is lane:
-            del self._lanes[key]
+                self._taken.discard(row.id)
+        del self._lanes[key]
+        self._taken -= {row.id for row in lane.queue}
 
     async def _wait_until_due(self, row: InboxRow, lane: SessionLane) -> None:
         """A deferred message waits for its instant; a new message of the session is a reason to try at once."""
@@ -189,20 +219,22 @@ class Router:
             with trio.move_on_after(delay):
                 await lane.wake.wait()
 
-    async def _turn(self, row: InboxRow, lane: SessionLane) -> Outcome:
+    async def _turn(self, row: InboxRow, lane: SessionLane, slot: Slot) -> Outcome:
         if self._draining:
             return Outcome("suspended")
-        session = await self._session_of(row)
-        lane.session_id = session
-        lane.control = TurnControl(trio.CancelScope())
+        bench = self._bench()
         try:
+            session = await self._session_of(row)
+            control = TurnControl(trio.CancelScope(), slot.standing_still)
+            lane.begin(control, session, bench.provider)
             begun = await persist(lambda: self._store.begin_turn(row.id, session_id=session))
-            return await run_turn(self._bench(), begun, lane.control)
+            lane.turn_id = begun.turn.id
+            return await run_turn(bench, begun, control)
         except (ConflictError, NotFoundError) as error:
             log.info("inbox %d is not to be answered any more: %s", row.id, error.what)
             return Outcome("cancelled")
         finally:
-            lane.control = None
+            lane.end()
             self._idle.set()
 
     async def _session_of(self, row: InboxRow) -> str:
@@ -216,23 +248,15 @@ class Router:
 
     async def _command(self, row: InboxRow) -> None:
         """Run a slash command: its effect, then its reply and acknowledgement in one commit."""
-        session = await self._session_of(row)
-        lane = self._lanes.get(row.session_key)
-        stopped = False
-        if lane and lane.control and row.meta["command"] in slash.STOPPING:
-            lane.control.stop("user")
-            stopped = True
-        desk = slash.Desk(
-            store=self._store,
-            bench=self._bench(),
-            row=row,
-            session_id=session,
-            stopped=stopped,
-            queued=len(lane.queue) if lane else 0,
-            running=self.running,
-        )
         try:
-            begun = await self._store.begin_turn(row.id, session_id=session)
-        except (ConflictError, NotFoundError):
-            return
-        await slash.carry_out(desk, begun.turn)
+            session = await self._session_of(row)
+            begun = await persist(lambda: self._store.begin_turn(row.id, session_id=session))
+            lane = self._lanes.get(row.session_key) or SessionLane()
+            desk = slash.Desk(self._store, self._bench(), row, session, lane, self.running)
+            await slash.carry_out(desk, begun.turn)
+        except (ConflictError, NotFoundError) as error:
+            log.info("the command in inbox %d is not carried out: %s", row.id, error.what)
+        finally:
+            self._commands -= 1
+            self._taken.discard(row.id)
+            self._idle.set()

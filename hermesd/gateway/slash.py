@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hermesd.errors import ConflictError, NotFoundError
-from hermesd.store.records import Accepted, InboxRow, NewEvent, NewOutbox, TurnRow
-from hermesd.turns.scope import persist
+from hermesd.store.records import NewEvent, NewOutbox
+from hermesd.turns.persist import persist
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from hermesd.gateway.lane import SessionLane
     from hermesd.store.protocol import Store
+    from hermesd.store.records import InboxRow, TurnRow, TurnState
     from hermesd.turns.scope import Workbench
 
-STOPPING = frozenset({"stop", "new", "reset", "retry"})
+log = logging.getLogger(__name__)
 
 HELP = """/new – start a fresh conversation
 /stop – stop what I am doing
@@ -29,22 +31,26 @@ HELP = """/new – start a fresh conversation
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What a command has before it. ``stopped`` says that the session's turn was just cancelled for it."""
+    """What a command has before it. ``lane`` is its conversation's (an empty one when nothing is going on there)."""
 
     store: Store
     bench: Workbench
     row: InboxRow
     session_id: str
-    stopped: bool
-    queued: int
+    lane: SessionLane
     running: int
 
 
 async def carry_out(desk: Desk, turn: TurnRow) -> None:
     """Do the command and finish its turn with the reply."""
     name = desk.row.meta["command"]
-    action = COMMANDS.get(name)
-    text = await action(desk) if action else f"I do not know /{name}.\n{HELP}"
+    state: TurnState = "done"
+    try:
+        action = COMMANDS.get(name)
+        text = await action(desk) if action else f"I do not know /{name}.\n{HELP}"
+    except Exception:  # one command's bug must not end the turns under way: told to its user, traceback in the log
+        log.exception("/%s failed", name)
+        state, text = "failed", f"/{name} did not work. Why is in the daemon's log."
     outbox = NewOutbox(
         profile=desk.row.profile,
         address=desk.row.address,
@@ -53,46 +59,78 @@ async def carry_out(desk: Desk, turn: TurnRow) -> None:
         turn_id=turn.id,
     )
     rows = [outbox] if desk.row.address.platform and text else []
-    await persist(lambda: desk.store.finish_turn(turn.id, state="done", inbox_state="done", outbox=rows))
+    await persist(lambda: desk.store.finish_turn(turn.id, state=state, inbox_state="done", outbox=rows))
+
+
+# -- stopping and starting afresh ------------------------------------------------------------------------------------
+
+
+async def _halt(desk: Desk) -> tuple[bool, int]:
+    """Drop the chat's waiting messages, then stop its turn; whether one was stopped, and how many were dropped."""
+    dropped = sum([await _drop(desk, row) for row in desk.lane.waiting])
+    return await desk.lane.stop(), dropped
+
+
+async def _drop(desk: Desk, row: InboxRow) -> bool:
+    try:
+        await persist(lambda: desk.store.resolve_inbox(row.id, action="drop", note="dropped by its sender"))
+    except ConflictError:
+        return False  # its turn has just begun, and is stopped next
+    return True
+
+
+def _dropped(count: int) -> str:
+    return f"{count} waiting message{'' if count == 1 else 's'} dropped." if count else ""
 
 
 async def _stop(desk: Desk) -> str:
-    return "" if desk.stopped else "There is nothing to stop."  # the stopped turn says so itself
+    stopped, dropped = await _halt(desk)
+    if stopped:
+        return _dropped(dropped)  # the stopped turn says itself that it was
+    return _dropped(dropped) or "There is nothing to stop."
 
 
 async def _new(desk: Desk) -> str:
-    await desk.store.new_session(desk.row.profile, desk.row.session_key, source=desk.row.source)
-    return "A fresh conversation. What can I do?"
+    _, dropped = await _halt(desk)
+    row = desk.row
+    await persist(lambda: desk.store.new_session(row.profile, row.session_key, source=row.source))
+    return f"{_dropped(dropped)} A fresh conversation. What can I do?".lstrip()
 
 
 async def _retry(desk: Desk) -> str:
-    messages = await desk.store.messages(desk.session_id)
+    """Ask the last message again; one that still waits for the model is tried at once instead."""
+    if not await desk.lane.stop() and desk.lane.waiting:
+        desk.lane.wake.set()
+        return "Your message is still waiting; I am trying it now."
+    messages = await persist(lambda: desk.store.messages(desk.session_id))
     last = next((item for item in reversed(messages) if item.role == "user"), None)
     if last is None:
         return "There is no message to retry."
     row = desk.row
-    digest = hashlib.sha256(f"{row.source}:{row.delivery_id}".encode()).hexdigest()[:16]
     event = NewEvent(
         profile=row.profile,
         source=row.source,
-        delivery_id=f"retry:{digest}",
+        delivery_id=f"retry:{row.id}",  # the same if this command is taken up again after a crash
         session_key=row.session_key,
         text=last.text,
         address=row.address,
         sender=row.sender,
     )
-    accepted: list[Accepted] = await desk.store.accept([event])
-    return "" if accepted else "That did not work."
+    await persist(lambda: desk.store.accept([event]))
+    return ""
+
+
+# -- looking ---------------------------------------------------------------------------------------------------------
 
 
 async def _status(desk: Desk) -> str:
     config = desk.bench.settings.config
-    session = await desk.store.session(desk.session_id)
-    waiting = await desk.store.open_questions(session_id=desk.session_id)
+    session = await persist(lambda: desk.store.session(desk.session_id))
+    waiting = await persist(lambda: desk.store.open_questions(session_id=desk.session_id))
     lines = [
         f"Profile {desk.row.profile}, model {config.model.default}",
         f"Session {session.id}, {session.messages} messages",
-        f"{desk.running} turn(s) running in this profile, {desk.queued} message(s) of this chat waiting",
+        f"{desk.running} turn(s) running in this profile, {len(desk.lane.waiting)} message(s) of this chat waiting",
     ]
     if waiting:
         lines.append(f"I am waiting for your answer: {waiting[0].text.splitlines()[0]}")
@@ -111,24 +149,32 @@ async def _whoami(desk: Desk) -> str:
     return f"You are {desk.row.sender} on {desk.row.address.platform}, chat {desk.row.address.chat}."
 
 
-async def _decide(desk: Desk, answer: str) -> str:
-    waiting = await desk.store.open_questions(session_id=desk.session_id)
-    if not waiting:
-        return "I am not waiting for an answer."
+# -- deciding --------------------------------------------------------------------------------------------------------
+
+
+async def _decide(desk: Desk, answer: str, said: str) -> str:
+    """Answer the running turn's request for approval, or the oldest one of the session."""
+    waiting = await persist(lambda: desk.store.open_questions(session_id=desk.session_id))
+    waiting.sort(key=lambda item: item.turn_id != desk.lane.turn_id)
+    question = next((item for item in waiting if item.kind == "approve"), None)
+    if question is None:
+        return f"I asked something else: {waiting[0].text}" if waiting else "I am not waiting for an answer."
     try:
-        await desk.bench.questions.answer(waiting[0].id, answer)
+        await persist(lambda: desk.bench.questions.answer(question.id, answer))
     except (ConflictError, NotFoundError):
         return "That question is no longer open."
-    return "Allowed." if answer != "no" else "Denied."
+    return said
 
 
 async def _approve(desk: Desk) -> str:
     wanted = desk.row.meta.get("args", "").strip().lower()
-    return await _decide(desk, "always" if wanted in ("always", "session") else "yes")
+    if wanted in ("always", "session"):
+        return await _decide(desk, "always", "Allowed, also when I ask for exactly this again in this conversation.")
+    return await _decide(desk, "yes", "Allowed.")
 
 
 async def _deny(desk: Desk) -> str:
-    return await _decide(desk, "no")
+    return await _decide(desk, "no", "Denied.")
 
 
 COMMANDS: dict[str, Callable[[Desk], Awaitable[str]]] = {

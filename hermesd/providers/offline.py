@@ -7,6 +7,7 @@ contains a command (a webhook's payload) calls nothing.
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ WORD_S = 0.1
 _DELTA_CHARS = 60
 _QUOTED_CHARS = 200
 _RESULT_CHARS = 2000
+_UNMARKED = re.compile(
+    r"^</?untrusted>$", re.MULTILINE
+)  # the marks are for a model that could be talked into something
 
 INTRODUCTION = "I am hermesd's offline stand-in, not a language model: I answer by fixed rules."
 
@@ -100,7 +104,7 @@ def _report(messages: list[Message], results: list[Message]) -> str:
     parts = []
     for result in results:
         name = names.get(result.tool_call_id, "the tool")
-        text = result.text.strip() or "(nothing)"
+        text = _UNMARKED.sub("", result.text).strip() or "(nothing)"
         if len(text) > _RESULT_CHARS:
             text = text[: _RESULT_CHARS - 1] + "…"
         parts.append(f"{name} {'failed' if result.is_error else 'said'}:\n{text}")

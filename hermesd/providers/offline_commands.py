@@ -15,8 +15,8 @@ MAX_COMMANDS = 16
 MAX_SLOW_WORDS = 10_000
 
 HELP = (
-    "Try: read FILE · list [DIR] · write FILE: TEXT · patch FILE: OLD => NEW · search PATTERN [in DIR] · $ COMMAND · "
-    "background COMMAND · todo ONE; TWO · ask me QUESTION [A | B] · slow 20.\n"
+    "Try: read FILE · list [DIR] · write FILE: TEXT · patch FILE: OLD => NEW · search PATTERN [in DIR] ·\n"
+    "$ COMMAND · background COMMAND · todo ONE; TWO · ask me QUESTION [A | B] · slow 20.\n"
     "For a real model set model.default in config.yaml and its key in .env."
 )
 

@@ -62,6 +62,8 @@ async def _status(call: Call, daemon: Daemon) -> Answer:
     from hermesd.rpc.render import status
 
     result = await queries.status(daemon)
+    if call.profile:
+        result = msgspec.structs.replace(result, profiles=[queries.profile(daemon, call.profile)])
     return Answer(result, lambda page: status.render(page, result))
 
 

@@ -26,6 +26,7 @@ INBOX_STATES: tuple[InboxState, ...] = get_args(InboxState)
 OUTBOX_STATES: tuple[OutboxState, ...] = get_args(OutboxState)
 OUTBOX_ATTENTION: tuple[OutboxState, ...] = tuple(state for state in OUTBOX_STATES if state != "sent")
 EVENTS_LOOKED_AT = 1000
+ROOT = "hermesd"
 
 _disk = trio.CapacityLimiter(2)  # reading logs and looking at a home may meet a slow disk; nobody else waits for it
 
@@ -36,6 +37,8 @@ async def status(daemon: Daemon) -> wire.StatusResult:
     services: dict[str, int] = {}
     failed = []
     for service in _walk(daemon.tree()):
+        if service.name == ROOT:
+            continue  # it supervises; it is none of the services that it counts
         services[service.state] = services.get(service.state, 0) + 1
         if service.state == "failed":
             failed.append(f"{service.name} failed: {service.last_error}")

@@ -102,7 +102,6 @@ class ProfileSummary(Result, kw_only=True):
     current: bool = False
     model: str = ""
     platforms: dict[str, str] = {}
-    sessions: int = 0
     path: str = ""
     error: str = ""
 

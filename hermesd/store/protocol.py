@@ -176,8 +176,8 @@ class Store(Protocol):
     async def open_questions(self, *, profile: str | None = None, session_id: str | None = None) -> list[QuestionRow]:
         """Oldest first."""
 
-    async def expire_question(self, question_id: int) -> None:
-        """Nobody answered in time."""
+    async def expire_question(self, question_id: int) -> QuestionRow:
+        """Nobody answered in time. One that was answered first stays so: the row as it then stands is returned."""
 
     # -- events and small values -----------------------------------------------------------------------------------
     async def record_event(self, kind: str, *, subject: str, profile: str = "", data: object = None) -> EventRow:
@@ -189,8 +189,11 @@ class Store(Protocol):
     async def last_event_id(self) -> int:
         """The newest revision, 0 when there is none."""
 
-    def subscribe(self, listener: Callable[[list[EventRow]], None]) -> Callable[[], None]:
-        """Call ``listener`` on the loop, in order, with the events of each commit; returns the unsubscriber."""
+    def subscribe(
+        self, listener: Callable[[list[EventRow]], None], *, profile: str | None = None
+    ) -> Callable[[], None]:
+        """Call ``listener`` on the loop, in order, with the events of each commit (None), or those of one profile;
+        returns the unsubscriber."""
 
     async def get_value(self, name: str) -> bytes | None:
         """A small named value, e.g. restart budgets."""

@@ -208,6 +208,10 @@ class Supervisor(Tree):
         """The status of every child, in the order of their addition."""
         return [child.status() for child in self._children.values()]
 
+    def child_states(self) -> dict[str, ServiceState]:
+        """Name → state of every child, without what ``child_statuses`` gathers below them."""
+        return {name: child.state for name, child in self._children.items()}
+
     def stuck(self) -> list[str]:
         """Paths of services that are to be gone and ignore their cancellation, at any depth."""
         found: list[str] = []

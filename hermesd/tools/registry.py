@@ -6,6 +6,7 @@ therefore one new file, in a package that is a toolset already or beside this on
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from typing import TYPE_CHECKING
@@ -35,9 +36,11 @@ ALIASES: dict[str, tuple[str, ...]] = {
 """Names that a hermes-agent home uses for the same tools."""
 
 
-def toolset_names() -> list[str]:
-    """Every toolset there is, sorted; nothing is imported to find out."""
-    return sorted(item.name for item in pkgutil.iter_modules(tools.__path__) if item.name not in NOT_TOOLSETS)
+@functools.cache
+def toolset_names() -> tuple[str, ...]:
+    """Every toolset there is, sorted; nothing is imported to find out, and the directory is read once."""
+    found = (item.name for item in pkgutil.iter_modules(tools.__path__))
+    return tuple(sorted(name for name in found if name not in NOT_TOOLSETS))
 
 
 class ToolRegistry:

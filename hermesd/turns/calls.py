@@ -19,13 +19,13 @@ from hermesd.store.records import StepRow
 from hermesd.tools.base import ToolResult
 from hermesd.turns.conversation import to_json
 from hermesd.turns.policy import decide, describe_call
-from hermesd.turns.questions import means_always, means_yes
+from hermesd.turns.questions import means_always, means_no, means_yes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from hermesd.providers.base import ToolCall
-    from hermesd.store.records import Effect
+    from hermesd.store.records import Effect, StepState
     from hermesd.tools.base import Tool
     from hermesd.turns.scope import TurnScope
 
@@ -43,14 +43,14 @@ class PreparedCall:
     effect: Effect
     refusal: ToolResult | None = None
 
-    def step(self, turn_id: str, *, state: str, result: ToolResult | None = None) -> StepRow:
+    def step(self, turn_id: str, *, state: StepState, result: ToolResult | None = None) -> StepRow:
         """This call's journal row in a given state."""
         return StepRow(
             turn_id=turn_id,
             seq=self.seq,
             kind="tool",
             name=self.call.name,
-            state=state,  # type: ignore[arg-type]  # one of StepState, given by the callers below
+            state=state,
             effect=self.effect,
             key=self.call.id,
             request=self.call.arguments,
@@ -76,13 +76,14 @@ def prepare(call: ToolCall, seq: int, scope: TurnScope) -> PreparedCall:
 
 
 async def execute(prepared: PreparedCall, scope: TurnScope) -> ToolResult:
-    """Judge and run the call; the result is journalled when this returns."""
+    """Judge and run the call; the result is journalled when this returns, and until then the call is uncertain."""
     scope.publish("tool", name=prepared.call.name, text=prepared.call.arguments)
     result = prepared.refusal or await _judge(prepared, scope)
     if result is None:
         result = await _run(prepared, scope)
         failpoint.hit("step.ran")
     await scope.journal([prepared.step(scope.turn.id, state="done", result=result)])
+    scope.uncertain.pop(prepared.seq, None)
     failpoint.hit("step.result")
     scope.publish("tool_result", name=prepared.call.name, text=result.text[:2000], is_error=result.is_error)
     return result
@@ -104,42 +105,54 @@ async def _judge(prepared: PreparedCall, scope: TurnScope) -> ToolResult | None:
         return None
     if verdict.decision == "deny":
         return ToolResult(f"not permitted: {verdict.reason}", is_error=True)
+    if not scope.attended:
+        return ToolResult(f"not permitted: {verdict.reason}, and nobody can be asked here", is_error=True)
     text = f"Allow this call?\n{describe_call(name, prepared.arguments)}\n({verdict.reason})"
     answer = await scope.put_question("approve", f"{prepared.seq}:approve", text, ["yes", "no", "always"])
-    if means_always(answer):
-        scope.approvals.remember(name, prepared.arguments, scope="call")
-    if means_yes(answer):
+    if answer is not None and means_always(answer):
+        scope.approve_always(name, prepared.arguments)
+    if answer is not None and means_yes(answer):
         return None
-    reason = "nobody answered in time" if answer is None else "the user said no"
-    return ToolResult(f"not permitted: {reason}", is_error=True)
+    return ToolResult(f"not permitted: {_refusal(answer)}", is_error=True)
+
+
+def _refusal(answer: str | None) -> str:
+    """Why there is no approval. What is neither yes nor no is passed on: it was said for a reason."""
+    if answer is None:
+        return "nobody answered in time"
+    return "the user said no" if means_no(answer) else f"instead of yes or no the user answered: {answer}"
 
 
 async def _run(prepared: PreparedCall, scope: TurnScope) -> ToolResult:
     assert prepared.tool is not None
     if prepared.effect == "unsafe":
-        await scope.journal([prepared.step(scope.turn.id, state="started")])
+        started = prepared.step(scope.turn.id, state="started")
+        await scope.journal([started])
         failpoint.hit("step.started")
-        scope.uncertain.add(prepared.seq)
+        scope.uncertain[prepared.seq] = started
     context = scope.tool_context(prepared.call.id, key=f"{prepared.seq}:ask")
     try:
-        result = await prepared.tool.run(prepared.arguments, context)
+        return await prepared.tool.run(prepared.arguments, context)
     except Exception as error:  # a tool's bug must not end the turn: the model is told and the log has the traceback
         log.exception("tool %s raised", prepared.call.name)
-        result = ToolResult(f"internal error in {prepared.call.name}: {type(error).__name__}: {error}", is_error=True)
-    scope.uncertain.discard(prepared.seq)
-    return result
+        return ToolResult(f"internal error in {prepared.call.name}: {type(error).__name__}: {error}", is_error=True)
 
 
-async def execute_all(prepared: list[PreparedCall], scope: TurnScope) -> list[ToolResult]:
-    """Run the calls of one answer: side by side when all only read, otherwise one after another."""
-    if len(prepared) > 1 and all(item.effect == "read_only" for item in prepared):
-        results: dict[int, ToolResult] = {}
+async def execute_all(
+    prepared: list[PreparedCall], scope: TurnScope, *, on_result: Callable[[ToolCall, ToolResult], None]
+) -> None:
+    """Run the calls of one answer: side by side when all only read, otherwise one after another.
 
-        async def one(item: PreparedCall) -> None:
-            results[item.seq] = await execute(item, scope)
+    ``on_result`` is told of each as soon as it has ended, so that a turn stopped between two keeps the first.
+    """
 
-        async with trio.open_nursery() as nursery:
-            for item in prepared:
-                nursery.start_soon(one, item)
-        return [results[item.seq] for item in prepared]
-    return [await execute(item, scope) for item in prepared]
+    async def one(item: PreparedCall) -> None:
+        on_result(item.call, await execute(item, scope))
+
+    if any(item.effect != "read_only" for item in prepared):
+        for item in prepared:
+            await one(item)
+        return
+    async with trio.open_nursery() as nursery:
+        for item in prepared:
+            nursery.start_soon(one, item)

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
 
+from hermesd.turns.persist import persist
+
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from hermesd.store.protocol import Store
     from hermesd.store.records import QuestionRow
 
 YES = frozenset({"y", "yes", "ok", "allow", "approve", "approved", "once"})
 ALWAYS = frozenset({"a", "always", "session"})
+NO = frozenset({"n", "no", "deny", "denied", "stop", "cancel"})
+
+
+@dataclass(slots=True)
+class _Waiter:
+    turn_id: str
+    answered: trio.Event = field(default_factory=trio.Event)
+    answer: str = ""
 
 
 class Questions:
@@ -19,41 +32,59 @@ class Questions:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: dict[int, trio.Event] = {}
-        self._answers: dict[int, str] = {}
+        self._waiting: dict[int, _Waiter] = {}
 
     async def answer(self, question_id: int, answer: str) -> QuestionRow:
-        """Record the answer and wake the turn. Raises NotFoundError, ConflictError."""
+        """Record the answer and wake the turn. Raises NotFoundError, ConflictError, StoreError."""
         row = await self._store.answer(question_id, answer)
-        self._answers[question_id] = answer
-        if (event := self._waiting.get(question_id)) is not None:
-            event.set()
+        if (waiter := self._waiting.get(question_id)) is not None:
+            waiter.answer = answer
+            waiter.answered.set()
         return row
 
-    async def wait(self, question: QuestionRow, *, timeout_s: float) -> str | None:
-        """The answer, or None when nobody gave one in time (the question is then expired)."""
-        if question.state == "answered":
-            return question.answer
-        if question.state == "expired":
-            return None
-        event = self._waiting.setdefault(question.id, trio.Event())
+    def is_waiting(self, turn_id: str) -> bool:
+        """Whether the turn stands still until a person answers."""
+        return any(waiter.turn_id == turn_id for waiter in self._waiting.values())
+
+    async def wait(
+        self, question: QuestionRow, *, announce: Callable[[], Awaitable[None]], timeout_s: float
+    ) -> str | None:
+        """The answer, or None when nobody gave one in time (the question is then expired).
+
+        Call it right after ``Store.ask``: an answer may come as soon as the question is known to anybody, so it is
+        waited for before ``announce`` tells of it.
+        """
+        if question.state != "open":
+            return _final(question)
+        waiter = self._waiting[question.id] = _Waiter(question.turn_id)
         try:
+            await announce()
             with trio.move_on_after(timeout_s):
-                await event.wait()
-                return self._answers.get(question.id, "")
+                await waiter.answered.wait()
+                return waiter.answer
         finally:
-            self._waiting.pop(question.id, None)
-            self._answers.pop(question.id, None)
-        await self._store.expire_question(question.id)
-        return None
+            del self._waiting[question.id]
+        return _final(await persist(lambda: self._store.expire_question(question.id)))
 
 
-def means_yes(answer: str | None) -> bool:
-    """Whether an approval was given; silence and anything unclear is a no."""
-    word = (answer or "").strip().lower().lstrip("/")
-    return word in YES or word in ALWAYS
+def _final(question: QuestionRow) -> str | None:
+    return question.answer if question.state == "answered" else None
 
 
-def means_always(answer: str | None) -> bool:
+def _word(answer: str) -> str:
+    return answer.strip().lower().lstrip("/").rstrip(".!")
+
+
+def means_yes(answer: str) -> bool:
+    """Whether an approval was given; anything unclear is none."""
+    return _word(answer) in YES | ALWAYS
+
+
+def means_always(answer: str) -> bool:
     """Whether it was given for the rest of the session."""
-    return (answer or "").strip().lower().lstrip("/") in ALWAYS
+    return _word(answer) in ALWAYS
+
+
+def means_no(answer: str) -> bool:
+    """Whether it was plainly refused."""
+    return _word(answer) in NO

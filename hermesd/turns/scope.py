@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import logging
+import itertools
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-import trio
-
-from hermesd.errors import StoreError
+from hermesd.store.records import NewOutbox
 from hermesd.tools.base import ToolContext
 from hermesd.turns.live import Update, UpdateKind
+from hermesd.turns.persist import persist
 from hermesd.turns.policy import SessionApprovals
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hermesd.config.schema import Config
     from hermesd.config.settings import Settings
     from hermesd.providers.base import Provider
     from hermesd.store.protocol import Store
-    from hermesd.store.records import InboxRow, StepRow, TurnRow, TurnState
+    from hermesd.store.records import InboxRow, QuestionRow, StepRow, TurnRow, TurnState
     from hermesd.tools.registry import ToolRegistry
     from hermesd.tools.state import ToolState
     from hermesd.turns.live import Live
     from hermesd.turns.questions import Questions
 
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
+__all__ = ["TurnScope", "Workbench", "is_attended", "persist"]
 
 UNATTENDED_SOURCES = ("webhook", "cron", "watch")
-FIRST_RETRY_S = 0.25
-LONGEST_RETRY_S = 15.0
 
 
 @dataclass(slots=True)
@@ -59,14 +55,20 @@ class Workbench:
 
 @dataclass(slots=True)
 class TurnScope:
-    """One turn's view of its workbench. ``uncertain`` holds the journal positions of unsafe calls under way."""
+    """One turn's view of its workbench.
+
+    ``uncertain`` holds, by journal position, the unsafe calls that have begun and have no journalled result: they may
+    have taken effect. ``partial`` is what the model has said of an answer that is not complete. ``standing_still`` is
+    entered while a person is waited for.
+    """
 
     bench: Workbench
     turn: TurnRow
     event: InboxRow
     untrusted: bool = False
-    uncertain: set[int] = field(default_factory=set)
+    uncertain: dict[int, StepRow] = field(default_factory=dict)
     partial: str = ""
+    standing_still: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 
     @property
     def config(self) -> Config:
@@ -79,9 +81,14 @@ class TurnScope:
         return self.bench.tools
 
     @property
-    def approvals(self) -> SessionApprovals:
-        """What its user allowed for the rest of the session."""
-        return self.bench.approvals.setdefault(self.session_id, SessionApprovals())
+    def approvals(self) -> SessionApprovals | None:
+        """What its user allowed for the rest of the session, if anything."""
+        return self.bench.approvals.get(self.session_id)
+
+    def approve_always(self, name: str, arguments: Mapping[str, object]) -> None:
+        """Allow exactly this call for the rest of the session (as long as the daemon lives)."""
+        given = self.bench.approvals.setdefault(self.session_id, SessionApprovals())
+        given.remember(name, arguments, scope="call")
 
     @property
     def session_id(self) -> str:
@@ -91,7 +98,7 @@ class TurnScope:
     @property
     def attended(self) -> bool:
         """Whether somebody can be asked."""
-        return self.event.source.partition(":")[0] not in UNATTENDED_SOURCES and not self.event.untrusted
+        return is_attended(self.event)
 
     def publish(
         self,
@@ -101,6 +108,7 @@ class TurnScope:
         name: str = "",
         is_error: bool = False,
         state: TurnState | None = None,
+        question: QuestionRow | None = None,
     ) -> None:
         """Tell those who watch."""
         self.bench.live.publish(
@@ -114,6 +122,7 @@ class TurnScope:
                 name=name,
                 is_error=is_error,
                 state=state,
+                question=question,
             )
         )
 
@@ -122,10 +131,11 @@ class TurnScope:
         await persist(lambda: self.bench.store.journal(steps))
 
     def tool_context(self, call_id: str, *, key: str) -> ToolContext:
-        """The scope of one call; ``key`` names its question within the turn."""
+        """The scope of one call; ``key`` names its questions within the turn."""
+        numbers = itertools.count()
 
         async def ask(question: str, options: list[str]) -> str | None:
-            return await self.put_question("clarify", key, question, options)
+            return await self.put_question("clarify", f"{key}:{next(numbers)}", question, options)
 
         return ToolContext(
             profile=self.bench.settings.profile,
@@ -141,13 +151,10 @@ class TurnScope:
 
     async def put_question(self, kind: str, key: str, text: str, options: list[str]) -> str | None:
         """Ask the user on the surface the session has, durably; the same key is asked once, also after a restart."""
-        from hermesd.store.records import NewOutbox
-
         if not self.attended:
             return None
-        bench = self.bench
         question = await persist(
-            lambda: bench.store.ask(
+            lambda: self.bench.store.ask(
                 turn_id=self.turn.id,
                 session_id=self.session_id,
                 profile=self.turn.profile,
@@ -157,38 +164,28 @@ class TurnScope:
                 options=options,
             )
         )
-        if question.state == "open" and self.event.address.platform not in ("", "rpc"):
-            choices = f"\nReply with one of: {', '.join(options)}" if options else "\nReply with your answer."
+        timeout_s = self.config.policy.ask_timeout_s
+        async with self.standing_still():
+            return await self.bench.questions.wait(
+                question, announce=lambda: self._announce(question), timeout_s=timeout_s
+            )
+
+    async def _announce(self, question: QuestionRow) -> None:
+        """Put the question where the user is; its key keeps it from being said twice."""
+        if self.event.address.platform not in ("", "rpc"):
+            options = question.options
+            choices = f"Reply with one of: {', '.join(options)}" if options else "Reply with your answer."
             row = NewOutbox(
                 profile=self.turn.profile,
                 address=self.event.address,
-                text=text + choices,
+                text=f"{question.text}\n{choices}",
                 idempotency_key=f"question:{question.id}",
                 kind="question",
             )
-            await persist(lambda: bench.store.offer([row]))
-        bench.live.publish(
-            Update(
-                kind="question",
-                profile=self.turn.profile,
-                session_id=self.session_id,
-                turn_id=self.turn.id,
-                inbox_id=self.event.id,
-                text=text,
-                question=question,
-            )
-        )
-        return await bench.questions.wait(question, timeout_s=self.config.policy.ask_timeout_s)
+            await persist(lambda: self.bench.store.offer([row]))
+        self.publish("question", text=question.text, question=question)
 
 
-async def persist(write: Callable[[], Awaitable[T]]) -> T:
-    """Do a durable write, trying again while the disk refuses: a turn stands still rather than lose its place."""
-    delay = FIRST_RETRY_S
-    while True:
-        try:
-            with trio.CancelScope(shield=True):  # a commit under way is short, and must not be left half-known
-                return await write()
-        except StoreError as error:
-            log.error("the store refused, trying again in %.1f s: %s", delay, error.what)  # noqa: TRY400 - known cause
-        await trio.sleep(delay)
-        delay = min(delay * 2, LONGEST_RETRY_S)
+def is_attended(event: InboxRow) -> bool:
+    """Whether a person wrote the event and can be asked."""
+    return event.source.partition(":")[0] not in UNATTENDED_SOURCES and not event.untrusted

@@ -24,11 +24,23 @@ def show(caller: Caller, params: ConfigParams) -> ConfigResult:
     """A value, a section, or everything. Raises NotFoundError naming the part of the key that does not exist."""
     settings = caller.daemon.settings(params.profile)
     known = [value for value in settings.secrets.values() if len(value) >= LEAST_SECRET_CHARS]
+    plain = _plain if params.key else msgspec.to_builtins  # asked for by name, a default is an answer too
     everything = {
-        name: redacted(msgspec.to_builtins(getattr(settings.config, name)), known, key=name)
+        name: redacted(plain(getattr(settings.config, name)), known, key=name)
         for name in settings.config.__struct_fields__
     }
     return ConfigResult(value=_look_up(everything, params.key), source=str(settings.profile.config_path))
+
+
+def _plain(value: object) -> object:
+    """As ``to_builtins``, with every default."""
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return msgspec.to_builtins(value)
 
 
 def _look_up(value: object, key: str) -> object:

@@ -42,7 +42,9 @@ def line(
     words = [one_line(subject)]
     words += [f"({one_line(profile)})"] if profile else []
     words += [
-        f"{one_line(name)}={one_line(str(value))}" for name, value in (data or {}).items() if value not in ("", None)
+        f"{one_line(name)}={one_line(str(value))}"
+        for name, value in (data or {}).items()
+        if value not in ("", None, profile) and str(value) != subject
     ]
     name = f"{one_line(kind):<18} "
     return page.paint(head, "dim") + page.paint(name, "cyan") + page.fit(" ".join(words), len(head) + len(name))

@@ -32,9 +32,18 @@ def line(page: Page, text: str) -> str:
     when = _time(_take(entry, TIME))
     level = one_line(str(_take(entry, LEVEL) or "info")).lower()
     what = clean(str(_take(entry, TEXT) or ""))
-    rest = " ".join(f"{one_line(str(name))}={one_line(str(value))}" for name, value in entry.items())
+    rest = " ".join(
+        f"{one_line(str(name))}={one_line(str(value))}" for name, value in entry.items() if _tells(name, value, what)
+    )
     level_shown = page.paint(f"{level:<7}", LEVEL_COLORS.get(level, ""))
     return f"{page.paint(when, 'dim')} {level_shown} {what}{page.paint(' ' + rest, 'dim') if rest else ''}".rstrip()
+
+
+def _tells(name: str, value: object, what: str) -> bool:
+    """Whether a field says more than the message: no module, no traceback (both are in ``--json``), no repetition."""
+    if name == "logger" or (name == "error" and "Traceback" in str(value)):
+        return False
+    return name != "service" or str(value) not in what
 
 
 def _take(entry: dict[str, object], names: tuple[str, ...]) -> object:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hermesd.rpc.render.page import Page
     from hermesd.rpc.wire import ProfilesResult, ProfileSummary
 
-HEADER = ("PROFILE", "GATEWAY", "MODEL", "SESSIONS", "PLATFORMS")
+HEADER = ("PROFILE", "GATEWAY", "MODEL", "PLATFORMS")
 
 
 def render(page: Page, result: ProfilesResult) -> str:
@@ -29,7 +29,6 @@ def lines(page: Page, profiles: Sequence[ProfileSummary]) -> list[str]:
             Painted(f"{profile.name} *", "bold") if profile.current else profile.name,
             state(_gateway(profile)),
             profile.model or "–",
-            str(profile.sessions),
             _platforms(profile),
         )
         for profile in profiles
@@ -51,7 +50,6 @@ def render_one(page: Page, profile: ProfileSummary) -> str:
         ("gateway", page.state(profile.state)),
         ("desired", profile.desired),
         ("model", one_line(profile.model) or "–"),
-        ("sessions", str(profile.sessions)),
         *((f"platform {one_line(name)}", page.state(one_line(word))) for name, word in profile.platforms.items()),
     ]
     width = max(len(label) for label, _ in entries) + 2

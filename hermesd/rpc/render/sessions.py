@@ -12,6 +12,7 @@ from hermesd.rpc.render.units import ago
 if TYPE_CHECKING:
     from hermesd.rpc.render.page import Page
     from hermesd.rpc.wire import SearchResult, SessionResult, SessionsResult
+    from hermesd.store.records import SessionRow
 
 ROLE_COLORS = {"user": "cyan", "assistant": "green"}
 
@@ -21,10 +22,15 @@ def render_list(page: Page, result: SessionsResult) -> str:
     if not result.sessions:
         return "no sessions yet\n"
     rows = [
-        (row.id, row.profile, row.source, ago(page.now, row.updated_at), str(row.messages), row.title or row.key)
+        (row.id, row.profile, row.source, ago(page.now, row.updated_at), str(row.messages), _title(row))
         for row in result.sessions
     ]
     return "\n".join(table(page, ("SESSION", "PROFILE", "SOURCE", "USED", "MESSAGES", "TITLE"), rows)) + "\n"
+
+
+def _title(row: SessionRow) -> str:
+    """Its title, else where it takes place: the key without the profile, which has a column."""
+    return row.title or row.key.removeprefix(f"agent:{row.profile}:")
 
 
 def render_one(page: Page, result: SessionResult) -> str:

@@ -47,21 +47,30 @@ class Subscribers:
     """Those who are told of each commit, on the loop, in order."""
 
     def __init__(self) -> None:
-        self._listeners: dict[object, Listener] = {}
+        self._listeners: dict[str | None, dict[object, Listener]] = {}
 
-    def add(self, listener: Listener) -> Callable[[], None]:
-        """Returns the unsubscriber."""
+    def add(self, listener: Listener, profile: str | None = None) -> Callable[[], None]:
+        """Tell of every event, or of one profile's; returns the unsubscriber."""
         handle = object()
-        self._listeners[handle] = listener
+        self._listeners.setdefault(profile, {})[handle] = listener
 
         def remove() -> None:
-            self._listeners.pop(handle, None)
+            of_profile = self._listeners.get(profile, {})
+            of_profile.pop(handle, None)
+            if not of_profile:
+                self._listeners.pop(profile, None)
 
         return remove
 
     def tell(self, events: list[EventRow]) -> None:
+        """Costs nothing for the profiles that have no part in the commit, however many there are."""
+        self._tell(None, events)
+        for profile in {event.profile for event in events} & self._listeners.keys():
+            self._tell(profile, [event for event in events if event.profile == profile])
+
+    def _tell(self, profile: str | None, events: list[EventRow]) -> None:
         """A listener that raises is logged and the others are told: the loop must not end for it."""
-        for listener in list(self._listeners.values()):
+        for listener in list(self._listeners.get(profile, {}).values()):
             try:
                 listener(events)
             except Exception:

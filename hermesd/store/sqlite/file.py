@@ -30,7 +30,9 @@ log = logging.getLogger("hermesd.store")
 
 BESIDE_NAME = "hermesd.db"
 _MAGIC = b"SQLite format 3\x00"
+_LOG_HEADER_BYTES = 32
 _APPLICATION_ID_AT = 68  # https://sqlite.org/fileformat2.html#the_database_header
+_PAGE_SIZE_AT = 16
 _HEADER_BYTES = 100
 
 Ownership = Literal["missing", "ours", "foreign", "damaged"]
@@ -71,7 +73,7 @@ def _choose(path: Path) -> tuple[Path, Ownership]:
 
 
 def _ownership(path: Path) -> Ownership:
-    """Judged by the file's first bytes: SQLite would touch, perhaps change, a file that it opens."""
+    """Judged by the file's first bytes and its length: SQLite would touch, perhaps change, a file that it opens."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -84,12 +86,24 @@ def _ownership(path: Path) -> Ownership:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise StoreError("is not a regular file", where=str(path), next_step=f"remove it: rm {path}")
         header = os.read(fd, _HEADER_BYTES)
+        size = os.fstat(fd).st_size
     finally:
         os.close(fd)
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         return "damaged"
+    page_bytes = int.from_bytes(header[_PAGE_SIZE_AT : _PAGE_SIZE_AT + 2], "big")
+    if page_bytes > 1 and size % page_bytes and not _has_log(path):  # SQLite would take the missing end for zeros
+        return "damaged"
     number = int.from_bytes(header[_APPLICATION_ID_AT : _APPLICATION_ID_AT + 4], "big")
     return "ours" if number == schema.APPLICATION_ID else "foreign"
+
+
+def _has_log(path: Path) -> bool:
+    """Whether a write-ahead log has frames in it, the file's last page perhaps among them."""
+    try:
+        return _files(path)[1].stat().st_size > _LOG_HEADER_BYTES
+    except FileNotFoundError:
+        return False
 
 
 def _check_private(path: Path) -> None:

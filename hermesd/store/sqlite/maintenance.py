@@ -26,6 +26,12 @@ def counts(view: View) -> InboxCounts:
 
 def delete_profile(tx: Transaction, profile: str) -> None:
     """Remove every row of a profile; its event log is removed with it, and one event says so."""
+    tx.run("DELETE FROM small_values WHERE name IN (SELECT 'draft:' || id FROM turns WHERE profile = ?)", profile)
+    tx.run(
+        "DELETE FROM small_values WHERE name LIKE 'tool:%' AND substr(name, 6, instr(substr(name, 6), ':') - 1) "
+        "IN (SELECT id FROM sessions WHERE profile = ?)",
+        profile,
+    )
     tx.run("DELETE FROM steps WHERE turn_id IN (SELECT id FROM turns WHERE profile = ?)", profile)
     tx.run("DELETE FROM messages WHERE session_id IN (SELECT id FROM sessions WHERE profile = ?)", profile)
     for table in _TABLES:
@@ -40,7 +46,22 @@ def rename_profile(tx: Transaction, old: str, new: str) -> None:
             raise ConflictError(f"the store has rows of a profile {new!r} already", next_step="choose another name")
     for table in _TABLES:
         tx.run(f"UPDATE {table} SET profile = ? WHERE profile = ?", new, old)  # noqa: S608 - constant
+    for table, column in (("inbox", "session_key"), ("sessions", "key"), ("session_keys", "key")):
+        _rename_keys(tx, table, column, old, new)
     tx.event("profile.renamed", new, new, {"old": old, "name": new})
+
+
+def _rename_keys(tx: Transaction, table: str, column: str, old: str, new: str) -> None:
+    """Conversations are found by keys that begin ``agent:PROFILE:``; without this each would begin anew."""
+    begins = f"agent:{old}:"
+    tx.run(
+        f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE profile = ? AND substr({column}, 1, ?) = ?",  # noqa: S608 - constant
+        f"agent:{new}:",
+        len(begins) + 1,
+        new,
+        len(begins),
+        begins,
+    )
 
 
 def prune(tx: Transaction, older_than: float) -> int:

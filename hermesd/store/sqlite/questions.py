@@ -57,11 +57,14 @@ def answer(tx: Transaction, question_id: int, text: str) -> QuestionRow:
     return answered
 
 
-def expire(tx: Transaction, question_id: int) -> None:
+def expire(tx: Transaction, question_id: int) -> QuestionRow:
     """Close an open question; one that was answered first stays answered. Raises NotFoundError."""
-    if get(tx, question_id).state == "open":
+    row = get(tx, question_id)
+    if row.state == "open":
         tx.run("UPDATE questions SET state = 'expired' WHERE id = ?", question_id)
-        _tell(tx, get(tx, question_id))
+        row = get(tx, question_id)
+        _tell(tx, row)
+    return row
 
 
 def expire_all(tx: Transaction, turn_id: str) -> None:

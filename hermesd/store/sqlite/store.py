@@ -298,9 +298,9 @@ class SqliteStore:
         """Oldest first."""
         return await self._read.here(lambda view: questions.open_ones(view, profile, session_id))
 
-    async def expire_question(self, question_id: int) -> None:
-        """Nobody answered in time; raises NotFoundError."""
-        await self._writer.submit(lambda tx: questions.expire(tx, question_id))
+    async def expire_question(self, question_id: int) -> QuestionRow:
+        """Nobody answered in time; the row as it then stands. Raises NotFoundError."""
+        return await self._writer.submit(lambda tx: questions.expire(tx, question_id))
 
     # -- events and small values ---------------------------------------------------------------------------------------
 
@@ -317,9 +317,11 @@ class SqliteStore:
         """The newest revision."""
         return await self._read.here(events.last_id)
 
-    def subscribe(self, listener: Callable[[list[EventRow]], None]) -> Callable[[], None]:
-        """Call ``listener`` with the events of each commit, in order; returns the unsubscriber."""
-        return self._subscribers.add(listener)
+    def subscribe(
+        self, listener: Callable[[list[EventRow]], None], *, profile: str | None = None
+    ) -> Callable[[], None]:
+        """Call ``listener`` with the events of each commit, all or a profile's, in order; returns the unsubscriber."""
+        return self._subscribers.add(listener, profile)
 
     async def get_value(self, name: str) -> bytes | None:
         """A small named value."""

@@ -36,6 +36,23 @@ def test_an_answer_that_was_not_streamed_is_printed(capsys: pytest.CaptureFixtur
     assert shown(capsys) == "Hello.\n"
 
 
+def test_a_stopped_answer_is_not_printed_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only what follows it is; text that broke off within a word stands whole below."""
+    show({"kind": "text", "text": "one two "}, result={"state": "cancelled", "text": "one two \n\nStopped."})
+    assert shown(capsys) == "one two \nStopped.\n(cancelled)\n"
+    show({"kind": "text", "text": "Hel"}, result={"text": "Hello."})
+    assert shown(capsys) == "Hel\nHello.\n"
+
+
+def test_a_notice_that_comes_again_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A model that stays away says so at every try; what differs is in brackets."""
+    view = QuietView(yolo=False)
+    for number in range(3):
+        view.update({"kind": "notice", "text": f"The model is not reachable (attempt {number}). Kept."})
+    view.update({"kind": "notice", "text": "something else"})
+    assert capsys.readouterr().err.count("not reachable") == 1
+
+
 def test_text_before_a_restart_is_not_taken_for_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
     """The provider began again; the answer stands whole below."""
     show({"kind": "text", "text": "Hel"}, {"kind": "restarted"}, result={"text": "Hello."})

@@ -149,3 +149,18 @@ def test_flags_stand_anywhere() -> None:
     assert (call.profile, call.json, call.number("limit", 50), call.states) == ("x", True, 5, ["parked", "failed"])
     assert parse(["inbox", "-a", "-p", "y"]).verb == "inbox list"
     assert parse(["sessions", "search", "--", "-n", "x"]).words == ["-n", "x"]
+
+
+def test_a_log_line_says_nothing_twice() -> None:
+    """No module, no traceback, no service that the message names; ``--json`` has them all."""
+    entry = {"at": 0, "level": "info", "message": "store is ready", "logger": "hermesd.app", "service": "store"}
+    assert log_line(Page(), json.dumps(entry)).endswith("info    store is ready")
+    entry |= {"message": "refused", "error": "Traceback …", "service": "rpc"}
+    assert log_line(Page(), json.dumps(entry)).endswith("refused service=rpc")
+
+
+def test_an_event_says_nothing_twice() -> None:
+    """Neither its subject nor its profile again."""
+    data = {"id": 7, "profile": "coder", "state": "sent"}
+    shown = event_line(Page(), id=1, at=0.0, kind="outbox.sent", subject="7", profile="coder", data=data)
+    assert shown.endswith("7 (coder) state=sent")

@@ -1,0 +1,1 @@
+"""The programs that ours stands beside, started for one measurement."""
