@@ -22,6 +22,7 @@ SUBVERBS = {
     "outbox": ("", "list"),
     "profile": ("", "list", "show"),
     "gateway": ("", "list", "status"),
+    "config": ("", "show", "get"),
 }
 """The read-only verbs; where a verb has actions, those of them that only read ('' is the verb alone)."""
 

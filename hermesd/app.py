@@ -230,6 +230,13 @@ class App:
         """The supervision tree now."""
         return self._root.status()
 
+    def tally(self) -> tuple[dict[str, int], list[str]]:
+        """Services by state, and what is to be said of failed ones."""
+        counts: dict[str, int] = {}
+        failures: list[str] = []
+        self._root.tally(counts, failures)
+        return counts, failures
+
     def turns_running(self) -> int:
         """Turns under way."""
         return self._fleet.turns_running()

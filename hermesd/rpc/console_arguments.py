@@ -44,8 +44,17 @@ GRAMMARS: dict[str, Grammar] = {
     "profile show": Grammar(most=1, words="NAME"),
     "gateway list": Grammar(),
     "gateway status": Grammar(most=1, words="PROFILE"),
+    "config show": Grammar(),
+    "config get": Grammar({}, 1, 1, "KEY"),
 }
-DEFAULT_ACTIONS = {"sessions": "list", "inbox": "list", "outbox": "list", "profile": "list", "gateway": "list"}
+DEFAULT_ACTIONS = {
+    "sessions": "list",
+    "inbox": "list",
+    "outbox": "list",
+    "profile": "list",
+    "gateway": "list",
+    "config": "show",
+}
 
 
 @dataclass(slots=True)

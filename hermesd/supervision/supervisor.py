@@ -212,6 +212,15 @@ class Supervisor(Tree):
         """Name → state of every child, without what ``child_statuses`` gathers below them."""
         return {name: child.state for name, child in self._children.items()}
 
+    def tally(self, counts: dict[str, int], failures: list[str]) -> None:
+        """Count the services of the whole tree by state, and tell the failed ones, without drawing the tree."""
+        for child in self._children.values():
+            counts[child.state] = counts.get(child.state, 0) + 1
+            if child.state == "failed":
+                failures.append(f"{child.path} failed: {child.last_error}")
+            if isinstance(child.tree, Supervisor):
+                child.tree.tally(counts, failures)
+
     def stuck(self) -> list[str]:
         """Paths of services that are to be gone and ignore their cancellation, at any depth."""
         found: list[str] = []
