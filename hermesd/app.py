@@ -137,6 +137,7 @@ class App:
         await reap_leftovers(tag_prefix(self.home.root))
         await self._root.add(ServiceSpec("store", lambda: self.store, group=STORE_GROUP))
         await self._fleet.boot()
+        await self._fleet.answering()
         self._watch_profiles()
         await self._root.add(ServiceSpec("reload", lambda: self._watcher, group=WATCH_GROUP), wait=False)
         await self._root.add(ServiceSpec("rpc", lambda: self._rpc, group=RPC_GROUP, detail=self._rpc.detail))

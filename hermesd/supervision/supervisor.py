@@ -188,6 +188,12 @@ class Supervisor(Tree):
         await self.stop(path)
         return await self.start(path, wait=wait)
 
+    async def settled(self, path: str) -> ServiceStatus:
+        """The status of a service, as soon as it is not ``starting`` any more; raises NotFoundError."""
+        child = self._resolve(path)[1]
+        await child.settled()
+        return child.status()
+
     def find(self, path: str) -> ServiceStatus:
         """The status of one service by its path; raises NotFoundError."""
         return self._resolve(path)[1].status()
