@@ -23,6 +23,7 @@ SUBVERBS = {
     "profile": ("", "list", "show"),
     "mcp": ("", "list", "show", "tools"),
     "gateway": ("", "list", "status"),
+    "config": ("", "show", "get"),
 }
 """The read-only verbs; where a verb has actions, those of them that only read ('' is the verb alone)."""
 

@@ -138,6 +138,7 @@ class App:
         await reap_leftovers(tag_prefix(self.home.root))
         await self._root.add(ServiceSpec("store", lambda: self.store, group=STORE_GROUP))
         await self._fleet.boot()
+        await self._fleet.answering()
         self._watch_profiles()
         await self._root.add(ServiceSpec("reload", lambda: self._watcher, group=WATCH_GROUP), wait=False)
         await self._root.add(ServiceSpec("rpc", lambda: self._rpc, group=RPC_GROUP, detail=self._rpc.detail))
@@ -230,6 +231,13 @@ class App:
     def tree(self) -> ServiceStatus:
         """The supervision tree now."""
         return self._root.status()
+
+    def tally(self) -> tuple[dict[str, int], list[str]]:
+        """Services by state, and what is to be said of failed ones."""
+        counts: dict[str, int] = {}
+        failures: list[str] = []
+        self._root.tally(counts, failures)
+        return counts, failures
 
     def turns_running(self) -> int:
         """Turns under way."""

@@ -77,6 +77,12 @@ class Fleet:
                 await unit.start_gateway()
             self.note_state(name)
 
+    async def answering(self) -> None:
+        """Return once every profile takes up messages and delivers; platforms are not waited for."""
+        for name in list(self.units):
+            for path in (f"profile/{name}", f"profile/{name}/turns", f"profile/{name}/delivery"):
+                await self._root.settled(path)
+
     async def _open(self, settings: Settings) -> ProfileUnit:
         self._loaded(settings)
         try:

@@ -75,17 +75,10 @@ def _json(value: Any) -> str:  # noqa: ANN401 - plain data
 
 def _show(context: Context, profile: Profile, key: str) -> int:
     from hermesd.config.load import load_settings
-    from hermesd.config.show import value_of
+    from hermesd.config.show import text_of, value_of
 
     value = value_of(load_settings(profile).config, key)
-    if context.json:
-        print(_json(value))
-    elif isinstance(value, dict | list):
-        import yaml
-
-        print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120), end="")
-    else:
-        print({True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value)
+    print(_json(value) + "\n" if context.json else text_of(value), end="")
     return 0
 
 

@@ -39,6 +39,16 @@ def value_of(config: Config, key: str) -> Any:  # noqa: ANN401 - a configuration
     return found
 
 
+def text_of(value: Any) -> str:  # noqa: ANN401 - as ``value_of`` has it
+    """The value for people: a section as YAML, a single value as it is."""
+    if isinstance(value, dict | list):
+        import yaml
+
+        text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
+        return text
+    return f"{str(value).lower() if isinstance(value, bool) else value}\n"
+
+
 def _plain(value: Any, key: str) -> Any:  # noqa: ANN401 - plain data of any shape
     if isinstance(value, msgspec.Struct):
         return {name: _plain(getattr(value, name), name) for name in value.__struct_fields__}

@@ -136,6 +136,8 @@ class DeliveryWorker:
 
     async def _remember_waiting(self) -> None:
         """After a restart: rows in backoff still hold up those behind them."""
+        if await persist(partial(self._store.next_outbox_at, self._profile)) is None:
+            return
         waiting = await persist(
             lambda: self._store.outbox(profile=self._profile, states=("pending",), limit=_MAX_BATCH)
         )

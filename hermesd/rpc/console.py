@@ -30,7 +30,7 @@ MAX_ROWS = 10_000
 class Answer(msgspec.Struct, frozen=True):
     """A query's result, how it is rendered, and the exit status."""
 
-    result: msgspec.Struct
+    result: object
     render: Callable[[Page], str]
     status: int = 0
 
@@ -117,6 +117,14 @@ async def _logs(call: Call, daemon: Daemon) -> Answer:
     lines = min(call.number("lines", 50), MAX_ROWS)
     result = await queries.logs(daemon, lines, call.values.get("level", ""), call.values.get("service", ""))
     return Answer(result, lambda page: logs.render(page, result))
+
+
+async def _config(call: Call, daemon: Daemon) -> Answer:
+    """What the files say now, as hermesctl reads them itself when no daemon runs."""
+    from hermesd.config.show import text_of
+
+    value = await queries.configured(daemon, call.profile, call.words[0] if call.words else "")
+    return Answer(value, lambda page: text_of(value))
 
 
 async def _sessions_list(call: Call, daemon: Daemon) -> Answer:
@@ -225,4 +233,6 @@ VERBS: dict[str, Callable[[Call, Daemon], Awaitable[Answer]]] = {
     "mcp tools": _mcp_tools,
     "gateway list": _profiles,
     "gateway status": _profile,
+    "config show": _config,
+    "config get": _config,
 }

@@ -47,14 +47,17 @@ GRAMMARS: dict[str, Grammar] = {
     "mcp tools": Grammar(most=1, words="NAME"),
     "gateway list": Grammar(),
     "gateway status": Grammar(most=1, words="PROFILE"),
+    "config show": Grammar(),
+    "config get": Grammar({}, 1, 1, "KEY"),
 }
 DEFAULT_ACTIONS = {
     "sessions": "list",
     "inbox": "list",
     "outbox": "list",
     "profile": "list",
-    "mcp": "list",
     "gateway": "list",
+    "mcp": "list",
+    "config": "show",
 }
 
 

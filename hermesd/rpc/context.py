@@ -28,6 +28,9 @@ class Daemon(Protocol):
     def tree(self) -> ServiceStatus:
         """The supervision tree now."""
 
+    def tally(self) -> tuple[dict[str, int], list[str]]:
+        """How many services are in each state, and a sentence for each that has failed."""
+
     def turns_running(self) -> int:
         """How many turns are under way in all profiles."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import trio
 
@@ -26,7 +26,6 @@ INBOX_STATES: tuple[InboxState, ...] = get_args(InboxState)
 OUTBOX_STATES: tuple[OutboxState, ...] = get_args(OutboxState)
 OUTBOX_ATTENTION: tuple[OutboxState, ...] = tuple(state for state in OUTBOX_STATES if state != "sent")
 EVENTS_LOOKED_AT = 1000
-ROOT = "hermesd"
 
 _disk = trio.CapacityLimiter(2)  # reading logs and looking at a home may meet a slow disk; nobody else waits for it
 
@@ -34,14 +33,7 @@ _disk = trio.CapacityLimiter(2)  # reading logs and looking at a home may meet a
 async def status(daemon: Daemon) -> wire.StatusResult:
     """The daemon at a glance."""
     counts = await daemon.store.counts()
-    services: dict[str, int] = {}
-    failed = []
-    for service in _walk(daemon.tree()):
-        if service.name == ROOT:
-            continue  # it supervises; it is none of the services that it counts
-        services[service.state] = services.get(service.state, 0) + 1
-        if service.state == "failed":
-            failed.append(f"{service.name} failed: {service.last_error}")
+    services, failed = daemon.tally()
     return wire.StatusResult(
         version=hermesd.__version__,
         pid=os.getpid(),
@@ -99,6 +91,16 @@ async def doctor(daemon: Daemon) -> wire.DoctorResult:
     outside = await trio.to_thread.run_sync(home_checks, daemon.home, limiter=_disk)
     found = {check.name: check for check in (*outside, *daemon.doctor_checks())}
     return wire.DoctorResult(checks=list(found.values()))
+
+
+async def configured(daemon: Daemon, name: str, key: str) -> Any:  # noqa: ANN401 - whatever the key holds
+    """A value of a profile's files as they are now. Raises ConfigError, NotFoundError."""
+    from hermesd.config.load import load_settings
+    from hermesd.config.show import value_of
+
+    found = daemon.home.profile(name or daemon.current_profile())
+    settings = await trio.to_thread.run_sync(load_settings, found, limiter=_disk)
+    return value_of(settings.config, key)
 
 
 def profiles(daemon: Daemon) -> wire.ProfilesResult:

@@ -188,6 +188,12 @@ class Supervisor(Tree):
         await self.stop(path)
         return await self.start(path, wait=wait)
 
+    async def settled(self, path: str) -> ServiceStatus:
+        """The status of a service, as soon as it is not ``starting`` any more; raises NotFoundError."""
+        child = self._resolve(path)[1]
+        await child.settled()
+        return child.status()
+
     def find(self, path: str) -> ServiceStatus:
         """The status of one service by its path; raises NotFoundError."""
         return self._resolve(path)[1].status()
@@ -211,6 +217,15 @@ class Supervisor(Tree):
     def child_states(self) -> dict[str, ServiceState]:
         """Name → state of every child, without what ``child_statuses`` gathers below them."""
         return {name: child.state for name, child in self._children.items()}
+
+    def tally(self, counts: dict[str, int], failures: list[str]) -> None:
+        """Count the services of the whole tree by state, and tell the failed ones, without drawing the tree."""
+        for child in self._children.values():
+            counts[child.state] = counts.get(child.state, 0) + 1
+            if child.state == "failed":
+                failures.append(f"{child.path} failed: {child.last_error}")
+            if isinstance(child.tree, Supervisor):
+                child.tree.tally(counts, failures)
 
     def stuck(self) -> list[str]:
         """Paths of services that are to be gone and ignore their cancellation, at any depth."""

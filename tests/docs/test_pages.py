@@ -43,11 +43,11 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
 
 
 def test_the_layers_of_the_architecture_are_those_that_are_checked() -> None:
-    """The page shows them from the top; ``mcp`` has its place in them and no code yet."""
+    """The page shows them from the top."""
     text = (DOCS / "architecture.md").read_text()
     shown = re.search(r"^```\n(__main__\n.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert shown
-    assert [set(line.split(", ")) for line in shown[1].splitlines()] == [layer - {"mcp"} for layer in LAYERS]
+    assert [set(line.split(", ")) for line in shown[1].splitlines()] == LAYERS
 
 
 def test_every_room_is_in_the_architecture() -> None:

@@ -53,6 +53,18 @@ class Panel:
     def tree(self) -> ServiceStatus:
         return self.root
 
+    def tally(self) -> tuple[dict[str, int], list[str]]:
+        counts: dict[str, int] = {}
+        failures: list[str] = []
+        pending = list(self.root.children)
+        while pending:
+            service = pending.pop(0)
+            counts[service.state] = counts.get(service.state, 0) + 1
+            if service.state == "failed":
+                failures.append(f"{service.name} failed: {service.last_error}")
+            pending += service.children
+        return counts, failures
+
     def turns_running(self) -> int:
         return self.running
 

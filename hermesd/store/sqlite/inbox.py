@@ -81,6 +81,14 @@ def cursor_value(view: View, profile: str, source: str) -> str:
     return view.value("SELECT value FROM cursors WHERE profile = ? AND source = ?", profile, source) or ""
 
 
+def has_waiting(view: View, profile: str) -> bool:
+    """Whether there are pending or running rows."""
+    found = view.value(
+        "SELECT EXISTS (SELECT 1 FROM inbox WHERE state IN ('pending', 'running') AND profile = ?)", profile
+    )
+    return bool(found)
+
+
 def waiting(view: View, profile: str) -> list[InboxRow]:
     """Pending and running rows, oldest first."""
     rows = view.all(

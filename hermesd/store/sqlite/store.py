@@ -104,6 +104,8 @@ class SqliteStore:
 
     async def waiting(self, profile: str) -> list[InboxRow]:
         """Pending or running rows, oldest first."""
+        if not await self._read.here(lambda view: inbox.has_waiting(view, profile)):
+            return []  # what most profiles find at start, without a thread for each
         return await self._read.in_thread(lambda view: inbox.waiting(view, profile))
 
     async def inbox_row(self, inbox_id: int) -> InboxRow:

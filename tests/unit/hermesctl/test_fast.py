@@ -68,7 +68,7 @@ def test_read_only_verbs_take_the_fast_path(line: str) -> None:
         "-p",
         "-p status",
         "--odd status",
-        "config show",
+        "config set model x",
         "statsu",
     ],
 )

@@ -197,6 +197,7 @@ async def test_a_bug_in_a_method_is_an_internal_error_and_is_logged(
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(served.panel, "tree", broken)
+    monkeypatch.setattr(served.panel, "tally", broken)
     for method in ("daemon.tree", "daemon.status"):
         error = await wire.error(method)
         assert (error["code"], error["message"]) == (-32603, "internal error")
