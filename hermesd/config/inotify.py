@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # <sys/inotify.h>
+MODIFY = 0x002
 ATTRIB = 0x004
 CLOSE_WRITE = 0x008
 MOVED_FROM = 0x040
 MOVED_TO = 0x080
+CREATE = 0x100
 DELETE = 0x200
 Q_OVERFLOW = 0x4000
 IGNORED = 0x8000

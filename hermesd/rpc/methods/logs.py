@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import trio
@@ -29,14 +30,14 @@ async def tail(caller: Caller, params: LogsParams) -> LogsResult:
 @stream("logs.follow")
 async def follow(caller: Caller, params: LogsParams, stream: Stream) -> Done:
     """The last lines that match, then each new one, across rotations. The kernel says when (inotify(7))."""
-    from inotify_simple import INotify, flags  # type: ignore[import-untyped]  # it ships no types
+    from hermesd.config.inotify import CREATE, MODIFY, MOVED_TO, Inotify
 
     path = caller.daemon.home.logs / LOG_NAME
     matches = line_filter(params.level, params.service)
     stream.resume = "follow again"
-    with INotify(inheritable=False, nonblocking=True) as watch:
+    with contextlib.closing(Inotify()) as watch:
         try:
-            watch.add_watch(path.parent, flags.MODIFY | flags.CREATE | flags.MOVED_TO)
+            watch.add(path.parent, MODIFY | CREATE | MOVED_TO)
         except OSError as error:
             raise NotFoundError(
                 f"the log directory cannot be watched: {error.strerror}", where=str(path.parent), next_step="see df -i"
@@ -48,8 +49,8 @@ async def follow(caller: Caller, params: LogsParams, stream: Stream) -> Done:
                 while (lines := await file.new_lines()) is not None:
                     for line in filter(matches, lines):
                         await stream.send(LogNotification(id=stream.id, line=line))
-                await trio.lowlevel.wait_readable(watch.fileno())
-                watch.read(timeout=0)  # what happened does not matter: the file is asked
+                await trio.lowlevel.wait_readable(watch.fd)
+                watch.read()  # what happened does not matter: the file is asked
 
 
 def _lines(params: LogsParams) -> int:
