@@ -1,7 +1,9 @@
 """One tool call: judged, journalled before and after, run at most once unless it is safe to repeat.
 
 A call passes the journal as intent → started → done. ``started`` is committed before an unsafe call runs, so that
-after a crash it is known that it may have had its effect; safe calls go from intent to done.
+after a crash it is known that it may have had its effect; safe calls go from intent to done. The first call of an
+answer, if it is unsafe and the policy allows it without a question, runs at once: its journal begins with ``started``,
+in the commit of the answer.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from hermesd.providers.base import ToolCall
     from hermesd.store.records import Effect, StepState
     from hermesd.tools.base import Tool
+    from hermesd.turns.policy import Verdict
     from hermesd.turns.scope import TurnScope
 
 log = logging.getLogger(__name__)
@@ -34,7 +37,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class PreparedCall:
-    """A call with its place in the journal. ``refusal`` is set when it cannot or may not run."""
+    """A call with its place in the journal.
+
+    ``refusal`` is set when it cannot or may not run; ``started`` when the journal has it as begun.
+    """
 
     call: ToolCall
     seq: int
@@ -42,6 +48,11 @@ class PreparedCall:
     arguments: Mapping[str, object]
     effect: Effect
     refusal: ToolResult | None = None
+    started: bool = False
+
+    def first_step(self, scope: TurnScope) -> StepRow:
+        """Its row in the commit of the answer that asks for it."""
+        return self.step(scope.turn.id, state="started" if self.started else "intent")
 
     def step(self, turn_id: str, *, state: StepState, result: ToolResult | None = None) -> StepRow:
         """This call's journal row in a given state."""
@@ -78,7 +89,7 @@ def prepare(call: ToolCall, seq: int, scope: TurnScope) -> PreparedCall:
 async def execute(prepared: PreparedCall, scope: TurnScope) -> ToolResult:
     """Judge and run the call; the result is journalled when this returns, and until then the call is uncertain."""
     scope.publish("tool", name=prepared.call.name, text=prepared.call.arguments)
-    result = prepared.refusal or await _judge(prepared, scope)
+    result = None if prepared.started else prepared.refusal or await _judge(prepared, scope)
     if result is None:
         result = await _run(prepared, scope)
         failpoint.hit("step.ran")
@@ -89,11 +100,18 @@ async def execute(prepared: PreparedCall, scope: TurnScope) -> ToolResult:
     return result
 
 
-async def _judge(prepared: PreparedCall, scope: TurnScope) -> ToolResult | None:
-    """None when the call may run, otherwise the refusal as the model reads it."""
-    name = prepared.call.name
-    verdict = decide(
-        name,
+def start_with_intent(prepared: PreparedCall, scope: TurnScope) -> None:
+    """Let the journal begin with ``started`` if the call is unsafe and needs nobody's word.
+
+    Only for the call that is run next, with nothing awaited between that commit and its run.
+    """
+    if prepared.effect == "unsafe" and prepared.refusal is None:
+        prepared.started = _verdict(prepared, scope).decision == "allow"
+
+
+def _verdict(prepared: PreparedCall, scope: TurnScope) -> Verdict:
+    return decide(
+        prepared.call.name,
         prepared.arguments,
         prepared.effect,
         scope.config.policy,
@@ -101,6 +119,12 @@ async def _judge(prepared: PreparedCall, scope: TurnScope) -> ToolResult | None:
         untrusted_in_window=scope.untrusted,
         approvals=scope.approvals,
     )
+
+
+async def _judge(prepared: PreparedCall, scope: TurnScope) -> ToolResult | None:
+    """None when the call may run, otherwise the refusal as the model reads it."""
+    name = prepared.call.name
+    verdict = _verdict(prepared, scope)
     if verdict.decision == "allow":
         return None
     if verdict.decision == "deny":
@@ -127,7 +151,8 @@ async def _run(prepared: PreparedCall, scope: TurnScope) -> ToolResult:
     assert prepared.tool is not None
     if prepared.effect == "unsafe":
         started = prepared.step(scope.turn.id, state="started")
-        await scope.journal([started])
+        if not prepared.started:
+            await scope.journal([started])
         failpoint.hit("step.started")
         scope.uncertain[prepared.seq] = started
     context = scope.tool_context(prepared.call.id, key=f"{prepared.seq}:ask")

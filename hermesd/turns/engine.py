@@ -110,6 +110,7 @@ class Turn:
         self._last_step: list[StepRow] = []
         self._last_calls = ""
         self._repeated = 0
+        self._ready: list[calls.PreparedCall] = []
 
     async def to_an_ending(self) -> Outcome:
         """Advance; whatever goes wrong becomes an ending that is told."""
@@ -213,8 +214,12 @@ class Turn:
         if not reply.tool_calls:
             self._last_step = [step]
             return
-        intents = [item.step(self.begun.turn.id, state="intent") for item in self._prepared()]
-        await self.scope.journal([step, *intents])
+        self._count_repeats()
+        prepared = self._prepared()
+        if self._repeated < REPEATED_CALLS_LIMIT:
+            calls.start_with_intent(prepared[0], self.scope)
+        await self.scope.journal([step, *(item.first_step(self.scope) for item in prepared)])
+        self._ready = prepared
         failpoint.hit("step.intent")
 
     def _on_delta(self, delta: Delta) -> None:
@@ -230,22 +235,22 @@ class Turn:
     # -- its calls -------------------------------------------------------------------------------------------------
 
     def _prepared(self) -> list[calls.PreparedCall]:
+        self.scope.untrusted = self.talk.untrusted
         return [calls.prepare(call, self.talk.seq_of(call), self.scope) for call in self.talk.pending]
 
     async def _run_calls(self) -> None:
-        self._guard_against_loops()
-        self.scope.untrusted = self.talk.untrusted
+        if self._repeated >= REPEATED_CALLS_LIMIT:
+            times = f"{REPEATED_CALLS_LIMIT} times in a row"
+            raise TurnStoppedError(f"I stopped: the model asked for the same call {times} ({self._last_calls[:200]}).")
+        prepared, self._ready = self._ready or self._prepared(), []
         await calls.execute_all(
-            self._prepared(), self.scope, on_result=lambda call, result: self.talk.add_result(call.id, result)
+            prepared, self.scope, on_result=lambda call, result: self.talk.add_result(call.id, result)
         )
 
-    def _guard_against_loops(self) -> None:
+    def _count_repeats(self) -> None:
         asked = "\n".join(f"{call.name} {call.arguments}" for call in self.talk.pending)
         self._repeated = self._repeated + 1 if asked == self._last_calls else 1
         self._last_calls = asked
-        if self._repeated >= REPEATED_CALLS_LIMIT:
-            times = f"{REPEATED_CALLS_LIMIT} times in a row"
-            raise TurnStoppedError(f"I stopped: the model asked for the same call {times} ({asked[:200]}).")
 
 
 def _text_of(answer: ModelReply) -> str:
