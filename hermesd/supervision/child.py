@@ -210,9 +210,10 @@ class Child:
 
     # -- ending --------------------------------------------------------------------------------------------------
     def _failure(self, group: BaseExceptionGroup[Exception]) -> End:
-        """Render the errors to text, and the traceback to the log, once."""
+        """Render the errors to text, and the traceback of what nobody foresaw to the log, once."""
         end = end_of(group, was_ready=self._ready_at is not None)
-        log.warning("%s: %s", self.path, end.text, exc_info=group, extra={"fields": {"service": self.path}})
+        traceback = None if end.expected else group
+        log.warning("%s: %s", self.path, end.text, exc_info=traceback, extra={"fields": {"service": self.path}})
         return end
 
     async def _comes_back(self, end: End) -> bool:

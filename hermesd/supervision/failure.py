@@ -17,11 +17,15 @@ MAX_TEXT = 500
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """``failed`` is False for a plain return; ``fatal`` means that another try is pointless."""
+    """``failed`` is False for a plain return; ``fatal`` means that another try is pointless.
+
+    ``expected``: it raised nothing but errors of ours, which say all there is to say; a traceback adds nothing.
+    """
 
     text: str
     failed: bool
     fatal: bool = False
+    expected: bool = False
 
 
 def end_of(group: BaseExceptionGroup[BaseException], *, was_ready: bool) -> End:
@@ -33,7 +37,8 @@ def end_of(group: BaseExceptionGroup[BaseException], *, was_ready: bool) -> End:
         shown += f"; and {len(texts) - MAX_LEAVES} more"
     if not was_ready:
         shown = f"could not start: {shown}"
-    return End(shown, failed=True, fatal=any(_is_fatal(leaf) for leaf in leaves))
+    expected = all(isinstance(leaf, HermesError) for leaf in leaves)
+    return End(shown, failed=True, fatal=any(_is_fatal(leaf) for leaf in leaves), expected=expected)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

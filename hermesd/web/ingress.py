@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from hermesd.errors import ConfigError
+from hermesd.errors import ConfigError, ConflictError
 from hermesd.web.message import Request, Response, json_response
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class Ingress:
     """A service that listens on ``host:port`` (0: any free port, then ``port`` says which) and routes requests.
 
     Routes may be added and removed at any time, also before it runs. The longest matching prefix wins; a path that is
-    known under other methods is answered 405. Raises ConfigError when the address cannot be bound.
+    known under other methods is answered 405. Raises ConflictError while another program has the port, and ConfigError
+    when the address cannot be bound at all.
     """
 
     def __init__(
@@ -110,7 +111,8 @@ class Ingress:
         try:
             return await trio.open_tcp_listeners(self.port, host=self.host, backlog=_BACKLOG)
         except OSError as error:
-            raise ConfigError(
+            taken = error.errno == errno.EADDRINUSE  # it may yet be given up: worth another try
+            raise (ConflictError if taken else ConfigError)(
                 f"cannot listen on {self.host}:{self.port}: {error.strerror}",
                 where="platforms.webhook",
                 next_step="choose another host or port, or stop the program that has it",

@@ -58,7 +58,7 @@ def until_shown(daemon: Daemon, bot: Crabline, text: str, chat: int = 7) -> None
 
 
 def rows(daemon: Daemon, state: str, profile: str = "") -> list[dict]:
-    return daemon.call("inbox.list", states=[state], profile=profile)["rows"]  # type: ignore[no-any-return]
+    return daemon.call("inbox.list", states=[state], profile=profile)["rows"]  # type: ignore[no-any-return]  # JSON
 
 
 def test_commands_answer_at_once_and_stop_ends_a_running_turn(talking: Daemon, bot: Crabline) -> None:

@@ -109,7 +109,7 @@ def get(view: View, inbox_id: int) -> InboxRow:
 def listing(view: View, profile: str | None, states: Sequence[InboxState], limit: int) -> list[InboxRow]:
     """Newest first."""
     where, values = filters(profile=profile, states=states)
-    rows = view.all(f"SELECT {INBOX_COLUMNS} FROM inbox {where} ORDER BY id DESC LIMIT ?", *values, limit)  # noqa: S608
+    rows = view.all(f"SELECT {INBOX_COLUMNS} FROM inbox {where} ORDER BY id DESC LIMIT ?", *values, limit)  # noqa: S608 - constants
     return [inbox_row(row) for row in rows]
 
 

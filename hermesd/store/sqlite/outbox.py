@@ -139,7 +139,7 @@ def by_key(view: View, idempotency_key: str) -> OutboxRow | None:
 def listing(view: View, profile: str | None, states: Sequence[OutboxState], limit: int) -> list[OutboxRow]:
     """Newest first."""
     where, values = filters(profile=profile, states=states)
-    rows = view.all(f"SELECT {OUTBOX_COLUMNS} FROM outbox {where} ORDER BY id DESC LIMIT ?", *values, limit)  # noqa: S608
+    rows = view.all(f"SELECT {OUTBOX_COLUMNS} FROM outbox {where} ORDER BY id DESC LIMIT ?", *values, limit)  # noqa: S608 - constants
     return [outbox_row(row) for row in rows]
 
 

@@ -84,7 +84,7 @@ def _density(marked: str | None) -> float:
 def _scan(view: View, terms: list[Term], profile: str | None, limit: int) -> list[SearchHit]:
     patterns = [re.compile(term.pattern()) for term in terms]
     rows = view.all(
-        f"SELECT {_HIT_COLUMNS}, m.text FROM messages m CROSS JOIN sessions s ON s.id = m.session_id "  # noqa: S608
+        f"SELECT {_HIT_COLUMNS}, m.text FROM messages m CROSS JOIN sessions s ON s.id = m.session_id "  # noqa: S608 - constants
         f"WHERE m.id > (SELECT max(id) FROM messages) - ?1 AND {_OF_PROFILE} ORDER BY m.id DESC",
         SCANNED_MESSAGES,
         profile,

@@ -27,7 +27,7 @@ class Routed(World):
         self.gate = trio.Event()
         self.asked: list[str] = []
         self.at_once = self.most_at_once = 0
-        self.provider = Echo(self)  # type: ignore[assignment]
+        self.provider = Echo(self)  # type: ignore[assignment]  # only complete() is called
 
     def router(self) -> Router:
         return Router("default", store=self.store, bench=self.bench, limiter=self.limiter)
@@ -271,10 +271,10 @@ async def test_a_row_that_vanishes_with_its_profile_does_not_end_the_router(worl
             await world.store.delete_profile("default")
             return await inbox_row(inbox_id)
 
-        world.store.inbox_row = gone  # type: ignore[method-assign]
+        world.store.inbox_row = gone  # type: ignore[method-assign]  # put back below
         await world.accept(delivery="1")
         await trio.testing.wait_all_tasks_blocked(0.02)
-        world.store.inbox_row = inbox_row  # type: ignore[method-assign]
+        world.store.inbox_row = inbox_row  # type: ignore[method-assign]  # as it was
         await world.accept(delivery="2")
         await world.until("done")
 
@@ -341,10 +341,10 @@ async def test_a_command_that_breaks_is_told_and_others_go_on(world: Routed, cap
     async with running(world):
         await world.accept("one", delivery="1")
         await world.until_asked(1)
-        world.store.session = broken  # type: ignore[method-assign,assignment]
+        world.store.session = broken  # type: ignore[method-assign,assignment]  # put back below
         await world.command("status", delivery="2")
         await world.until("done")
-        world.store.session = sessions  # type: ignore[method-assign]
+        world.store.session = sessions  # type: ignore[method-assign]  # as it was
         world.gate.set()
         await world.until("done", 2)
     assert "/status did not work. Why is in the daemon's log." in await world.outgoing()

@@ -17,7 +17,7 @@ from tests.unit.turns.conftest import Probe, ScriptedProvider, World, reply
 
 
 def tool_texts(request: object) -> list[str]:
-    return [item.text for item in request.messages if item.role == "tool"]  # type: ignore[attr-defined]
+    return [item.text for item in request.messages if item.role == "tool"]  # type: ignore[attr-defined]  # tool messages have text
 
 
 async def test_an_answer_is_one_commit_of_messages_reply_and_acknowledgement(world: World) -> None:
@@ -263,7 +263,7 @@ async def stop_at(world: World, probe: Probe, cause: str) -> str:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)
         await probe.begun.wait()
-        control.stop(cause)  # type: ignore[arg-type]
+        control.stop(cause)  # type: ignore[arg-type]  # a name of the table above
     return states[0]
 
 
@@ -338,10 +338,10 @@ async def test_a_stop_that_comes_while_the_answer_is_being_committed_neither_los
 
         async def and_stop(*args: object, control: TurnControl = control, **more: object) -> object:
             control.stop("user")
-            return await finish(*args, **more)  # type: ignore[arg-type]
+            return await finish(*args, **more)  # type: ignore[arg-type]  # passed on
 
-        world.store.finish_turn = and_stop  # type: ignore[method-assign]
+        world.store.finish_turn = and_stop  # type: ignore[method-assign]  # put back below
         outcome = await world.run(begun, control)
-        world.store.finish_turn = finish  # type: ignore[method-assign]
+        world.store.finish_turn = finish  # type: ignore[method-assign]  # as it was
         assert outcome.state == "done"
     assert await world.outgoing() == ["hello"] * 20

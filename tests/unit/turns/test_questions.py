@@ -103,7 +103,7 @@ async def test_an_answer_that_was_committed_in_the_last_moment_counts(careful: W
         await careful.store.answer(question_id, "yes")
         return await expire(question_id)
 
-    careful.store.expire_question = late  # type: ignore[method-assign]
+    careful.store.expire_question = late  # type: ignore[method-assign]  # this test only
     await careful.say()
     assert careful.tools[0].log == ["act+", "act-"]
 

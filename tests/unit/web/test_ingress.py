@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from hermesd.errors import ConfigError
+from hermesd.errors import ConfigError, ConflictError
 from hermesd.web.http11 import Limits
 from hermesd.web.ingress import Ingress, add_health
 from hermesd.web.message import Request, Response, json_response
@@ -242,10 +242,17 @@ async def test_draining_answers_what_is_under_way_and_takes_nothing_new() -> Non
 
 
 async def test_an_address_in_use_says_what_to_do() -> None:
-    """The error names the address and the next step."""
+    """The error names the address and the next step, and is not final: the port may be given up."""
     async with listening() as ingress:
-        with pytest.raises(ConfigError, match="cannot listen"):
+        with pytest.raises(ConflictError, match="cannot listen") as caught:
             await Ingress("127.0.0.1", ingress.port).run()
+    assert "another host or port" in caught.value.next_step
+
+
+async def test_an_address_that_is_not_ours_is_a_wrong_configuration() -> None:
+    """192.0.2.1 is for documentation (RFC 5737): no machine has it."""
+    with pytest.raises(ConfigError, match="cannot listen"):
+        await Ingress("192.0.2.1", 0).run()
 
 
 async def test_deadlines_do_not_need_a_busy_loop(autojump_clock: MockClock) -> None:
