@@ -175,9 +175,9 @@ def _check_cron(expression: str, text: str) -> None:
 
 def _cron_after(expression: str, tz: ZoneInfo, instant: float) -> float | None:
     """A skipped time is due at the end of the gap; several that fall on one instant are one."""
-    from cronsim import CronSim
+    from hermesd.triggers.cron import Cron
 
-    for moment in CronSim(expression, datetime.fromtimestamp(instant, tz)):
+    for moment in Cron(expression, datetime.fromtimestamp(instant, tz)):
         due = moment.timestamp()
         # In the second of two equal hours the first one's times are proposed again; and where a whole day is skipped
         # (Pacific/Apia, 2011-12-30) times of that day.
