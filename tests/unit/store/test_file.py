@@ -264,11 +264,10 @@ def test_a_failed_migration_leaves_the_file_as_it_was(path: Path) -> None:
 async def test_a_file_of_the_first_release_is_brought_up_to_date(path: Path) -> None:
     """What is in it stays; the new tables are there."""
     path.parent.mkdir(mode=0o700)
+    path.touch(mode=0o600)
     db = open_writer(path)
     schema.migrate(db, where=str(path), migrations=schema.MIGRATIONS[:1])
-    db.execute(
-        "INSERT INTO small_values VALUES ('kept', x'01')",
-    )
+    db.execute("INSERT INTO small_values VALUES ('kept', x'01')")
     db.close()
     store = SqliteStore.open(path)
     assert await store.get_value("kept") == b"\x01"
