@@ -19,6 +19,7 @@ from hermesd.gateway.profile import FIXED
 from hermesd.gateway.shared import Shared
 from hermesd.health import Health
 from hermesd.home import DEFAULT_PROFILE
+from hermesd.routines import Routines
 from hermesd.rpc.server import RpcServer
 from hermesd.supervision.service import ServiceSpec, ServiceStatus
 from hermesd.supervision.supervisor import Supervisor
@@ -104,6 +105,7 @@ class App:
         )
         self._loaded = loaded
         self._fleet = Fleet(shared, self._root, loaded=self._on_settings)
+        self.routines = Routines(shared, self._root, self._fleet)
         self._health = Health(home, store, self.tree, self._fleet, watchdog)
         self._watcher = ConfigWatcher(self._on_files)
         self._watched: set[str] = set()
@@ -139,6 +141,7 @@ class App:
         await self._root.add(ServiceSpec("store", lambda: self.store, group=STORE_GROUP))
         await self._fleet.boot()
         await self._fleet.answering()
+        await self.routines.boot()
         self._watch_profiles()
         await self._root.add(ServiceSpec("reload", lambda: self._watcher, group=WATCH_GROUP), wait=False)
         await self._root.add(ServiceSpec("rpc", lambda: self._rpc, group=RPC_GROUP, detail=self._rpc.detail))

@@ -19,6 +19,7 @@ from hermesd.gateway import platforms
 from hermesd.gateway.connected import Connected
 from hermesd.gateway.delivery import DeliveryWorker
 from hermesd.gateway.outlets import FileOutlet
+from hermesd.gateway.overrides import Overrides
 from hermesd.gateway.presenter import Presenter
 from hermesd.gateway.router import Router
 from hermesd.gateway.tool_state import StoredToolState
@@ -70,6 +71,7 @@ class ProfileUnit:
         self.gateway_on = False
         self._retired: list[Provider] = []
         self.mcp = McpHub(settings, shared.store, tag=tag_prefix(shared.home.root), on_tools=self._tools_changed)
+        self._overrides = Overrides(self.mcp.tools)
         self.bench = self._workbench(build_provider(settings.config, settings.secrets))
         self.router: Router | None = None
         self.presenter = Presenter(self.name, store=shared.store, live=shared.live, connected=self.connected)
@@ -150,6 +152,7 @@ class ProfileUnit:
             bench=lambda: self.bench,
             limiter=self._shared.limiter,
             turn_ended=self.close_retired,
+            overrides=self._overrides,
         )
         return self.router
 
@@ -242,7 +245,8 @@ class ProfileUnit:
             await self._apply_servers()
         self.bench = self._workbench(provider)
         if provider is not before.provider:
-            await self._retire(before.provider)
+            for former in (before.provider, *self._overrides.take()):
+                await self._retire(former)
         if self.gateway_on:
             await self._apply_platforms(touched)
         return sorted(touched)
@@ -271,6 +275,6 @@ class ProfileUnit:
 
     async def close(self) -> None:
         """After the supervisor has ended: close what is left."""
-        self._retired.append(self.bench.provider)
+        self._retired += [self.bench.provider, *self._overrides.take()]
         while self._retired:
             await self._retired.pop().aclose()

@@ -48,8 +48,11 @@ class JobStore(Protocol):
     ) -> RunRow:
         """A run that needs no turn has ended; its messages go out with that. Raises NotFoundError, ConflictError."""
 
-    async def unfinished(self, profile: str) -> list[RunRow]:
+    async def unfinished(self, profile: str | None = None) -> list[RunRow]:
         """Runs whose script has yet to run (``queued``), or was cut by a crash (``script``); oldest first."""
+
+    async def run_of(self, run_id: int) -> RunRow:
+        """One run; raises NotFoundError."""
 
     async def runs(self, *, job_id: str | None = None, profile: str | None = None, limit: int = 50) -> list[RunRow]:
         """Newest first."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from hermesd.rpc.wire_cron import Misfire, Overlap
 from hermesd.store.records import Address
 from hermesd.triggers.schedule import Schedule
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
 MAX_CATCH_UP = 100
 _WINDOWS_S = (3600.0, 86400.0, 31 * 86400.0)
-
-Misfire = Literal["skip", "run_once", "run_all"]
-Overlap = Literal["forbid", "queue", "allow"]
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

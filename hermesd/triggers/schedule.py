@@ -13,6 +13,7 @@ comes twice; a job with a wildcard minute or hour goes by real time.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from datetime import UTC, datetime, timedelta
@@ -199,7 +200,9 @@ def _every(rest: str, text: str, zone_name: str, now: float) -> Schedule:
     if seconds is None:
         raise _refused(text, "is not understood")
     seconds = _bounded(seconds, text)
-    return Schedule(kind="interval", text=f"every {spell(seconds)}", zone=zone_name, seconds=seconds, anchor=now)
+    return Schedule(
+        kind="interval", text=f"every {spell(seconds)}", zone=zone_name, seconds=seconds, anchor=float(math.ceil(now))
+    )
 
 
 def _days(words: str, text: str) -> str:

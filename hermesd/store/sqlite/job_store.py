@@ -65,9 +65,13 @@ class SqliteJobs:
             lambda tx: jobs.end(tx, run_id, state=state, output=output, error=error, messages=messages)
         )
 
-    async def unfinished(self, profile: str) -> list[RunRow]:
+    async def unfinished(self, profile: str | None = None) -> list[RunRow]:
         """Queued, or cut in their script; oldest first."""
         return await self._read.here(lambda view: jobs.unfinished(view, profile))
+
+    async def run_of(self, run_id: int) -> RunRow:
+        """One run; raises NotFoundError."""
+        return await self._read.here(lambda view: jobs.run_of(view, run_id))
 
     async def runs(self, *, job_id: str | None = None, profile: str | None = None, limit: int = 50) -> list[RunRow]:
         """Newest first."""

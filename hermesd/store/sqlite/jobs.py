@@ -199,10 +199,11 @@ def end(
     return run
 
 
-def unfinished(view: View, profile: str) -> list[RunRow]:
+def unfinished(view: View, profile: str | None) -> list[RunRow]:
     """Runs whose script has yet to run, or was cut by a crash; oldest first."""
     rows = view.all(
-        f"SELECT {RUN_COLUMNS} FROM runs WHERE state IN ('queued', 'script') AND profile = ? ORDER BY id",  # noqa: S608 - constant
+        f"SELECT {RUN_COLUMNS} FROM runs WHERE state IN ('queued', 'script') "  # noqa: S608 - constant
+        "AND (?1 IS NULL OR profile = ?1) ORDER BY id",
         profile,
     )
     return [run_row(row) for row in rows]
