@@ -36,7 +36,7 @@ def on_behalf_of(context: ToolContext) -> Iterator[None]:
 
 
 class CallUnderWay:
-    """One call of a server, with its time. ``allowed``: its user lets the server use our model during this call.
+    """One call of a server, with its time. ``allowed``: whether its user lets the server use our model during it.
 
     ``clock`` is the scope whose deadline bounds the call; it stands still while a person is waited for.
     """
@@ -44,7 +44,7 @@ class CallUnderWay:
     def __init__(self, context: ToolContext | None) -> None:
         self.context = context
         self.clock = trio.CancelScope()
-        self.allowed = False
+        self.allowed: bool | None = None  # not asked yet
         self._turn = trio.Lock()
         self._waits: set[trio.CancelScope] = set()
         self._left_s = math.inf

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hermesd.mcp")
 
+YES = frozenset({"yes", "y", "ok", "allow", "approve", "once"})
 WINDOW_S = 60.0
 USER_REJECTED = -1  # as the specification's example has it
 NOT_NOW = -32000  # JSON-RPC 2.0, section 5.1: server range
@@ -152,29 +153,34 @@ class Sampler:
         """
         if self._config.ask == "never" or call is None or not call.attended:
             return
-        assert call.context is not None
-        session = call.context.session_id
         allowed = False
         with call.asking() as turn:
             async with turn:  # a second request of the call waits for what the first one is told
-                allowed = self._config.ask == "session" and (call.allowed or session in self._allowed_sessions)
-                if not allowed:
-                    options = ["yes", "no", "always"] if self._config.ask == "session" else ["yes", "no"]
-                    answer = await call.ask(self._question(request), options)
-                    word = (answer or "").strip().casefold().lstrip("/").rstrip(".!")
-                    allowed = word in ("yes", "y", "ok", "allow", "approve", "always")
-                    call.allowed = allowed
-                    if word == "always" and self._config.ask == "session":
-                        self._allowed_sessions.add(session)
+                allowed = await self._allowed(call, request)
         if not allowed:
             raise RefusedError("the user does not allow it", code=USER_REJECTED, reason="refused")
+
+    async def _allowed(self, call: CallUnderWay, request: ModelRequest) -> bool:
+        """What the user said to this server in this session or call, or says now."""
+        assert call.context is not None
+        session = call.context.session_id
+        if self._config.ask == "each":
+            return _means(await call.ask(self._question(request), ["yes", "no"])) != "no"
+        if session in self._allowed_sessions:
+            return True
+        if call.allowed is None:
+            meant = _means(await call.ask(self._question(request), ["yes", "no", "always"]))
+            call.allowed = meant != "no"
+            if meant == "always":
+                self._allowed_sessions.add(session)
+        return call.allowed
 
     def _question(self, request: ModelRequest) -> str:
         size = sum(len(message.text) for message in request.messages)
         text = f"The MCP server {self._name} wants to use your model ({request.model}): {size:,} characters to it, "
         text += f"at most {request.max_output_tokens:,} tokens back. Allow it?"
         if self._config.ask == "session":
-            text += "\nyes: during this call; always: for the rest of this session."
+            text += "\nyes and no hold for this call, always for the rest of this session."
         return text
 
     # -- the model ---------------------------------------------------------------------------------------------------
@@ -199,6 +205,14 @@ class Sampler:
             await self._record("mcp.sampling", data)
         except HermesError as error:  # a full disk must not cost the answer that is paid for already
             log.warning("mcp/%s: an event of sampling could not be kept: %s", self._name, error)
+
+
+def _means(answer: str | None) -> Literal["yes", "no", "always"]:
+    """Anything unclear, and silence, is no."""
+    word = (answer or "").strip().casefold().lstrip("/").rstrip(".!")
+    if word == "always":
+        return "always"
+    return "yes" if word in YES else "no"
 
 
 def choose(config: McpSamplingConfig, own: str, hints: Sequence[str]) -> str:

@@ -22,10 +22,12 @@ class Person:
     asked: list[str] = field(default_factory=list)
     options: list[list[str]] = field(default_factory=list)
     withdrawn: int = 0
+    is_asked: trio.Event = field(default_factory=trio.Event)
 
     async def ask(self, question: str, options: list[str]) -> str | None:
         self.asked.append(question)
         self.options.append(options)
+        self.is_asked.set()
         await trio.sleep(self.thinks_s)
         return self.answers.pop(0) if self.answers else None
 

@@ -121,6 +121,16 @@ async def test_a_model_that_takes_too_long_is_given_up(autojump_clock: MockClock
     assert not sampling.sampler.uses(sampling.model)
 
 
+async def test_a_provider_is_in_use_as_long_as_a_request_is(autojump_clock: MockClock) -> None:
+    """A reload that replaces it leaves it open until then."""
+    sampling = Sampling(Model(takes_s=10))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sampling.ask)
+        await trio.sleep(5)
+        assert sampling.sampler.uses(sampling.model)
+    assert not sampling.sampler.uses(sampling.model)
+
+
 async def test_a_failing_model_is_told_without_how_it_is_reached() -> None:
     """An endpoint's address or words are nothing for a server."""
     broken = ProviderError("https://internal:1234 said no", kind="auth", where="internal")
@@ -286,6 +296,13 @@ async def test_the_user_allows_a_call_or_a_session(scope_of: MakeContext) -> Non
     assert refused(await in_a_call(sampling, scope_of, person, session_id="s2")) == [True]
     assert sampling.events[-1]["outcome"] == "refused"
     assert len(sampling.model.requests) == 4
+
+
+async def test_no_holds_for_the_call(scope_of: MakeContext) -> None:
+    """A server that insists does not get another question put."""
+    person = Person(["no", "yes"])
+    assert refused(await in_a_call(Sampling(), scope_of, person, times=3)) == [True] * 3
+    assert len(person.asked) == 1
 
 
 async def test_silence_and_doubt_are_no_permission(scope_of: MakeContext) -> None:
