@@ -158,17 +158,21 @@ def test_the_user_is_asked_before_a_server_uses_the_model(daemon: Daemon) -> Non
 
 
 def test_a_server_that_dies_while_it_asks_frees_the_user(daemon: Daemon) -> None:
-    """The question is closed, and the turn goes on with a sentence for the model."""
+    """The question is closed while the turn goes on: the next plain message answers the next question."""
     daemon.write_config(asking())
     daemon.start()
     ready(daemon, "s")
     with daemon.connect() as wire:
-        sent = wire.send("chat.send", text=f"call mcp__s__ask {json.dumps({'params': FORM})}")
-        question = until_asked(wire)
+        sent = wire.send("chat.send", text=f"call mcp__s__ask {json.dumps({'params': FORM})}\nask me what now")
+        first = until_asked(wire)
         os.kill(daemon.call("mcp.show", name="s")["pid"], signal.SIGKILL)
-        assert "is not there" in wire.result(sent)["text"]
-    assert daemon.call("chat.questions")["questions"] == []
-    assert [event["id"] for event in events(daemon, "question.expired")] == [question["id"]]
+        second = until_asked(wire)
+        assert [question["id"] for question in daemon.call("chat.questions")["questions"]] == [second["id"]]
+        daemon.call("chat.send", text="nothing more", session=second["session_id"], wait=False)
+        answer = wire.result(sent)["text"]
+    assert "is not there" in answer
+    assert "clarify said:\nnothing more" in answer
+    assert [event["id"] for event in events(daemon, "question.expired")] == [first["id"]]
 
 
 # -- F1 ----------------------------------------------------------------------------------------------------------------
