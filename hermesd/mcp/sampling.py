@@ -132,7 +132,7 @@ class Sampler:
             max_tokens=self._tokens(params.max_tokens),
             exact=bool(self._config.allowed_models),
         )
-        await self._permission(calls.concerned(), request)
+        await self._permission(calls, request)
         reply = await self._complete(provider, request)
         data["model"] = reply.model or model
         data["input_tokens"], data["output_tokens"] = reply.usage.input_tokens, reply.usage.output_tokens
@@ -146,13 +146,21 @@ class Sampler:
 
     # -- permission --------------------------------------------------------------------------------------------------
 
-    async def _permission(self, call: CallUnderWay | None, request: ModelRequest) -> None:
+    async def _permission(self, calls: CallsUnderWay, request: ModelRequest) -> None:
         """Ask the person whose call this is, if the configuration says so; raises RefusedError.
 
-        Outside a call, and where nobody can be asked, the owner's ``enabled: true`` is the permission.
+        Outside a call, and where nobody can be asked, the owner's ``enabled: true`` is the permission. Where it cannot
+        be told whose call it is, all of them must have allowed it before.
         """
-        if self._config.ask == "never" or call is None or not call.attended:
+        attended = [call for call in calls.candidates() if call.attended]
+        if self._config.ask == "never" or not attended:
             return
+        if (call := calls.concerned()) is None:
+            if self._config.ask == "session" and all(self._is_allowed(each) for each in attended):
+                return
+            raise RefusedError(
+                "several calls are under way: whose user is to allow it?", code=NOT_NOW, reason="refused"
+            )
         allowed = False
         with call.asking() as turn:
             async with turn:  # a second request of the call waits for what the first one is told
@@ -160,20 +168,20 @@ class Sampler:
         if not allowed:
             raise RefusedError("the user does not allow it", code=USER_REJECTED, reason="refused")
 
+    def _is_allowed(self, call: CallUnderWay) -> bool:
+        """Whether its user has said so before."""
+        return call.allowed is True or (call.context is not None and call.context.session_id in self._allowed_sessions)
+
     async def _allowed(self, call: CallUnderWay, request: ModelRequest) -> bool:
         """What the user said to this server in this session or call, or says now."""
-        assert call.context is not None
-        session = call.context.session_id
         if self._config.ask == "each":
             return _means(await call.ask(self._question(request), ["yes", "no"])) != "no"
-        if session in self._allowed_sessions:
-            return True
-        if call.allowed is None:
+        if call.allowed is None and not self._is_allowed(call):
             meant = _means(await call.ask(self._question(request), ["yes", "no", "always"]))
             call.allowed = meant != "no"
-            if meant == "always":
-                self._allowed_sessions.add(session)
-        return call.allowed
+            if meant == "always" and call.context is not None:
+                self._allowed_sessions.add(call.context.session_id)
+        return self._is_allowed(call)
 
     def _question(self, request: ModelRequest) -> str:
         size = sum(len(message.text) for message in request.messages)

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from hermesd.mcp.asking import CallsUnderWay, on_behalf_of
+from hermesd.mcp.asking import MAX_QUESTIONS, CallsUnderWay, on_behalf_of
 from tests.unit.mcp.conftest import MakeContext, Person
 
 
@@ -124,3 +124,13 @@ async def test_nobody_is_asked_where_nobody_is(scope_of: MakeContext) -> None:
         assert not call.attended
         assert await call.ask("which?", []) is None
     assert person.asked == []
+
+
+async def test_a_server_that_goes_on_asking_gets_no_more_answers(scope_of: MakeContext) -> None:
+    """Nobody is asked again in a call after silence, nor more than a hundred times."""
+    calls, silent, patient = CallsUnderWay(), Person([None, "late"]), Person(["x"] * 200)
+    with on_behalf_of(scope_of(silent)), calls.enter() as call:
+        assert [await call.ask("which?", []) for _ in range(3)] == [None] * 3
+    with on_behalf_of(scope_of(patient)), calls.enter() as call:
+        assert [await call.ask("which?", []) for _ in range(150)].count("x") == MAX_QUESTIONS
+    assert (len(silent.asked), len(patient.asked)) == (1, MAX_QUESTIONS)

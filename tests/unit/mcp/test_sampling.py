@@ -327,3 +327,29 @@ async def test_where_nobody_can_be_asked_the_configuration_decides(scope_of: Mak
     sampling = Sampling()
     assert refused([await sampling.ask()]) == [False]
     assert refused(await in_a_call(sampling, scope_of, Person(), attended=False)) == [False]
+
+
+async def test_where_it_cannot_be_told_whose_call_it_is_all_must_have_allowed_it(scope_of: MakeContext) -> None:
+    """Two calls over one pipe: nobody is asked, and a permission of one is none of the other."""
+    sampling = Sampling()
+    ada, bob = Person(["always"]), Person(["always"])
+
+    async def stay(person: Person, session_id: str) -> None:
+        with on_behalf_of(scope_of(person, session_id=session_id)), sampling.calls.enter():
+            await trio.sleep_forever()
+
+    async def with_both_under_way() -> list[bool]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stay, ada, "a")
+            nursery.start_soon(stay, bob, "b")
+            await trio.testing.wait_all_tasks_blocked()
+            found = refused([await sampling.ask()])
+            nursery.cancel_scope.cancel()
+        return found
+
+    assert await with_both_under_way() == [True]
+    assert refused(await in_a_call(sampling, scope_of, ada, session_id="a")) == [False]
+    assert await with_both_under_way() == [True]
+    assert refused(await in_a_call(sampling, scope_of, bob, session_id="b")) == [False]
+    assert await with_both_under_way() == [False]
+    assert (len(ada.asked), len(bob.asked)) == (1, 1)
