@@ -151,10 +151,10 @@ async def test_a_question_outside_any_call_is_cancelled(tmp_path: Path) -> None:
 
 async def test_a_call_does_not_time_out_while_its_person_thinks(tmp_path: Path) -> None:
     """Its own time is over long before the answer."""
-    person = Person(["blue"], thinks_s=1.5)
+    person = Person(["blue"], thinks_s=2.5)
     async with running(asking(tmp_path)) as subject:
         assert await subject.server.wait_ready(20)
-        found = await subject.call(person, "ask", {"params": FORM}, timeout_s=1.0)
+        found = await subject.call(person, "ask", {"params": FORM}, timeout_s=2.0)
         assert found["result"]["content"] == {"colour": "blue"}
         with pytest.raises(McpError, match=r"no answer within 0\.2 s"):
             await subject.call(person, "wait", timeout_s=0.2)
@@ -245,9 +245,9 @@ async def test_over_http_a_person_may_think_longer_than_a_stream_may_be_silent(
 ) -> None:
     """The stream on which the answer of the call will come is silent meanwhile, and is not given up."""
     monkeypatch.setattr("hermesd.mcp.http.READ_EXTRA_S", 0.0)
-    person = Person(["blue"], thinks_s=2.0)
+    person = Person(["blue"], thinks_s=3.0)
     with mcp_elicits.serving(tmp_path) as url:
-        async with running(Subject(McpServerConfig(url=url, timeout=1.0), tmp_path)) as subject:
+        async with running(Subject(McpServerConfig(url=url, timeout=2.0), tmp_path)) as subject:
             assert await subject.server.wait_ready(20)
             assert await subject.call(person, "ask", {"question": "which?"}) == "accept blue"
 

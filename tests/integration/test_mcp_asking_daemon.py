@@ -206,7 +206,7 @@ def test_the_reference_server_gets_what_the_owner_allows(daemon: Daemon, model: 
     """F1: the cap and the model as the endpoint sees them, the time, ten a minute and not eleven."""
     model.reset()
     endpoint = {"default": "m", "provider": "openai", "base_url": model.base_url("openai"), "api_key": "k-test"}
-    sampling = {"enabled": True, "model": "cheap", "max_tokens_cap": 64, "timeout": 2.0}
+    sampling = {"enabled": True, "model": "cheap", "max_tokens_cap": 64, "timeout": 3.0}
     daemon.write_config(reference({"sampling": sampling}, model=endpoint))
     daemon.start()
     ready(daemon, "everything")
@@ -216,7 +216,7 @@ def test_the_reference_server_gets_what_the_owner_allows(daemon: Daemon, model: 
     model.script({"type": "slow_first_token", "seconds": 30, "times": 1})
     late = sample(daemon)
     assert late["is_error"]
-    assert "the model did not answer within 2 s" in late["text"]
+    assert "the model did not answer within 3 s" in late["text"]
     refused = sample(daemon)
     assert refused["is_error"]
     assert "at most 10 requests a minute" in refused["text"]
