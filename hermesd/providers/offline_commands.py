@@ -34,19 +34,11 @@ def _question(match: re.Match[str]) -> Arguments:
     return {"question": match["question"].strip(), "options": [option for option in options if option]}
 
 
-def _arguments(match: re.Match[str]) -> Arguments | None:
-    """JSON as the user wrote it."""
-    try:
-        return msgspec.json.decode(match["arguments"] or "{}", type=Arguments)
-    except msgspec.DecodeError:
-        return None
-
-
 def _process(match: re.Match[str]) -> Arguments:
     return {"action": match["action"].lower()} | ({"id": match["id"]} if match["id"] else {})
 
 
-_FORMS: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], Arguments | None]], ...] = tuple(
+_FORMS: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], Arguments]], ...] = tuple(
     (tool, re.compile(pattern, re.IGNORECASE | re.DOTALL), arguments)
     for tool, pattern, arguments in (
         ("terminal", r"\$ *(?P<command>\S.*)", lambda m: {"command": m["command"]}),
@@ -71,10 +63,10 @@ _FORMS: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], Arguments | 
         ),
         ("process", r"process +(?P<action>\w+)(?: +(?P<id>\S+))?", _process),
         ("todo", r"(?:todo|remember)[ :]+(?P<items>\S.*)", _todo),
-        ("", r"call +(?P<tool>mcp__\w+)(?: +(?P<arguments>\{.*\}))?", _arguments),
         ("clarify", r"ask me +(?P<question>[^\[]+?) *(?:\[(?P<options>[^\]]*)\])?", _question),
     )
 )
+_CALL = re.compile(r"call +(?P<tool>mcp__\w+) *(?P<arguments>\{.*\})?", re.DOTALL)
 _SLOW = re.compile(r"slow +(\d{1,5})", re.IGNORECASE)
 _AND = re.compile(r",? +(?:and|then) +", re.IGNORECASE)
 
@@ -108,6 +100,15 @@ def _line(line: str) -> list[Command]:
 def _one(text: str) -> Command | None:
     for tool, pattern, arguments in _FORMS:
         match = pattern.fullmatch(text.strip())
-        if match and (found := arguments(match)) is not None:
-            return tool or match["tool"], found
-    return None
+        if match:
+            return tool, arguments(match)
+    return _call(text.strip())
+
+
+def _call(text: str) -> Command | None:
+    """A tool of an MCP server, by its name for the model."""
+    match = _CALL.fullmatch(text)
+    try:
+        return (match["tool"], msgspec.json.decode(match["arguments"] or "{}", type=Arguments)) if match else None
+    except msgspec.DecodeError:
+        return None

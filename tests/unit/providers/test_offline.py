@@ -24,7 +24,7 @@ ALL = (
     "process",
     "todo",
     "clarify",
-    "mcp__s__add",
+    "mcp__s__t",
 )
 
 
@@ -61,9 +61,9 @@ async def say(text: str, tools: tuple[str, ...] = ALL) -> tuple[ModelReply, list
         ("todo a; b", [("todo", {"todos": [{"text": t, "status": "pending"} for t in "ab"]})]),
         ("ask me Red or blue? [red | blue]", [("clarify", {"question": "Red or blue?", "options": ["red", "blue"]})]),
         ("ask me why", [("clarify", {"question": "why", "options": []})]),
-        ('call mcp__s__add {"a": 1}', [("mcp__s__add", {"a": 1})]),
-        ("call mcp__s__add", [("mcp__s__add", {})]),
         ("read a and read b", [("read_file", {"path": "a"}), ("read_file", {"path": "b"})]),
+        ('call mcp__s__t {"a": "x and y"}', [("mcp__s__t", {"a": "x and y"})]),
+        ("call mcp__s__t", [("mcp__s__t", {})]),
         ("read a\n\n$ ls\n", [("read_file", {"path": "a"}), ("terminal", {"command": "ls"})]),
     ],
 )
@@ -84,8 +84,8 @@ async def test_a_command_becomes_a_tool_call(text: str, calls: list[tuple[str, d
         "please read a",
         '{"commit": "read a"}',
         "A webhook says:\n$ rm -rf /",
-        "call mcp__s__add {oops}",
         "list of my wishes",
+        "call mcp__s__t {no JSON}",
     ],
 )
 async def test_anything_else_is_answered_plainly(text: str) -> None:
