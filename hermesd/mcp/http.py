@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 10.0
 POOL_EXTRA = 8
+READ_EXTRA_S = 5.0  # above a call's own time, which is to end first
 
 
 class HttpLink:
@@ -73,7 +74,7 @@ def _options(config: McpServerConfig) -> dict[str, Any]:
     connect_s = min(CONNECT_S, config.connect_timeout)
     options: dict[str, Any] = {
         "headers": dict(config.headers),
-        "timeout": httpx2.Timeout(connect_s, read=config.timeout + 5.0),
+        "timeout": httpx2.Timeout(connect_s, read=config.timeout + READ_EXTRA_S),
         "limits": httpx2.Limits(max_connections=config.max_concurrent_calls + POOL_EXTRA),
     }
     if config.ssl_verify is not True or config.client_cert:

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -278,6 +279,7 @@ async def test_a_spent_attempt_limit_of_the_configuration_holds(llmock: LlmockSe
 
 
 TEXT = "alpha beta"
+PACE_MS = "100"  # between chunks: time for a busy machine to notice that its client has left
 CHUNKS = {"openai": 6, "anthropic": 8}  # of a stream that says this
 
 
@@ -317,7 +319,7 @@ def test_a_malformed_chunk_anywhere_ends_the_attempt(wire: str) -> None:
 
     llmock sees that only if it still has chunks to send, so it paces them; behind the last one it cannot.
     """
-    with run_llmock("--stream-chunk-delay-ms", "25") as server:
+    with run_llmock("--stream-chunk-delay-ms", PACE_MS) as server:
         trio.run(cut_everywhere, server, wire, "malformed")
         requests = {request["seq"]: request for request in server.requests()}
         blamed = [
@@ -364,13 +366,14 @@ async def test_a_slow_answer_within_the_timeout_is_waited_for(llmock: LlmockServ
 
 
 @both_wires
-async def test_every_fault_at_once_still_ends_in_the_answer(llmock: LlmockServer, wire: str) -> None:
-    """429, 500, a truncated and a corrupted stream in a row, within six attempts."""
-    llmock.script(fail(429, retry_after=0.2), fail(500), stream_fault("truncate", 2), stream_fault("malformed", 2))
-    reply, deltas = await ask(llmock, wire, max_attempts=6)
-    assert reply.text == deltas.shown()
-    assert len(deltas.restarts()) == 4
-    assert_blameless(llmock)
+def test_every_fault_at_once_still_ends_in_the_answer(wire: str) -> None:
+    """429, 500, a truncated and a corrupted stream in a row, within six attempts; paced as above."""
+    with run_llmock("--stream-chunk-delay-ms", PACE_MS) as server:
+        server.script(fail(429, retry_after=0.2), fail(500), stream_fault("truncate", 2), stream_fault("malformed", 2))
+        reply, deltas = trio.run(partial(ask, server, wire, max_attempts=6))
+        assert reply.text == deltas.shown()
+        assert len(deltas.restarts()) == 4
+        assert_blameless(server)
 
 
 @both_wires
@@ -484,7 +487,7 @@ def test_the_report_of_a_day_of_chaos_is_clean() -> None:
     chaos = ["--error-rate", "429=0.05", "--error-rate", "500=0.05", "--error-rate", "529=0.03"]
     faults = ["truncate=0.05", "disconnect=0.05", "malformed=0.05", "stall=0.03"]
     options = [*chaos, *(part for fault in faults for part in ("--stream-fault", fault))]
-    options += ["--rpm", "600", "--stream-chunk-delay-ms", "10"]  # paced: see the test of malformed chunks
+    options += ["--rpm", "600", "--stream-chunk-delay-ms", "30"]  # paced: see the test of malformed chunks
     with run_llmock(*options) as server:
 
         async def converse(provider: Provider, lost: Callable[[ProviderError], None]) -> None:
