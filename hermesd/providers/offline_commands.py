@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,7 +18,8 @@ MAX_SLOW_WORDS = 10_000
 
 HELP = (
     "Try: read FILE · list [DIR] · write FILE: TEXT · patch FILE: OLD => NEW · search PATTERN [in DIR] ·\n"
-    "$ COMMAND · background COMMAND · todo ONE; TWO · ask me QUESTION [A | B] · slow 20.\n"
+    "$ COMMAND · background COMMAND · todo ONE; TWO · ask me QUESTION [A | B] · slow 20 ·\n"
+    "call mcp__SERVER__TOOL {JSON}.\n"
     "For a real model set model.default in config.yaml and its key in .env."
 )
 
@@ -63,6 +66,7 @@ _FORMS: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], Arguments]],
         ("clarify", r"ask me +(?P<question>[^\[]+?) *(?:\[(?P<options>[^\]]*)\])?", _question),
     )
 )
+_CALL = re.compile(r"call +(?P<tool>mcp__\w+) *(?P<arguments>\{.*\})?", re.DOTALL)
 _SLOW = re.compile(r"slow +(\d{1,5})", re.IGNORECASE)
 _AND = re.compile(r",? +(?:and|then) +", re.IGNORECASE)
 
@@ -98,4 +102,13 @@ def _one(text: str) -> Command | None:
         match = pattern.fullmatch(text.strip())
         if match:
             return tool, arguments(match)
-    return None
+    return _call(text.strip())
+
+
+def _call(text: str) -> Command | None:
+    """A tool of an MCP server, by its name for the model."""
+    match = _CALL.fullmatch(text)
+    try:
+        return (match["tool"], msgspec.json.decode(match["arguments"] or "{}", type=Arguments)) if match else None
+    except msgspec.DecodeError:
+        return None
