@@ -107,7 +107,9 @@ def name(parts: Iterable[Prepared]) -> dict[str, Offer]:
         return offer.server, f"{offer.tool}." if steps_aside else offer.tool
 
     names = assign(key(offer) for offer in offers)
-    found = {names[key(offer)]: offer for offer in offers}
+    found: dict[str, Offer] = {}
+    for offer in offers:
+        found.setdefault(names[key(offer)], offer)  # whatever happens, no server takes a name that is another's
     return dict(sorted(found.items()))
 
 

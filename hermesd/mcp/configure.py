@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hermesd.errors import ConflictError, UsageError
+from hermesd.errors import ConflictError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from hermesd.home import Profile
@@ -44,6 +44,8 @@ def add(profile: Profile, new: NewServer) -> list[str]:
         raise UsageError(
             "give either a command or a url", next_step="hermesctl mcp add NAME --command PROGRAM | --url URL"
         )
+    if new.url and not _REFERENCE.search(new.url) and not new.url.startswith(("https://", "http://")):
+        raise UsageError(f"{new.url[:80]!r} is no http or https URL", next_step="write it as https://host/path")
     settings = load_settings(profile)
     if new.name in settings.config.mcp_servers:
         raise ConflictError(
@@ -61,9 +63,28 @@ def remove(profile: Profile, name: str) -> list[str]:
     """Take it out of config.yaml; returns variables of .env that only it used, which stay. Raises NotFoundError."""
     from hermesd.config.write import unset_value
 
+    check_known(profile, name)
     before = _references(profile)
     unset_value(profile, key_of(name))
     return sorted(before - _references(profile))
+
+
+def check_known(profile: Profile, name: str) -> None:
+    """Raise NotFoundError unless config.yaml has this server; its settings may be wrong."""
+    from hermesd.config import MAX_CONFIG_BYTES
+    from hermesd.config.document import Mapping, parse
+    from hermesd.home import read_bounded
+
+    key_of(name)
+    try:
+        data = read_bounded(profile.config_path, max_bytes=MAX_CONFIG_BYTES)
+    except FileNotFoundError:
+        data = b""
+    section = parse(data, str(profile.config_path)).values.get("mcp_servers")
+    known = list(section.values) if isinstance(section, Mapping) else []
+    if name not in known:
+        step = f"configured: {', '.join(known)}" if known else "add it: hermesctl mcp add"
+        raise NotFoundError(f"there is no MCP server {name!r} in {profile.config_path}", next_step=step)
 
 
 def key_of(name: str) -> str:
