@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,10 @@ PREFIX = "mcp/"
 
 IN_PLACE = ("tools", "trusted", "timeout", "connect_timeout")
 """Settings of a server that need no new connection."""
+
+
+THREADS = trio.CapacityLimiter(1)
+"""For long lists of tools, one at a time: the loop does not wait for them."""
 
 
 def _set_event() -> trio.Event:
@@ -218,7 +223,8 @@ class McpHub:
             await self._event("mcp.quarantined", entry.name, {"tools": new[: catalog.MAX_TOOLS]})
         entry.quarantined = quarantined
         capabilities = entry.listing.capabilities
-        entry.prepared = catalog.prepare(
+        prepare = partial(
+            catalog.prepare,
             entry.name,
             entry.config,
             definitions,
@@ -226,6 +232,7 @@ class McpHub:
             resources="resources" in capabilities,
             prompts="prompts" in capabilities,
         )
+        entry.prepared = await trio.to_thread.run_sync(prepare, limiter=THREADS)
 
     def _definitions(self, entry: Entry) -> list[Definition]:
         return catalog.chosen(entry.listing.tools, entry.config.tools)
