@@ -60,6 +60,12 @@ def set_value(profile: Profile, key: str, text: str, *, variable: str = "") -> C
     return _write(profile, config=_with_key(profile, key, _value(key, text, shape)))
 
 
+def set_section(profile: Profile, key: str, section: dict[str, Any]) -> Change:
+    """Set a dotted key to plain values, written over several lines as people do; errors as for ``set_value``."""
+    _shape_at(key)
+    return _write(profile, config=_with_key(profile, key, _unambiguous(section)))
+
+
 def unset_value(profile: Profile, key: str, *, variable: str = "") -> Change:
     """Remove a dotted key, and a secret's variable from .env. Raises NotFoundError when neither is set; see above."""
     if _ENV_NAME.fullmatch(key):
@@ -121,6 +127,15 @@ def _scalar(key: str, text: str, shape: Shape) -> Any:  # noqa: ANN401 - a YAML 
         value = to_value(text, shape, plain=True)
     except ValueError as error:
         raise ConfigError(f"{key} must be {error}, not {text[:60]!r}", next_step="give another value") from None
+    return quoted(value) if isinstance(value, str) and _AMBIGUOUS.fullmatch(value) else value
+
+
+def _unambiguous(value: Any) -> Any:  # noqa: ANN401 - plain data
+    """With quotes around every text that could be taken for something else."""
+    if isinstance(value, dict):
+        return {name: _unambiguous(below) for name, below in value.items()}
+    if isinstance(value, list):
+        return [_unambiguous(below) for below in value]
     return quoted(value) if isinstance(value, str) and _AMBIGUOUS.fullmatch(value) else value
 
 

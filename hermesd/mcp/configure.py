@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -36,7 +35,7 @@ class NewServer:
 def add(profile: Profile, new: NewServer) -> list[str]:
     """Write it; returns the variables that .env got. Raises UsageError, ConflictError, ConfigError."""
     from hermesd.config.load import load_settings
-    from hermesd.config.write import set_value
+    from hermesd.config.write import set_section, set_value
 
     if not NAME.fullmatch(new.name):
         raise UsageError(f"{new.name[:80]!r} is not a server's name", next_step="use letters, digits, - and _")
@@ -55,7 +54,7 @@ def add(profile: Profile, new: NewServer) -> list[str]:
     section, secrets = _section(new, dict(settings.secrets))
     for variable, value in secrets.items():
         set_value(profile, variable, value)
-    set_value(profile, f"mcp_servers.{new.name}", json.dumps(section, ensure_ascii=False))
+    set_section(profile, f"mcp_servers.{new.name}", section)
     return list(secrets)
 
 

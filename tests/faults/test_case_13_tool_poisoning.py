@@ -130,12 +130,19 @@ def test_hidden_characters_and_orders_are_stripped_and_flagged(poisoned: Daemon)
     }
 
 
-@pytest.mark.parametrize("name", ["itself", "each_other", "doubling"])
-def test_a_schema_that_refers_to_itself_ends(poisoned: Daemon, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [
+        ("itself", "the schema refers to itself"),
+        ("each_other", "the schema refers to itself"),
+        ("doubling", "the schema was cut: too deep or too large"),
+    ],
+)
+def test_a_schema_that_refers_to_itself_ends(poisoned: Daemon, name: str, flag: str) -> None:
     """What a provider is sent has neither loop nor reference, and the tool still answers."""
     row = rows(poisoned)[f"mcp__loops__{name}"]
     assert "$ref" not in json.dumps(row["parameters"])
-    assert any(flag.startswith("the schema") for flag in row["flags"])
+    assert flag in row["flags"]
     assert poisoned.call("mcp.call", name="loops", tool=name, arguments={"x": {}})["text"] == name
 
 

@@ -20,24 +20,29 @@ CONFIG = {
         }
     }
 }
-SECRETS = "API_KEY=geheim-1\nOPENAI_API_KEY=geheim-2\nTELEGRAM_BOT_TOKEN=geheim-3\n"
+SECRETS = "API_KEY=of-case-18-1\nOPENAI_API_KEY=of-case-18-2\nTELEGRAM_BOT_TOKEN=of-case-18-3\n"
 
 
 def test_a_server_has_exactly_the_allow_list_and_its_own(daemon: Daemon) -> None:
     """With their values; nothing else of the daemon's, nothing else of .env, and no secret in any argument list."""
     daemon.write_config(json.dumps(CONFIG), env=SECRETS)
-    extra = {"AWS_SECRET_ACCESS_KEY": "geheim-4", "LD_PRELOAD": "", "PYTHONPATH": os.getcwd(), "XDG_DATA_HOME": "/x"}  # noqa: PTH109 - a value
+    extra = {
+        "AWS_SECRET_ACCESS_KEY": "of-case-18-4",
+        "LD_PRELOAD": "",
+        "PYTHONPATH": str(Path.cwd()),
+        "XDG_DATA_HOME": "/x",
+    }
     daemon.start(**extra, TERM="dumb", SHELL="/bin/sh", USER="ada", LC_ALL="C.UTF-8", TMPDIR="/tmp")
     given = {**os.environ, "TERM": "dumb", "SHELL": "/bin/sh", "USER": "ada", "LC_ALL": "C.UTF-8", "TMPDIR": "/tmp"}
     expected = {name: value for name, value in given.items() if name in ALLOWED or name.startswith("XDG_")}
-    expected |= {"XDG_DATA_HOME": "/x", "API_KEY": "geheim-1", "MODE": "fast", "LANG": "C"}
+    expected |= {"XDG_DATA_HOME": "/x", "API_KEY": "of-case-18-1", "MODE": "fast", "LANG": "C"}
     environ, argv = json.loads(daemon.call("mcp.call", name="s", tool="self")["text"])
     found = dict(item.split("=", 1) for item in environ)
     tag = found.pop("HERMESD_PROCESS")
     assert found == expected
     assert ":default:mcp:s:" in tag
     assert argv == [sys.executable, "-I", "-S", str(SERVER)]
-    assert "geheim" not in _arguments_of_all_our_processes()
+    assert "of-case-18" not in _arguments_of_all_our_processes()
 
 
 def _arguments_of_all_our_processes() -> str:
@@ -59,7 +64,7 @@ def test_a_secret_of_one_profile_does_not_reach_another_ones_server(daemon: Daem
     daemon.write_config(json.dumps({"mcp_servers": {"s": server}}), profile="work")
     daemon.call("daemon.reload")
     environ, _ = json.loads(daemon.call("mcp.call", name="s", tool="self", profile="work")["text"])
-    assert "geheim" not in json.dumps(environ)
+    assert "of-case-18" not in json.dumps(environ)
     refused = daemon.ctl("-p", "work", "mcp", "configure", "s", "--set", "env.K=${TELEGRAM_BOT_TOKEN}")
     assert refused.returncode == 78
     assert "${TELEGRAM_BOT_TOKEN} is not set" in refused.stderr

@@ -171,6 +171,16 @@ def test_a_home_where_some_servers_are_declared_leaves_the_others_to_the_person(
     ctl(daemon, "add", "mine", "--command", sys.executable)
 
 
+def test_what_was_added_reads_as_if_a_person_had_written_it(daemon: Daemon) -> None:
+    """Over several lines, with quotes where a word could mean something else; it comes back as it was given."""
+    odd = ["-V", "no", "1.10", "", "a: b # c", "- x", "Grüße", "two\nlines", '"', "'", "{}", "~", "*a"]
+    ctl(daemon, "add", "s", "--command", "prog", "--env", "KEY=x", "--args", *odd)
+    text = (daemon.home / "config.yaml").read_text()
+    assert text.startswith("mcp_servers:\n  s:\n    command: prog\n    args:\n")
+    assert "    env:\n      KEY: ${KEY}\n" in text
+    assert json.loads(daemon.ctl("config", "get", "mcp_servers.s.args", "--json").stdout) == odd
+
+
 # -- with a daemon -----------------------------------------------------------------------------------------------------
 
 
