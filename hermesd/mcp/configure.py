@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hermesd.errors import ConflictError, NotFoundError, UsageError
+from hermesd.errors import ConflictError, HermesError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from hermesd.home import Profile
@@ -35,7 +35,7 @@ class NewServer:
 def add(profile: Profile, new: NewServer) -> list[str]:
     """Write it; returns the variables that .env got. Raises UsageError, ConflictError, ConfigError."""
     from hermesd.config.load import load_settings
-    from hermesd.config.write import set_section, set_value
+    from hermesd.config.write import set_section, set_value, unset_value
 
     if not NAME.fullmatch(new.name):
         raise UsageError(f"{new.name[:80]!r} is not a server's name", next_step="use letters, digits, - and _")
@@ -54,7 +54,12 @@ def add(profile: Profile, new: NewServer) -> list[str]:
     section, secrets = _section(new, dict(settings.secrets))
     for variable, value in secrets.items():
         set_value(profile, variable, value)
-    set_section(profile, f"mcp_servers.{new.name}", section)
+    try:
+        set_section(profile, f"mcp_servers.{new.name}", section)
+    except HermesError:
+        for variable in secrets.keys() - settings.secrets.keys():
+            unset_value(profile, variable)
+        raise
     return list(secrets)
 
 

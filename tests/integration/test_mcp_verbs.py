@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import stat
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hermesctl.__main__ import main
 from hermesd.mcp.presets import PRESETS
 from tests.servers.daemon import Daemon
 
@@ -111,15 +113,37 @@ def test_a_setting_that_is_a_secret_goes_to_env_too(daemon: Daemon) -> None:
     ],
 )
 def test_what_is_typed_wrong_is_refused_with_the_next_step(
-    daemon: Daemon, words: list[str], status: int, what: str, step: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    status: int,
+    what: str,
+    step: str,
 ) -> None:
-    """And config.yaml stays as it was."""
-    daemon.write_config("mcp_servers:\n  known: {command: x}  # mine\n")
-    said = refusal(daemon, *words, status=status)
-    error, _, hint = said.partition("\n")
+    """And config.yaml stays as it was. In this process, because there are many."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    (home / "config.yaml").write_text("mcp_servers:\n  known: {command: x}  # mine\n")
+    monkeypatch.setenv("HERMES_HOME", str(home))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert main(["mcp", *words]) == status
+    error, _, hint = capsys.readouterr().err.partition("\n")
+    assert error.startswith("hermesctl: ")
     assert what in error
+    assert hint.startswith("  → ")
     assert step in hint
-    assert (daemon.home / "config.yaml").read_text() == "mcp_servers:\n  known: {command: x}  # mine\n"
+    assert hint.count("\n") == 1
+    assert (home / "config.yaml").read_text() == "mcp_servers:\n  known: {command: x}  # mine\n"
+    assert not (home / ".env").exists()
+
+
+def test_a_server_that_is_refused_leaves_no_secret_behind(daemon: Daemon) -> None:
+    """.env is written first, so it has to be as it was."""
+    daemon.write_config("", env="OTHER=1\n")
+    words = ("--url", "http://localhost:9/", "--header", "Bad Name: x", "--env", "KEY=x")
+    assert "cannot be sent as a header" in refusal(daemon, "add", "s", *words, status=78)
+    assert (daemon.home / ".env").read_text() == "OTHER=1\n"
 
 
 def test_a_server_is_switched_without_a_daemon(daemon: Daemon) -> None:
