@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -44,6 +46,10 @@ PREFIX = "mcp/"
 
 IN_PLACE = ("tools", "trusted", "timeout", "connect_timeout")
 """Settings of a server that need no new connection."""
+
+
+THREADS = trio.CapacityLimiter(1)
+"""For long lists of tools, one at a time: the loop does not wait for them."""
 
 
 def _set_event() -> trio.Event:
@@ -111,6 +117,7 @@ class McpHub:
     async def load(self) -> None:
         """Before servers are started: put lists in force that were kept of lazy ones."""
         self._profile.workspace.mkdir(mode=0o700, parents=True, exist_ok=True)  # where its programs start
+        await self._lists.forget_all_but(self.entries)
         for name, entry in self.entries.items():
             if entry.server is None and (found := await self._lists.get(name, entry.config)) is not None:
                 entry.listing = found
@@ -172,7 +179,7 @@ class McpHub:
             return ""
         server = entry.server
         words = [server.state, f"{len(entry.prepared.offers)} tools" if entry.prepared.offers else ""]
-        words += [server.era, f"{server.restarts} reconnects" if server.restarts else ""]
+        words += [server.era, f"{server.restarts} restarts" if server.restarts else ""]
         words += [server.last_error if server.state != "ready" else ""]
         return ", ".join(word for word in words if word)
 
@@ -248,7 +255,8 @@ class McpHub:
             await self._event("mcp.quarantined", entry.name, {"tools": new[: catalog.MAX_TOOLS]})
         entry.quarantined = quarantined
         capabilities = entry.listing.capabilities
-        entry.prepared = catalog.prepare(
+        prepare = partial(
+            catalog.prepare,
             entry.name,
             entry.config,
             definitions,
@@ -256,6 +264,7 @@ class McpHub:
             resources="resources" in capabilities,
             prompts="prompts" in capabilities,
         )
+        entry.prepared = await trio.to_thread.run_sync(prepare, limiter=THREADS)
 
     def _definitions(self, entry: Entry) -> list[Definition]:
         return catalog.chosen(entry.listing.tools, entry.config.tools)
@@ -287,6 +296,18 @@ class McpHub:
         """Registered name → offer, the quarantined ones too; of one server or of all."""
         return {name: offer for name, offer in self._offers.items() if server in ("", offer.server)}
 
+    def left_out(self, name: str) -> list[str]:
+        """Tools that the configuration keeps from the model, by the server's own names; the first of very many."""
+        entry = self.entry(name)
+        kept = {each.get("name") for each in self._definitions(entry)}
+        names = (str(each.get("name", "")) for each in entry.listing.tools if each.get("name") not in kept)
+        return list(islice(names, catalog.MAX_TOOLS))
+
+    def last_error(self, name: str) -> str:
+        """What went wrong with a server last; '' while all is well."""
+        server = self.entry(name).server
+        return server.last_error if server else ""
+
     def entry(self, name: str) -> Entry:
         """A configured server; raises NotFoundError."""
         if name not in self.entries:
@@ -299,7 +320,8 @@ class McpHub:
         entry = self.entry(name)
         unknown = set(tools) - entry.quarantined
         if unknown:
-            raise NotFoundError(f"not in quarantine: {', '.join(sorted(unknown))[:200]}", where=f"mcp/{name}")
+            what = f"not in quarantine: {', '.join(sorted(unknown))[:200]}"
+            raise NotFoundError(what, where=f"mcp/{name}", next_step=f"see `hermesctl mcp show {name}`")
         approved = sorted(set(tools) or entry.quarantined)
         definitions = [each for each in self._definitions(entry) if each.get("name") in approved]
         await self._pins.approve(name, definitions)

@@ -458,11 +458,15 @@ class McpToolsResult(Result, kw_only=True):
 
 
 class McpServerDetail(Result, kw_only=True):
-    """One server with everything known of it. ``stderr``: its last lines. ``info``: what it says it is."""
+    """One server with everything known of it. ``stderr``: its last lines. ``info``: what it says it is.
+
+    ``left_out``: the server's names of tools that the configuration keeps from the model.
+    """
 
     server: McpServerRow
     target: str
     tools: list[McpToolRow]
+    left_out: list[str] = []
     flags: list[str] = []
     info: str = ""
     instructions: str = ""

@@ -25,6 +25,7 @@ from hermesd.rpc.wire import (
 
 if TYPE_CHECKING:
     from hermesd.mcp.catalog import Offer
+    from hermesd.mcp.errors import McpErrorKind
     from hermesd.mcp.hub import McpHub
     from hermesd.rpc.calls import Caller
 
@@ -78,9 +79,11 @@ async def _learn(hub: McpHub, name: str) -> None:
     server, config = hub.reach(name)
     if not hub.offers(name):
         if not await server.wait_ready(config.connect_timeout):
-            kind = "auth" if server.state == "auth" else "down"
+            kind: McpErrorKind = "auth" if server.state == "auth" else "down"
             step = hub.login_command(name) if kind == "auth" else f"hermesctl mcp show {name}"
-            raise McpError(f"it is not there ({server.state})", kind="down", where=f"mcp/{name}", next_step=step)
+            why = f": {error}" if (error := hub.last_error(name)) else ""
+            what = f"the server is not available ({server.state}){why}"
+            raise McpError(what, kind=kind, where=f"mcp/{name}", next_step=step)
         await hub.checked(name)
 
 
@@ -145,10 +148,11 @@ async def disable(caller: Caller, params: McpServerParams) -> Done:
 async def _switch(caller: Caller, params: McpServerParams, *, on: bool) -> Done:
     from hermesd.config.managed import manager_of
     from hermesd.config.write import set_value
+    from hermesd.mcp.configure import key_of
 
     hub = caller.daemon.mcp(params.profile)
     hub.entry(params.name)
-    key = f"mcp_servers.{params.name}.enabled"
+    key = f"{key_of(params.name)}.enabled"
     profile = caller.daemon.settings(params.profile).profile
     if (manager := manager_of(caller.daemon.home)) is not None and manager.declares(key):
         raise manager.refusal(f"{'enable' if on else 'disable'} {params.name}")
