@@ -94,6 +94,7 @@ class McpServer:
         self._session: ClientSession | None = None
         self._link: Link | None = None
         self._calls: trio.Nursery | None = None
+        self._is_stale = False
         self._owner = Owner(self, rng or random.Random())  # noqa: S311 - jitter
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -103,7 +104,20 @@ class McpServer:
 
     def reconnect(self) -> None:
         """End the session, or the wait for the next try, and connect at once: by hand, after a sign-in or a change."""
+        self._is_stale = False
+        if self.state != "disabled":
+            self.shut()
+            self.to("connecting")  # at once: who asks from now on waits for what comes of it
         self._owner.kick()
+
+    def reconnect_when_quiet(self) -> None:
+        """As ``reconnect``, once the calls under way have ended: some of them may still be answered."""
+        self._is_stale = True
+        self._reconnect_if_quiet()
+
+    def _reconnect_if_quiet(self) -> None:
+        if self._is_stale and not self.active_calls:
+            self.reconnect()
 
     async def wait_ready(self, timeout_s: float) -> bool:
         """Whether it is ready within the time; asks an idle server to start."""
@@ -169,6 +183,7 @@ class McpServer:
             finally:
                 self.active_calls -= 1
                 self.last_use = trio.current_time()
+                self._reconnect_if_quiet()
 
     async def _await_session(self) -> None:
         """Wait for a server that is on its way up; raises McpError (down, auth) when it does not come."""
