@@ -116,7 +116,6 @@ class McpHub:
             self._profile.name,
             name,
             entry.config,
-            env=self._settings.secrets,
             auth=self._auth(entry),
             on_change=self._server_changed,
             tag=self._tag,

@@ -40,10 +40,10 @@ def _nothing(_server: McpServer, _change: Change) -> None:
 class McpServer:
     """A configured server. Run it as a service; it never gives up, and ends only by being cancelled.
 
-    ``env`` fills ``${NAME}`` in the configuration. ``on_change(server, "state" | "tools")`` is called on the owner's
-    task and must not block. ``tag`` is the home's prefix for HERMESD_PROCESS (``leftovers.tag_prefix``). ``callbacks``
-    are passed to the SDK's ClientSession (``sampling_callback``, ``elicitation_callback``, …). A lazy server with
-    ``cached_tools`` is not started before it is called.
+    ``config`` has its references resolved. ``on_change(server, "state" | "tools")`` must not block; it is called on
+    the owner's task, and for ``reconnect`` on the caller's. ``tag`` is the home's prefix for HERMESD_PROCESS
+    (``leftovers.tag_prefix``). ``callbacks`` are passed to the SDK's ClientSession (``sampling_callback``,
+    ``elicitation_callback``, …). A lazy server with ``cached_tools`` is not started before it is called.
 
     ``state``: idle (not running until it is called), connecting, ready, backoff (``next_try_at``, epoch seconds), auth
     (a person must sign in), disabled, failed (the configuration is wrong; ``reconnect`` tries again). ``tools`` are
@@ -56,7 +56,6 @@ class McpServer:
         name: str,
         config: McpServerConfig,
         *,
-        env: Mapping[str, str],
         auth: httpx2.Auth | None = None,
         on_change: Callable[[McpServer, Change], None] = _nothing,
         tag: str = "",
@@ -68,7 +67,6 @@ class McpServer:
         self.profile_name = profile_name
         self.name = name
         self.config = config
-        self.env = env
         self.auth = auth
         self.tag = f"{tag}{profile_name}:mcp:{name}:{os.urandom(6).hex()}"
         self.cwd = cwd or Path.home()

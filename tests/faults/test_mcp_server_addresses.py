@@ -33,7 +33,7 @@ async def trying(url: str, *, allow_private: bool = False, **headers: str) -> As
         if server.state in ("backoff", "auth", "failed"):
             rests.set()
 
-    server = McpServer("default", "s", config, env={}, on_change=changed)
+    server = McpServer("default", "s", config, on_change=changed)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         with trio.fail_after(TOO_LONG_S):

@@ -32,7 +32,7 @@ def minimal(*modes: str, **more: object) -> McpServerConfig:
 
 
 def server(config: McpServerConfig, name: str = "minimal") -> McpServer:
-    return McpServer("default", name, config, env={}, tag="test:")
+    return McpServer("default", name, config, tag="test:")
 
 
 @asynccontextmanager
@@ -280,7 +280,7 @@ async def test_a_burst_of_list_changed_is_two_lists_at_most_and_one_event() -> N
     """L1: the new tool is seen within 500 ms."""
     events = []
     subject = McpServer(
-        "default", "m", minimal(), env={}, on_change=lambda found, what: events.append((what, len(found.tools)))
+        "default", "m", minimal(), on_change=lambda found, what: events.append((what, len(found.tools)))
     )
     async with running(subject):
         assert await subject.wait_ready(10)
@@ -306,7 +306,7 @@ async def test_an_idle_server_is_ended_and_comes_back_for_the_next_call() -> Non
 async def test_a_lazy_server_with_known_tools_is_started_by_its_first_call() -> None:
     """lifecycle: lazy."""
     tools = [{"name": "echo", "inputSchema": {"type": "object"}}]
-    subject = McpServer("default", "m", minimal(lifecycle="lazy"), env={}, cached_tools=tools)
+    subject = McpServer("default", "m", minimal(lifecycle="lazy"), cached_tools=tools)
     async with running(subject):
         await state(subject, "idle")
         assert subject.pid == 0
@@ -364,7 +364,7 @@ from hermesd.mcp.server import McpServer
 async def main():
     config = McpServerConfig(command=sys.executable, args=["-I", "-S", {str(MINIMAL)!r}, "stay", "deaf"])
     async with trio.open_nursery() as nursery:
-        servers = [McpServer("default", str(n), config, env={{}}, tag={prefix!r}) for n in range(5)]
+        servers = [McpServer("default", str(n), config, tag={prefix!r}) for n in range(5)]
         for each in servers:
             nursery.start_soon(each.run)
         for each in servers:
