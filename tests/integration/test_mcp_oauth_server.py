@@ -55,7 +55,7 @@ async def test_a_call_recovers_once_or_says_that_a_person_is_needed(
         assert protected.counts()["refresh"] == 2
 
         async with httpx2.AsyncClient(trust_env=False) as client:
-            await client.get(f"{protected.issuer}/revoke")
+            await client.get(f"{protected.issuer}/revoke-all")
         begun = trio.current_time()
         for _ in range(5):
             with pytest.raises(McpError) as caught:
