@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from hermesctl.arguments import actions
+from hermesctl.commands import mcp_login
 from hermesd.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ ACTIONS = {
     "enable": "have it run",
     "disable": "have it not run",
     "approve": "approve tools whose definition has changed",
+    **mcp_login.ACTIONS,
     "add": "add one; secrets go to .env",
     "remove": "take one out of config.yaml",
     "configure": "choose its tools, change its settings",
@@ -42,6 +44,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     verbs["call"].add_argument("tool", metavar="TOOL", help="its name for the model, or the server's own")
     verbs["call"].add_argument("arguments", nargs="?", default="{}", metavar="JSON", help="an object; - reads it")
     verbs["approve"].add_argument("tool", nargs="*", metavar="TOOL", help="the server's own names; none means all")
+    mcp_login.register(verbs)
     _register_add(verbs["add"])
     configure = verbs["configure"]
     configure.add_argument("--include", metavar="A,B", help="only these tools; '' for all")
@@ -79,6 +82,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return _presets(context)
     if args.action in ("add", "remove", "configure"):
         return _change(args, context)
+    if args.action in mcp_login.ACTIONS:
+        return mcp_login.run(args, context, _profile(context))
     params = {"name": args.name, "profile": context.profile}
     if args.action == "call":
         return _call(args, context)
@@ -136,12 +141,15 @@ def _change(args: argparse.Namespace, context: Context) -> int:
     if (manager := manager_of(context.home)) is not None and manager.declares(f"mcp_servers.{args.name}"):
         raise manager.refusal(f"{args.action} the MCP server {args.name}")
     change = {"add": _add, "remove": _remove, "configure": _configure}[args.action]
+    forget = mcp_login.forgetting(profile, args.name) if args.action == "remove" else None
     message = change(args, context, profile)
     try:
         context.act("daemon.reload")
     except UnreachableError:
         message += "\nno daemon is running; it will be there when one is"
-    return context.show({"name": args.name, "message": message})
+    message += forget() if forget is not None else ""
+    status = context.show({"name": args.name, "message": message})
+    return mcp_login.offer(args.name, context, profile) if args.action == "add" else status
 
 
 def _profile(context: Context) -> Profile:

@@ -28,6 +28,7 @@ _MCP_SERVER = {
     "headers": "Headers of every request; `${NAME}` takes a value from .env.",
     "transport": "Streamable HTTP by any of its names, or the older `sse`.",
     "ssl_verify": "Whether certificates are checked, or the file of the authorities to trust.",
+    "allow_private": "Whether a name, a redirect or the sign-in may lead to private and loopback addresses.",
     "client_cert": "File of our certificate, for servers that ask for one.",
     "client_key": "File of its private key, when it is not in the same file.",
     "enabled": "Whether it runs.",

@@ -167,7 +167,8 @@ class McpServerConfig(Section, frozen=True, kw_only=True):
     """One MCP server: a program (``command``) or an address (``url``, which wins where both are given).
 
     ``trusted`` believes the server's own hints about what its calls do. ``timeout`` bounds a call, ``connect_timeout``
-    the way to a session. ``idle_timeout_seconds`` 0 keeps an idle server running.
+    the way to a session. ``idle_timeout_seconds`` 0 keeps an idle server running. ``allow_private`` lets a ``url``, a
+    redirect and the authorization server lead to private and loopback addresses that the ``url`` does not spell itself.
     """
 
     command: str = ""
@@ -178,6 +179,7 @@ class McpServerConfig(Section, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     transport: Literal["streamable", "streamable_http", "streamable-http", "http", "sse"] = "streamable"
     ssl_verify: bool | str = True
+    allow_private: bool = False
     client_cert: str = ""
     client_key: str = ""
     enabled: bool = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import trio
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hermesd.config.schema import McpServerConfig
     from hermesd.config.settings import Settings
     from hermesd.mcp.catalog import Definition, Offer
-    from hermesd.mcp.oauth.manager import OAuthManager
+    from hermesd.mcp.oauth.manager import Notice, OAuthManager
     from hermesd.mcp.server import McpServer
     from hermesd.mcp.tool import Reachable
     from hermesd.store.protocol import Store
@@ -39,6 +39,9 @@ log = logging.getLogger("hermesd.mcp")
 
 PREFIX = "mcp/"
 """Of the services' names within the profile's supervisor."""
+
+SIGN_INS = "mcp-oauth"
+"""Name of the service that renews tokens, within the profile's supervisor."""
 
 IN_PLACE = ("tools", "trusted", "timeout", "connect_timeout")
 """Settings of a server that need no new connection."""
@@ -62,6 +65,9 @@ class Entry:
     prepared: Prepared = field(default_factory=lambda: Prepared(()))
     state: str = ""
     checked: trio.Event = field(default_factory=_set_event)
+    asked: Literal["", "sign-in", "rights"] = ""
+    """What of a person has been told of, so that it is told once."""
+    wants_rights: bool = False
 
 
 class McpHub:
@@ -110,7 +116,6 @@ class McpHub:
             self._profile.name,
             name,
             entry.config,
-            env=self._settings.secrets,
             auth=self._auth(entry),
             on_change=self._server_changed,
             tag=self._tag,
@@ -122,7 +127,7 @@ class McpHub:
 
     def _auth(self, entry: Entry) -> httpx2.Auth | None:
         config = entry.config
-        if config.auth != "oauth" or not config.url:
+        if not _signs_in(config):
             return None
         return self.oauth().get_or_build_provider(entry.name, config.url, config)
 
@@ -131,8 +136,40 @@ class McpHub:
         if self._oauth is None:
             from hermesd.mcp.oauth.manager import OAuthManager
 
-            self._oauth = OAuthManager(self._profile.root / "mcp-tokens", profile=self._profile.name)
+            self._oauth = OAuthManager(
+                self._profile.root / "mcp-tokens", profile=self._profile.name, on_notice=self._sign_in_changed
+            )
         return self._oauth
+
+    def sign_in_spec(self) -> ServiceSpec | None:
+        """The service that renews tokens and notices new ones; None as long as no server is signed in to."""
+        wanted = any(_signs_in(entry.config) for entry in self.entries.values())
+        return ServiceSpec(SIGN_INS, self.oauth) if wanted else None
+
+    def _sign_in_changed(self, name: str, notice: Notice) -> None:
+        entry = self.entries.get(name)
+        if entry is None or entry.server is None:
+            return
+        if notice == "tokens":
+            entry.asked = ""
+            self.look_at_tokens(name)
+        elif notice == "rights":  # its other tools go on
+            entry.wants_rights = True
+            self._note(entry, tools=False)
+        elif entry.server.state == "ready":
+            entry.server.reconnect_when_quiet()
+
+    def look_at_tokens(self, name: str) -> None:
+        """Connect again to a server that waits for a sign-in and has tokens now, or is used and has none any more.
+
+        An unknown name, and a server without a sign-in, are left alone.
+        """
+        entry = self.entries.get(name)
+        if entry is None or entry.server is None or not _signs_in(entry.config):
+            return
+        waits_in = "auth" if self.oauth().has_tokens(name) else "ready"
+        if entry.server.state == waits_in:
+            entry.server.reconnect()
 
     def _detail(self, name: str) -> str:
         entry = self.entries.get(name)
@@ -152,6 +189,8 @@ class McpHub:
         kept = {name: before[name] for name, config in wanted.items() if name in before and _same(before[name], config)}
         remove = [name for name, entry in before.items() if name not in kept and entry.config.enabled]
         self.entries = {name: kept.get(name) or Entry(name, config) for name, config in wanted.items()}
+        for name in before.keys() - wanted.keys() if self._oauth is not None else ():
+            self.oauth().evict(name)
         for name, entry in kept.items():
             if entry.config != wanted[name]:
                 entry.config = wanted[name]
@@ -232,10 +271,26 @@ class McpHub:
         state = entry.server.state if entry.server else ""
         if state != entry.state:
             entry.state = state
-            if state == "auth":
-                await self._event("mcp.needs_reauth", entry.name, {"next_step": self.login_command(entry.name)})
-            elif state == "failed" and entry.server is not None:
+            if state == "failed" and entry.server is not None:
                 await self._event("mcp.failed", entry.name, {"error": entry.server.last_error})
+        if state == "ready" and entry.asked == "sign-in":
+            entry.asked = ""
+        if state == "auth":
+            await self._ask_for(entry, "sign-in")
+        elif entry.wants_rights:
+            await self._ask_for(entry, "rights")
+        entry.wants_rights = False
+
+    async def _ask_for(self, entry: Entry, what: Literal["sign-in", "rights"]) -> None:
+        """Tell, once, that a person is needed; no browser is opened by a daemon."""
+        if entry.asked == what:
+            return
+        entry.asked = what
+        failure = self._oauth.failure(entry.name) if self._oauth is not None else None
+        why = failure.what if failure is not None else entry.server.last_error if entry.server is not None else ""
+        step = self.login_command(entry.name)
+        log.warning("%s%s: %s: run `%s`", PREFIX, entry.name, why[:500], step)
+        await self._event("mcp.needs_reauth", entry.name, {"why": why[:500], "next_step": step})
 
     async def _event(self, kind: str, name: str, data: dict[str, object]) -> None:
         await self._store.record_event(kind, subject=f"{PREFIX}{name}", profile=self._profile.name, data=data)
@@ -303,6 +358,10 @@ class McpHub:
         from hermesd.mcp.oauth.settings import ServerIdentity
 
         return ServerIdentity(server, "", self._profile.name).login_command
+
+
+def _signs_in(config: McpServerConfig) -> bool:
+    return config.auth == "oauth" and bool(config.url)
 
 
 def _same(entry: Entry, config: McpServerConfig) -> bool:

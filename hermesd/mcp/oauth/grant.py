@@ -58,7 +58,7 @@ async def redeem(
 async def _request(fetcher: Fetcher, at: Discovered, client: Client, form: dict[str, str]) -> Tokens:
     methods = client.methods(at.server)
     for method in methods:
-        fields, headers = _authenticated(client, method, form)
+        fields, headers = authenticated(client, method, form)
         answer = await fetcher.post_form(at.server.token_endpoint, fields, headers)
         if answer.error == "invalid_client" and method != methods[-1]:
             continue
@@ -66,7 +66,7 @@ async def _request(fetcher: Fetcher, at: Discovered, client: Client, form: dict[
     raise AssertionError("there is always a method")
 
 
-def _authenticated(client: Client, method: str, form: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+def authenticated(client: Client, method: str, form: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """The form and headers with the client's credentials (RFC 6749 §2.3.1)."""
     fields = {**form, "client_id": client.client_id}
     if method == "client_secret_post":

@@ -53,7 +53,10 @@ class _Renewal:
 
 
 class TokenKeeper:
-    """``spawn`` starts a function in a task that outlives the caller; without it the caller itself renews."""
+    """``spawn`` starts a function in a task that outlives the caller; without it the caller itself renews.
+
+    ``on_needed`` is called when only a person's sign-in helps, with whether that is just for more rights.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class TokenKeeper:
         fetcher: Fetcher,
         *,
         spawn: Callable[[], Spawn | None] = lambda: None,
+        on_needed: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self.server = server
         self.settings = settings
@@ -71,6 +75,7 @@ class TokenKeeper:
         self.renewals = 0
         self._fetcher = fetcher
         self._spawn = spawn
+        self._on_needed = on_needed
         self._tokens: Tokens | None = None
         self._stamp: Stamp | None = None
         self._renewal: _Renewal | None = None
@@ -158,7 +163,7 @@ class TokenKeeper:
             with contextlib.suppress(OSError, ConfigError, McpError):  # then it is asked for the next time
                 async with self.storage.lock(timeout_s=2.0):
                     await self._save_meta(msgspec.structs.replace(known, step_up=scope))
-        return self._give_up(f"it wants more rights ({scope})" if scope else "it wants more rights")
+        return self._give_up(f"it wants more rights ({scope})" if scope else "it wants more rights", rights=True)
 
     def _reject(self, token: str) -> None:
         self._rejected_access = token
@@ -311,8 +316,9 @@ class TokenKeeper:
             )
 
     # -- failures ----------------------------------------------------------------------------------------------------
-    def _give_up(self, why: str) -> McpError:
+    def _give_up(self, why: str, *, rights: bool = False) -> McpError:
         self.failure = needs_reauth(self.server, why)
+        self._on_needed(rights)
         return self.failure
 
     def _later(self, error: McpError) -> McpError:

@@ -44,7 +44,7 @@ class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
             redirect_uri=found.redirect_uri,
             client_name=found.client_name,
             timeout=found.timeout,
-            allow_private=found.allow_private,
+            allow_private=config.allow_private or found.allow_private,
             verify=config.ssl_verify,
         )
 

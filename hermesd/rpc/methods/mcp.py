@@ -105,6 +105,7 @@ async def test(caller: Caller, params: McpServerParams) -> McpTestResult:
         return McpTestResult(ok=False, state="disabled", next_step=f"hermesctl mcp enable {params.name}")
     server, config = hub.reach(params.name)
     begin = trio.current_time()
+    hub.look_at_tokens(params.name)
     ok = await server.wait_ready(config.connect_timeout)
     await hub.checked(params.name)
     row = queries.server(caller.daemon, params.profile, params.name).server
