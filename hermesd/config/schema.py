@@ -134,9 +134,14 @@ class McpOAuthConfig(Section, frozen=True, kw_only=True):
 
 
 class McpSamplingConfig(Section, frozen=True, kw_only=True):
-    """What a server may ask of our model. Switched off, the capability is not even announced."""
+    """What a server may ask of our model. Switched off, the capability is not even announced.
 
-    enabled: bool = True
+    ``ask`` the user whose call is under way: once a session, for each request, or never. Where nobody can be asked,
+    ``enabled`` is the permission.
+    """
+
+    enabled: bool = False
+    ask: Literal["session", "each", "never"] = "session"
     model: str = ""
     max_tokens_cap: int = 4096
     timeout: float = 30.0
@@ -146,7 +151,7 @@ class McpSamplingConfig(Section, frozen=True, kw_only=True):
 
 
 class McpElicitationConfig(Section, frozen=True, kw_only=True):
-    """Whether a server may put questions to the user."""
+    """Whether a server may put questions to the user whose call is under way."""
 
     enabled: bool = True
 

@@ -69,7 +69,13 @@ class ProfileUnit:
         self.desired = desired
         self.gateway_on = False
         self._retired: list[Provider] = []
-        self.mcp = McpHub(settings, shared.store, tag=tag_prefix(shared.home.root), on_tools=self._tools_changed)
+        self.mcp = McpHub(
+            settings,
+            shared.store,
+            tag=tag_prefix(shared.home.root),
+            on_tools=self._tools_changed,
+            model=lambda: (self.bench.provider, self.settings.config.model.default),
+        )
         self.bench = self._workbench(build_provider(settings.config, settings.secrets))
         self.router: Router | None = None
         self.presenter = Presenter(self.name, store=shared.store, live=shared.live, connected=self.connected)
@@ -265,9 +271,9 @@ class ProfileUnit:
         await self.close_retired()
 
     async def close_retired(self) -> None:
-        """Close former providers that no turn uses any more."""
+        """Close former providers that no turn and no MCP server uses any more."""
         for provider in list(self._retired):
-            if not (self.router and self.router.uses(provider)):
+            if not (self.router and self.router.uses(provider)) and not self.mcp.uses(provider):
                 self._retired.remove(provider)
                 await provider.aclose()
 

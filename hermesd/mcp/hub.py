@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import trio
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from hermesd.config.settings import Settings
     from hermesd.mcp.catalog import Definition, Offer
     from hermesd.mcp.oauth.manager import Notice, OAuthManager
+    from hermesd.mcp.sampling import Sampler
     from hermesd.mcp.server import McpServer
     from hermesd.mcp.tool import Reachable
+    from hermesd.providers.base import Provider
     from hermesd.store.protocol import Store
 
 log = logging.getLogger("hermesd.mcp")
@@ -64,6 +66,7 @@ class Entry:
     quarantined: frozenset[str] = frozenset()
     prepared: Prepared = field(default_factory=lambda: Prepared(()))
     state: str = ""
+    sampler: Sampler | None = None
     checked: trio.Event = field(default_factory=_set_event)
     asked: Literal["", "sign-in", "rights"] = ""
     """What of a person has been told of, so that it is told once."""
@@ -71,15 +74,27 @@ class Entry:
 
 
 class McpHub:
-    """The servers by name. ``on_tools`` is called after the tools have changed; ``tag`` as for McpServer."""
+    """The servers by name. ``on_tools`` is called after the tools have changed; ``tag`` as for McpServer.
 
-    def __init__(self, settings: Settings, store: Store, *, tag: str, on_tools: Callable[[], None]) -> None:
+    ``model`` gives the provider and the name of its model that answer servers which may ask.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        tag: str,
+        on_tools: Callable[[], None],
+        model: Callable[[], tuple[Provider, str]],
+    ) -> None:
         self._settings = settings
         self._profile = settings.profile
         self.profile_name = settings.profile.name
         self._store = store
         self._tag = tag
         self._on_tools = on_tools
+        self._model = model
         self._pins = Pins(store, settings.profile.name)
         self._lists = ListCache(store, settings.profile.name)
         self._wake = trio.Event()
@@ -120,10 +135,27 @@ class McpHub:
             on_change=self._server_changed,
             tag=self._tag,
             cwd=self._profile.workspace,
+            callbacks=lambda asking: self._callbacks(entry, asking),
         )
         server.tools, server.capabilities = list(entry.listing.tools), dict(entry.listing.capabilities)
         entry.server = server
         return server
+
+    def _callbacks(self, entry: Entry, server: McpServer) -> dict[str, Any]:
+        """What the server may ask of us; made for each session, because it needs the SDK."""
+        from hermesd.mcp.callbacks import session_callbacks
+        from hermesd.mcp.sampling import Sampler
+
+        async def record(kind: str, data: dict[str, object]) -> None:
+            await self._event(kind, entry.name, data)
+
+        if entry.sampler is None:
+            entry.sampler = Sampler(entry.name, entry.config.sampling, self._model, record)
+        return session_callbacks(entry.name, entry.config, server.under_way, entry.sampler, record)
+
+    def uses(self, provider: Provider) -> bool:
+        """Whether a server's request is on its way to this provider."""
+        return any(entry.sampler is not None and entry.sampler.uses(provider) for entry in self.entries.values())
 
     def _auth(self, entry: Entry) -> httpx2.Auth | None:
         config = entry.config

@@ -160,8 +160,9 @@ class Owner:
     async def _session(self, link: Link) -> AsyncIterator[ClientSession]:
         from mcp import ClientSession
 
+        callbacks = self.server.callbacks(self.server) if self.server.callbacks else {}
         async with ClientSession(
-            link.read, link.write, message_handler=self._hear, client_info=client_info(), **self.server.callbacks
+            link.read, link.write, message_handler=self._hear, client_info=client_info(), **callbacks
         ) as session:
             yield session
 

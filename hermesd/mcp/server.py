@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import os
 import random
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
+from hermesd.mcp.asking import CallsUnderWay
 from hermesd.mcp.calls import Call
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.owner import Owner
+from hermesd.mcp.rounds import answered
 from hermesd.mcp.session import RefusedError, page_of, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     import httpx2
     from mcp import ClientSession
@@ -42,8 +45,9 @@ class McpServer:
 
     ``config`` has its references resolved. ``on_change(server, "state" | "tools")`` must not block; it is called on
     the owner's task, and for ``reconnect`` on the caller's. ``tag`` is the home's prefix for HERMESD_PROCESS
-    (``leftovers.tag_prefix``). ``callbacks`` are passed to the SDK's ClientSession (``sampling_callback``,
-    ``elicitation_callback``, …). A lazy server with ``cached_tools`` is not started before it is called.
+    (``leftovers.tag_prefix``). ``callbacks`` gives what the SDK's ClientSession takes for a server that asks back
+    (``sampling_callback`` and the like), for each session. A lazy server with ``cached_tools`` is not started before
+    it is called.
 
     ``state``: idle (not running until it is called), connecting, ready, backoff (``next_try_at``, epoch seconds), auth
     (a person must sign in), disabled, failed (the configuration is wrong; ``reconnect`` tries again). ``tools`` are
@@ -60,7 +64,7 @@ class McpServer:
         on_change: Callable[[McpServer, Change], None] = _nothing,
         tag: str = "",
         cwd: Path | None = None,
-        callbacks: Mapping[str, Any] | None = None,  # mcp's callback protocols, whose import waits
+        callbacks: Callable[[McpServer], dict[str, Any]] | None = None,  # mcp's own types, whose import waits
         cached_tools: list[Json] | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -70,7 +74,8 @@ class McpServer:
         self.auth = auth
         self.tag = f"{tag}{profile_name}:mcp:{name}:{os.urandom(6).hex()}"
         self.cwd = cwd or Path.home()
-        self.callbacks = dict(callbacks or {})
+        self.callbacks = callbacks
+        self.under_way = CallsUnderWay()
         self.where = f"mcp/{name}"
         self.state: State = "connecting" if config.enabled else "disabled"
         self.last_error = ""
@@ -132,7 +137,9 @@ class McpServer:
         self, name: str, arguments: dict[str, Any] | None = None, *, timeout_s: float | None = None
     ) -> Json:
         """The result of tools/call (``content``, ``structuredContent``, ``isError``); a tool's own error is one too."""
-        answer = await self._ask(lambda session: session.call_tool(name, arguments), timeout_s)
+        answer = await self._ask(
+            lambda session: answered(session, partial(session.call_tool, name, arguments)), timeout_s
+        )
         self._owner.backoff.proven()
         return plain(answer)
 
@@ -142,7 +149,7 @@ class McpServer:
 
     async def read_resource(self, uri: str, *, timeout_s: float | None = None) -> Json:
         """The ``contents`` of a resource."""
-        return plain(await self._ask(lambda session: session.read_resource(uri), timeout_s))
+        return plain(await self._ask(lambda session: answered(session, partial(session.read_resource, uri)), timeout_s))
 
     async def list_prompts(self, *, cursor: str | None = None, timeout_s: float | None = None) -> Json:
         """One page of prompts/list."""
@@ -152,14 +159,17 @@ class McpServer:
         self, name: str, arguments: dict[str, str] | None = None, *, timeout_s: float | None = None
     ) -> Json:
         """The ``messages`` of a prompt."""
-        return plain(await self._ask(lambda session: session.get_prompt(name, arguments), timeout_s))
+        answer = await self._ask(
+            lambda session: answered(session, partial(session.get_prompt, name, arguments)), timeout_s
+        )
+        return plain(answer)
 
     async def _ask(
         self, request: Callable[[ClientSession], Awaitable[BaseModel]], timeout_s: float | None
     ) -> BaseModel:
         """Run a request in a session, once it is there; once more if the server certainly did not act on the first."""
         seconds = self.config.timeout if timeout_s is None else timeout_s
-        with trio.move_on_after(seconds):
+        with self.under_way.enter() as call, trio.move_on_after(seconds) as call.clock:
             try:
                 return await self._attempt(request)
             except RefusedError:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from hermesd.mcp import results
+from hermesd.mcp.asking import on_behalf_of
 from hermesd.mcp.errors import McpError
 from hermesd.tools.base import ToolResult
 
@@ -94,7 +95,8 @@ class McpTool:
     async def run(self, arguments: Mapping[str, object], context: ToolContext) -> ToolResult:
         """Call it. What a server says is untrusted, its errors too."""
         try:
-            return await call(self._access, self.offer, dict(arguments))
+            with on_behalf_of(context):
+                return await call(self._access, self.offer, dict(arguments))
         except McpError as error:
             return failure(self._access, self.offer.server, self.name, error)
 

@@ -64,7 +64,10 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All that goes to a model. ``system`` stands apart because the wire formats differ on it."""
+    """All that goes to a model. ``system`` stands apart because the wire formats differ on it.
+
+    ``exact``: the named model answers, or none does.
+    """
 
     model: str
     system: str
@@ -72,6 +75,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     tools: list[ToolDefinition] = []
     max_output_tokens: int = 0
     reasoning_effort: str = ""
+    exact: bool = False
 
 
 class ModelReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

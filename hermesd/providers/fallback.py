@@ -18,6 +18,7 @@ class Fallback:
     """Asks the providers in order. ``links`` are (provider, its model); the first also takes the request's own model.
 
     An overflow is not passed on: the conversation is too long, and the turn shortens it before anybody is asked again.
+    Nor is a request that is meant for exactly its model.
     """
 
     def __init__(self, links: Sequence[tuple[Provider, str]]) -> None:
@@ -34,7 +35,7 @@ class Fallback:
             try:
                 return await provider.complete(msgspec.structs.replace(request, model=wanted), on_delta=on_delta)
             except ProviderError as failed:
-                if failed.kind == "overflow":
+                if failed.kind == "overflow" or request.exact:
                     raise
                 failures.append(failed)
         raise _combined(failures)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,7 +18,8 @@ MAX_SLOW_WORDS = 10_000
 
 HELP = (
     "Try: read FILE · list [DIR] · write FILE: TEXT · patch FILE: OLD => NEW · search PATTERN [in DIR] ·\n"
-    "$ COMMAND · background COMMAND · todo ONE; TWO · ask me QUESTION [A | B] · slow 20.\n"
+    "$ COMMAND · background COMMAND · todo ONE; TWO · ask me QUESTION [A | B] · slow 20 ·\n"
+    "call mcp__SERVER__TOOL {JSON}.\n"
     "For a real model set model.default in config.yaml and its key in .env."
 )
 
@@ -29,6 +32,14 @@ def _todo(match: re.Match[str]) -> Arguments:
 def _question(match: re.Match[str]) -> Arguments:
     options = [option.strip() for option in (match["options"] or "").split("|")]
     return {"question": match["question"].strip(), "options": [option for option in options if option]}
+
+
+def _arguments(match: re.Match[str]) -> Arguments:
+    """JSON as the user wrote it; what is none is called without, and the tool complains."""
+    try:
+        return msgspec.json.decode(match["arguments"] or "{}", type=Arguments)
+    except msgspec.DecodeError:
+        return {}
 
 
 def _process(match: re.Match[str]) -> Arguments:
@@ -60,6 +71,7 @@ _FORMS: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], Arguments]],
         ),
         ("process", r"process +(?P<action>\w+)(?: +(?P<id>\S+))?", _process),
         ("todo", r"(?:todo|remember)[ :]+(?P<items>\S.*)", _todo),
+        ("", r"call +(?P<tool>mcp__\w+)(?: +(?P<arguments>\{.*\}))?", _arguments),
         ("clarify", r"ask me +(?P<question>[^\[]+?) *(?:\[(?P<options>[^\]]*)\])?", _question),
     )
 )
@@ -97,5 +109,5 @@ def _one(text: str) -> Command | None:
     for tool, pattern, arguments in _FORMS:
         match = pattern.fullmatch(text.strip())
         if match:
-            return tool, arguments(match)
+            return tool or match["tool"], arguments(match)
     return None

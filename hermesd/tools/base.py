@@ -24,13 +24,18 @@ class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True):
     untrusted: bool = False
 
 
+async def _nothing_asked() -> None:
+    """There is no question to take back."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """The scope of one call: nothing a tool needs comes from a module global or the process environment.
 
     ``ask(question, options)`` puts a question to the user through whichever surface the session has, and returns the
-    answer, or None when nobody answered. ``env`` is the whole environment a child process gets. ``state`` holds what
-    must outlive the call: the todo list, background processes.
+    answer, or None when nobody answered; ``attended`` says whether somebody can be asked at all, and ``withdraw()``
+    takes back questions of this call whose answer is not wanted any more. ``env`` is the whole environment a child
+    process gets. ``state`` holds what must outlive the call: the todo list, background processes.
     """
 
     profile: Profile
@@ -43,6 +48,8 @@ class ToolContext:
     state: ToolState
     terminal_timeout_s: float = 180.0
     read_roots: tuple[Path, ...] = field(default=())
+    attended: bool = True
+    withdraw: Callable[[], Awaitable[None]] = _nothing_asked
 
 
 class Tool(Protocol):

@@ -147,7 +147,15 @@ class TurnScope:
             ask=ask,
             state=self.bench.tool_state(self.session_id),
             terminal_timeout_s=self.config.terminal.timeout,
+            attended=self.attended,
+            withdraw=lambda: self._withdraw(f"{key}:"),
         )
+
+    async def _withdraw(self, prefix: str) -> None:
+        """Close this turn's open questions under these keys: who asked does not wait any more."""
+        for question in await self.bench.store.open_questions(session_id=self.session_id):
+            if question.turn_id == self.turn.id and question.key.startswith(prefix):
+                await self.bench.store.expire_question(question.id)
 
     async def put_question(self, kind: str, key: str, text: str, options: list[str]) -> str | None:
         """Ask the user on the surface the session has, durably; the same key is asked once, also after a restart."""
