@@ -7,28 +7,25 @@ status is 0 when hermesd did what was asked, 1 when it refused or failed; which 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import trio
-
-from hermesd.config.load import load_settings
-from hermesd.home import Home
-from hermesd.mcp.errors import McpError
-from hermesd.mcp.oauth.login import Surface
-from hermesd.mcp.oauth.manager import OAuthManager
-from tests.servers.daemon import Daemon
-from tests.servers.oidc import Browser, opening
+from tests.servers.daemon import Daemon, Wire
 
 NAME = "suite"
 MODERN = "2026-07-28"
 DOCUMENT = "https://conformance-test.local/client-metadata.json"
 """The client id metadata document that the suite knows; hermesd presents it where the server takes such."""
+SIGN_IN_S = 20
 SIGN_INS = 3
 """How often the person at the keyboard signs in before they give up."""
 
@@ -76,18 +73,22 @@ class Subject:
             self.sign_in()
 
     def sign_in(self) -> None:
-        """``mcp login``: the person opens the URL, agrees, and the browser comes back. Raises Failed."""
+        """``mcp login``: the person opens the address it prints and agrees. Raises Failed."""
         if self.sign_ins == SIGN_INS:
             raise Failed("signed in often enough")
         self.sign_ins += 1
-        config = load_settings(Home(self.daemon.home).profile("default")).config.mcp_servers[NAME]
-        manager = OAuthManager(self.daemon.home / "mcp-tokens")
-        surface = Surface(lambda text: print(text, file=sys.stderr), opening(Browser()))
-        try:
-            trio.run(manager.login, NAME, self.url, config, surface)
-        except McpError as error:
-            raise Failed(f"sign-in: {error}") from None
-        self.daemon.call("mcp.restart", name=NAME)
+        argv = [sys.executable, "-m", "hermesctl", "mcp", "login", NAME]
+        environment = {**os.environ, "HERMES_HOME": str(self.daemon.home)}
+        with subprocess.Popen(
+            argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("  http"):
+                    visit(line.strip())
+            _, errors = process.communicate(timeout=SIGN_IN_S)
+        if process.returncode:
+            raise Failed(f"hermesctl mcp login: {errors}")
 
     def tools(self) -> list[dict[str, Any]]:
         """What the server offers, by its own names."""
@@ -104,6 +105,12 @@ class Subject:
             self.sign_in()
 
 
+def visit(url: str) -> None:
+    """A browser: it follows redirects, the last of them to the listener of ``mcp login``."""
+    with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=SIGN_IN_S) as answer:
+        answer.read()
+
+
 def use(subject: Subject) -> None:
     """Connect, list the tools and call each of them."""
     subject.connect()
@@ -118,10 +125,58 @@ def arguments_for(schema: dict[str, Any]) -> dict[str, Any]:
     return {name: made.get(str(each.get("type")), "text") for name, each in properties.items()}
 
 
+def use_given_calls(subject: Subject) -> None:
+    """Make the calls that the scenario hands out, without the nulls: hermesd refuses what a schema does not allow."""
+    subject.connect()
+    for each in subject.context["toolCalls"]:
+        subject.call(each["name"], {name: value for name, value in each["arguments"].items() if value is not None})
+
+
+def echo_schema(subject: Subject) -> None:
+    """Send back the schema that hermesd shows of a tool."""
+    subject.connect()
+    [schema] = [each["parameters"] for each in subject.tools() if each["tool"] == "json_schema_2020_12_tool"]
+    subject.call("json_schema_echo", {"schema": schema})
+
+
+def use_in_chat(subject: Subject) -> None:
+    """Have the model call each tool in a conversation, and answer what the server asks with its defaults."""
+    subject.connect()
+    with subject.daemon.connect() as wire:
+        for tool in subject.tools():
+            converse(wire, f"call {tool['name']} {{}}")
+
+
+def converse(wire: Wire, text: str) -> None:
+    """Say something, answer every question, and read on to the end of the turn. Raises Failed."""
+    request = wire.send("chat.send", text=text)
+    answers: set[int] = set()
+    while True:
+        frame = wire.read()
+        if frame.get("id") == request and "method" not in frame:
+            if "error" in frame or frame["result"]["state"] != "done":
+                raise Failed(f"chat.send: {frame}")
+            return
+        if "error" in frame and frame.get("id") in answers:
+            raise Failed(f"chat.answer: {frame}")
+        question = frame.get("params", {}).get("question")
+        if question:
+            answers.add(wire.send("chat.answer", question=question["id"], answer=answer_to(question)))
+
+
+def answer_to(question: dict[str, Any]) -> str:
+    """``default`` where that is offered, else the first option."""
+    return "default" if "`default`" in question["text"] else (question.get("options") or ["yes"])[0]
+
+
 SPECIAL: dict[str, Callable[[Subject], None]] = {
     "initialize": Subject.connect,
     "request-metadata": Subject.connect,
     "json-schema-ref-no-deref": Subject.connect,
+    "http-custom-headers": use_given_calls,
+    "json-schema-2020-12-preservation": echo_schema,
+    "elicitation-sep1034-client-defaults": use_in_chat,
+    "sep-2322-client-request-state": use_in_chat,
 }
 """Scenarios that want something other than ``use``."""
 

@@ -156,7 +156,14 @@ class TokenKeeper:
         return self._give_up("it refuses a fresh access token")
 
     async def want_scope(self, scope: str) -> McpError:
-        """The server wants more scope (RFC 6750 §3.1): note it for the next sign-in, which adds it to the old."""
+        """The server wants more scope (RFC 6750 §3.1): note it for the next sign-in, which adds it to the old.
+
+        Where all of that scope was granted already another sign-in cannot help, and nobody is sent into one.
+        """
+        held = (self._tokens.scope or "").split() if self._tokens is not None else []
+        if scope and set(scope.split()) <= set(held):
+            what = f"the MCP server {self.server.name!r} refuses what it has granted the right to ({scope})"
+            return McpError(what, kind="tool", where=f"mcp/{self.server.name}", next_step="ask who runs the server")
         raw = self.storage.read_meta()
         known = from_file(raw, self.server.url)
         if known is not None and scope and scope != known.step_up:

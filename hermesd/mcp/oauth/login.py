@@ -141,16 +141,16 @@ async def _prepare(
     client = configured_client(settings, at.server)
     if client is None:
         client = stored_client(storage.read_client(), at.server)
-        if client is not None and not (client.may_ask(uri, scope) and await _is_known(fetcher, at, client, uri)):
+        if client is not None and not (client.may_ask(uri, scope) and await _is_known(fetcher, at, client, uri, scope)):
             client = None
     if client is None:
         client = await register(fetcher, at.server, settings, redirect_uri=uri, scope=scope)
     return _Plan(at, client, build_request(at, client, redirect_uri=uri, scope=scope))
 
 
-async def _is_known(fetcher: Fetcher, at: Discovered, client: Client, uri: str) -> bool:
+async def _is_known(fetcher: Fetcher, at: Discovered, client: Client, uri: str, scope: str) -> bool:
     """Ask with a request that is thrown away: a browser would only show an error page, and nobody would come back."""
-    answer = await fetcher.look(build_request(at, client, redirect_uri=uri, scope="").url)
+    answer = await fetcher.look(build_request(at, client, redirect_uri=uri, scope=scope).url)
     return answer.status not in (400, 401, 404)
 
 
