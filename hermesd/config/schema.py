@@ -120,9 +120,14 @@ class McpOAuthConfig(Section, frozen=True, kw_only=True):
     """Sign-in to one server. ``redirect_port`` 0 takes a free one; ``timeout`` is what a person has for signing in.
 
     ``client_id`` may be the https URL of a client id metadata document. ``allow_private`` lets the authorization
-    server be on a private address that the MCP server itself is not on.
+    server be on a private address that the MCP server itself is not on. Grants other than authorization_code need no
+    person.
     """
 
+    grant: Literal["authorization_code", "client_credentials", "jwt_bearer"] = "authorization_code"
+    issuer: str = ""
+    private_key_file: str = ""
+    assertion_file: str = ""
     client_id: str = ""
     client_secret: str = ""
     scope: str = ""

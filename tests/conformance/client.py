@@ -51,11 +51,29 @@ class Subject:
         auth = ["--auth", "oauth"] if self.scenario.startswith("auth/") else []
         self._ctl("add", NAME, "--url", self.url, "--connect-timeout", "10", *auth)
         settings = {"timeout": "15", "era": "modern" if self.version >= MODERN else "legacy"}
+        settings |= self._credentials()
         if auth:
             settings |= {"oauth.client_id": str(self.context.get("client_id") or DOCUMENT), "oauth.timeout": "10"}
         if "client_secret" in self.context:
             settings["oauth.client_secret"] = str(self.context["client_secret"])
         self._ctl("configure", NAME, *(word for key, value in settings.items() for word in ("--set", f"{key}={value}")))
+
+    def _credentials(self) -> dict[str, str]:
+        """Where no person signs in: the grant, and what the scenario hands out for it."""
+        if self.scenario == "auth/wif-jwt-bearer":
+            return {"oauth.grant": "jwt_bearer", "oauth.assertion_file": self._file("token", self.context["valid_jwt"])}
+        if self.scenario == "auth/client-credentials-jwt":
+            path = self._file("key.pem", self.context["private_key_pem"])
+            return {"oauth.grant": "client_credentials", "oauth.private_key_file": path}
+        if self.scenario == "auth/client-credentials-basic":
+            return {"oauth.grant": "client_credentials"}
+        return {}
+
+    def _file(self, name: str, text: str) -> str:
+        path = self.daemon.home.parent / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+        return str(path)
 
     def _ctl(self, *arguments: str) -> None:
         done = self.daemon.ctl("mcp", *arguments)
