@@ -160,15 +160,15 @@ class McpHub:
             entry.server.reconnect_when_quiet()
 
     def look_at_tokens(self, name: str) -> None:
-        """Connect again to a server that waits for a sign-in and has tokens now, or is used and has none any more.
+        """Connect again to a server that is away and has tokens, or is there and has none any more.
 
         An unknown name, and a server without a sign-in, are left alone.
         """
         entry = self.entries.get(name)
         if entry is None or entry.server is None or not _signs_in(entry.config):
             return
-        waits_in = "auth" if self.oauth().has_tokens(name) else "ready"
-        if entry.server.state == waits_in:
+        wrong = ("auth", "backoff") if self.oauth().has_tokens(name) else ("ready",)
+        if entry.server.state in wrong:
             entry.server.reconnect()
 
     def _detail(self, name: str) -> str:
