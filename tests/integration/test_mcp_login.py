@@ -90,7 +90,7 @@ def test_a_headless_daemon_asks_in_words_and_goes_on_by_itself(signing: Signing,
         next_event(wire, "mcp.tools")
         took = time.time() - written
         print(f"reconnected {took:.3f} s after the tokens were there")
-        assert took < 5  # O6 has 1 s: bench/
+        assert took < 1
     assert signing.add(1, 2) == "3"
     assert not (tmp_path / "opened").exists()
 
