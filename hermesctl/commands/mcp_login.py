@@ -133,8 +133,11 @@ def _signs_in(config: McpServerConfig) -> bool:
 
 def _login(context: Context, target: Target, *, may_open: bool) -> int:
     _sign_in(context, target, may_open=may_open)
-    message = f"signed in to {target.name}{_daemons_word(context, target)}"
-    return context.show({"name": target.name, "signed_in": True, "message": message})
+    done = f"signed in to {target.name}"
+    if not context.json:
+        print(done, end="", flush=True)  # the daemon may take a while to reach the server
+    word = _daemons_word(context, target)
+    return context.show({"name": target.name, "signed_in": True, "message": f"{done}{word}"}, word)
 
 
 def _sign_in(context: Context, target: Target, *, may_open: bool) -> None:
@@ -155,7 +158,6 @@ def _logout(context: Context, target: Target) -> int:
     message = f"nobody was signed in to {target.name}"
     if found.removed:
         message = f"signed out of {target.name}{_told(found)}"
-        _daemons_word(context, target)  # so that it has let go of the old session when this is said
     result = {"name": target.name, "removed": found.removed, "revoked": found.revoked, "message": message}
     return context.show(result)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hermesd.config.settings import Settings
     from hermesd.mcp.catalog import Definition, Offer
     from hermesd.mcp.oauth.manager import Notice, OAuthManager
+    from hermesd.mcp.oauth.remote import RemoteSignIns
     from hermesd.mcp.server import McpServer
     from hermesd.mcp.tool import Reachable
     from hermesd.store.protocol import Store
@@ -87,6 +88,7 @@ class McpHub:
         self._offers: dict[str, Offer] = {}
         self._tools: list[McpTool] = []
         self._oauth: OAuthManager | None = None
+        self._remote: RemoteSignIns | None = None
         self.entries = {name: Entry(name, config) for name, config in settings.config.mcp_servers.items()}
 
     # -- services ----------------------------------------------------------------------------------------------------
@@ -140,6 +142,14 @@ class McpHub:
                 self._profile.root / "mcp-tokens", profile=self._profile.name, on_notice=self._sign_in_changed
             )
         return self._oauth
+
+    def remote_sign_ins(self) -> RemoteSignIns:
+        """Sign-ins by clients that have no access to the files."""
+        if self._remote is None:
+            from hermesd.mcp.oauth.remote import RemoteSignIns
+
+            self._remote = RemoteSignIns(self.oauth())
+        return self._remote
 
     def sign_in_spec(self) -> ServiceSpec | None:
         """The service that renews tokens and notices new ones; None as long as no server is signed in to."""

@@ -11,8 +11,13 @@ from typing import Any
 
 import httpx2
 import pytest
+import trio
 
 from hermesctl.commands.mcp_login import may_be_opened
+from hermesd.config.schema import McpServerConfig
+from hermesd.errors import NotFoundError, UsageError
+from hermesd.mcp.oauth.manager import OAuthManager
+from hermesd.mcp.oauth.remote import RemoteSignIns
 from tests.servers.daemon import Daemon, RpcFailure
 from tests.servers.mcp_auth import sdk_server
 from tests.servers.oidc import AuthorizationServer, Browser
@@ -76,6 +81,7 @@ def test_a_headless_daemon_asks_in_words_and_goes_on_by_itself(signing: Signing,
         asked = next_event(wire, "mcp.needs_reauth")
         assert asked["data"]["next_step"] == "hermesctl mcp login srv"
         assert signing.state() == "auth"
+        assert "profile/default/mcp-oauth" in daemon.ctl("tree", "--json").stdout
         assert "run `hermesctl mcp login srv`" in (daemon.home / "logs/hermesd.log").read_text()
         assert "hermesctl mcp login srv" in daemon.ctl("doctor").stdout
         with pytest.raises(RpcFailure, match="hermesctl mcp login srv"):
@@ -143,6 +149,51 @@ def test_another_profile_is_named_in_the_command(daemon: Daemon, protected: Auth
     done = Signing(daemon, protected.resource).run("login", "srv", "-p", "ada")
     assert "it is ready" in done.stdout
     assert (daemon.home / "profiles/ada/mcp-tokens/srv.json").exists()
+
+
+def test_a_client_without_the_files_signs_in_through_the_daemon(signing: Signing) -> None:
+    """It gets the address and hands in where the browser ended, on the socket; a wrong one is refused in words."""
+    daemon = signing.daemon
+    daemon.start()
+    with daemon.connect() as wire:
+        request = wire.send("mcp.login", name="srv")
+        url = wire.until("mcp.login_update")["url"]
+        with pytest.raises(RpcFailure, match="a sign-in to srv is under way"):
+            daemon.call("mcp.login", name="srv")
+        daemon.call("mcp.login_answer", name="srv", address="http://127.0.0.1:1/callback?code=x&state=y")
+        while "That was not it" not in wire.until("mcp.login_update").get("text", ""):
+            pass
+        daemon.call("mcp.login_answer", name="srv", address=Browser().visit(url))
+        assert wire.result(request)["message"] == "signed in to srv"
+    assert signing.state() == "ready"
+    assert signing.add(1, 2) == "3"
+
+
+async def test_a_sign_in_for_somebody_elsewhere_ends_with_whoever_asked(
+    protected: AuthorizationServer, tmp_path: Path
+) -> None:
+    """Nothing is left of it: no answer is taken, no file is written, and another one can begin."""
+    config = McpServerConfig(url=protected.resource, auth="oauth")
+    remote = RemoteSignIns(OAuthManager(tmp_path / "mcp-tokens"))
+    urls: list[str] = []
+    for _ in range(2):
+        shown = trio.Event()
+
+        def show(url: str, shown: trio.Event = shown) -> None:
+            urls.append(url)
+            shown.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda show=show: remote.run("srv", config, say=lambda _: None, show=show))
+            await shown.wait()
+            for nonsense in ("", "x" * 20_000, "a\nb"):
+                with pytest.raises(UsageError):
+                    remote.answer("srv", nonsense)
+            nursery.cancel_scope.cancel()
+        with pytest.raises(NotFoundError, match="no sign-in to 'srv' is under way"):
+            remote.answer("srv", urls[-1])
+    assert len(set(urls)) == 2
+    assert not (tmp_path / "mcp-tokens/srv.json").exists()
 
 
 # -- at a terminal, as `docker exec -it` and `ssh -t` give one ---------------------------------------------------------
