@@ -35,6 +35,7 @@ EXIT_TERMINATED = 143
 class Target(NamedTuple):
     """A server that is signed in to, as its profile configures it."""
 
+    profile: Profile
     name: str
     config: McpServerConfig
     manager: OAuthManager
@@ -114,7 +115,7 @@ def _target(profile: Profile, name: str) -> Target:
     if not _signs_in(config):
         step = f"hermesctl mcp configure {name} --set auth=oauth"
         raise UsageError(f"{name} is not set up for signing in", where=f"mcp_servers.{name}.auth", next_step=step)
-    return Target(name, config, _manager(profile))
+    return Target(profile, name, config, _manager(profile))
 
 
 def _manager(profile: Profile) -> OAuthManager:
@@ -132,8 +133,11 @@ def _signs_in(config: McpServerConfig) -> bool:
 
 def _login(context: Context, target: Target, *, may_open: bool) -> int:
     _sign_in(context, target, may_open=may_open)
-    message = f"signed in to {target.name}{_daemons_word(context, target.name)}"
-    return context.show({"name": target.name, "signed_in": True, "message": message})
+    done = f"signed in to {target.name}"
+    if not context.json:
+        print(done, end="", flush=True)  # the daemon may take a while to reach the server
+    word = _daemons_word(context, target)
+    return context.show({"name": target.name, "signed_in": True, "message": f"{done}{word}"}, word)
 
 
 def _sign_in(context: Context, target: Target, *, may_open: bool) -> None:
@@ -154,7 +158,6 @@ def _logout(context: Context, target: Target) -> int:
     message = f"nobody was signed in to {target.name}"
     if found.removed:
         message = f"signed out of {target.name}{_told(found)}"
-        _daemons_word(context, target.name)  # so that it has let go of the old session when this is said
     result = {"name": target.name, "removed": found.removed, "revoked": found.revoked, "message": message}
     return context.show(result)
 
@@ -168,15 +171,17 @@ def _told(found: LogoutResult) -> str:
 def _reauth_all(context: Context, profile: Profile, *, may_open: bool) -> int:
     """One after the other; one that fails does not keep the others from being asked for."""
     failed: dict[str, str] = {}
+    out = sys.stderr if context.json else sys.stdout
     names = _waiting(context, profile)
     for name in names:
+        target = _target(profile, name)
         try:
-            _sign_in(context, _target(profile, name), may_open=may_open)
+            _sign_in(context, target, may_open=may_open)
         except HermesError as error:
             failed[name] = error.what
             print(f"{name}: {error.what}", file=sys.stderr)
         else:
-            print(f"signed in to {name}{_daemons_word(context, name)}", file=sys.stderr if context.json else sys.stdout)
+            print(f"signed in to {name}{_daemons_word(context, target)}", file=out)
     done = [name for name in names if name not in failed]
     message = "" if names else "no server requires signing in"
     context.show({"signed_in": done, "failed": failed, "message": message})
@@ -198,10 +203,10 @@ def _waiting(context: Context, profile: Profile) -> list[str]:
     return [name for name in able if name in waiting]
 
 
-def _daemons_word(context: Context, name: str) -> str:
+def _daemons_word(context: Context, target: Target) -> str:
     """How the daemon fares with the server now. The sign-in is done already, so nothing of this is an error."""
     try:
-        result = context.act("mcp.test", name=name, profile=context.profile)
+        result = context.act("mcp.test", name=target.name, profile=target.profile.name)
     except UnreachableError:
         return "; no daemon is running, the next one will use it"
     except HermesError as error:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hermesd.config.settings import Settings
     from hermesd.mcp.catalog import Definition, Offer
     from hermesd.mcp.oauth.manager import Notice, OAuthManager
+    from hermesd.mcp.oauth.remote import RemoteSignIns
     from hermesd.mcp.sampling import Sampler
     from hermesd.mcp.server import McpServer
     from hermesd.mcp.tool import Reachable
@@ -102,6 +103,7 @@ class McpHub:
         self._offers: dict[str, Offer] = {}
         self._tools: list[McpTool] = []
         self._oauth: OAuthManager | None = None
+        self._remote: RemoteSignIns | None = None
         self.entries = {name: Entry(name, config) for name, config in settings.config.mcp_servers.items()}
 
     # -- services ----------------------------------------------------------------------------------------------------
@@ -173,6 +175,14 @@ class McpHub:
             )
         return self._oauth
 
+    def remote_sign_ins(self) -> RemoteSignIns:
+        """Sign-ins by clients that have no access to the files."""
+        if self._remote is None:
+            from hermesd.mcp.oauth.remote import RemoteSignIns
+
+            self._remote = RemoteSignIns(self.oauth())
+        return self._remote
+
     def sign_in_spec(self) -> ServiceSpec | None:
         """The service that renews tokens and notices new ones; None as long as no server is signed in to."""
         wanted = any(_signs_in(entry.config) for entry in self.entries.values())
@@ -192,15 +202,15 @@ class McpHub:
             entry.server.reconnect_when_quiet()
 
     def look_at_tokens(self, name: str) -> None:
-        """Connect again to a server that waits for a sign-in and has tokens now, or is used and has none any more.
+        """Connect again to a server that is away and has tokens, or is there and has none any more.
 
         An unknown name, and a server without a sign-in, are left alone.
         """
         entry = self.entries.get(name)
         if entry is None or entry.server is None or not _signs_in(entry.config):
             return
-        waits_in = "auth" if self.oauth().has_tokens(name) else "ready"
-        if entry.server.state == waits_in:
+        wrong = ("auth", "backoff") if self.oauth().has_tokens(name) else ("ready",)
+        if entry.server.state in wrong:
             entry.server.reconnect()
 
     def _detail(self, name: str) -> str:

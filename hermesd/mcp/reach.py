@@ -1,7 +1,8 @@
 """Where requests to a server may go: to addresses that its URL or settings name, by redirects that lead nowhere else.
 
 Refused are addresses before a byte is sent (``oauth.ssrf``), and redirects to another origin, which would be given the
-configured headers, or those that would turn a POST into a GET. No proxy is taken from the environment: behind one, the
+configured headers, or those that would turn a POST into a GET: the SDK does not follow them either, but takes them for
+an answer, and only we say where they lead. No proxy is taken from the environment: behind one, the
 address could not be checked.
 """
 
@@ -26,7 +27,6 @@ def guarded(config: McpServerConfig, context: ssl.SSLContext, *, max_connections
     return {
         "transport": guarded_transport(policy, verify=context, max_connections=max_connections),
         "trust_env": False,
-        "follow_redirects": True,
         "event_hooks": {"response": [_check_redirect]},
     }
 
@@ -40,6 +40,7 @@ async def _check_redirect(response: httpx2.Response) -> None:
     keeps_method = response.request.method == "GET" or response.status_code in (307, 308)
     is_upgrade = (here.scheme, target.scheme) == ("http", "https") and here.port is target.port is None
     same_origin = (here.scheme, here.port) == (target.scheme, target.port) or is_upgrade
-    if here.host != target.host or not same_origin or not keeps_method:
+    brings_user = bool(target.userinfo) and target.userinfo != here.userinfo
+    if here.host != target.host or not same_origin or not keeps_method or brings_user:
         shown = str(target.copy_with(query=None, fragment=None, userinfo=b""))[:300]
         raise McpError(f"the server redirects to {shown}; if that is right, set it as url", kind="down")

@@ -521,6 +521,22 @@ class McpTestResult(Result, kw_only=True):
     elapsed_s: float = 0.0
 
 
+class McpLoginUpdate(Result, kw_only=True):
+    """A notification ``mcp.login_update`` of a ``mcp.login`` stream: the address to open, or words for the person."""
+
+    id: int | str
+    text: str = ""
+    url: str = ""
+
+
+class McpLoginAnswerParams(Params, kw_only=True):
+    """The address that the browser ended at, for the sign-in under way."""
+
+    name: str
+    address: str
+    profile: str = ""
+
+
 class Method(msgspec.Struct, frozen=True):
     """A method of the protocol. ``mutating`` calls are audited; ``update`` is the type of a stream's notifications."""
 
@@ -581,5 +597,7 @@ METHODS: tuple[Method, ...] = (
     Method("mcp.enable", McpServerParams, Done, "operate", "Have a server run.", mutating=True),
     Method("mcp.disable", McpServerParams, Done, "operate", "Have a server not run.", mutating=True),
     Method("mcp.approve", McpApproveParams, Done, "operate", "Approve tools that have changed.", mutating=True),
+    Method("mcp.login", McpServerParams, Done, "owner", "Sign in to a server.", True, McpLoginUpdate),
+    Method("mcp.login_answer", McpLoginAnswerParams, Done, "owner", "Where the browser ended.", mutating=True),
     Method("gateway.list", GatewayParams, ProfilesResult, "read", "Gateways with their platforms."),
 )

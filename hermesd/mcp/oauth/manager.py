@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hermesd.mcp.oauth.provider import OAuthProvider
 
 Notice = Literal["needed", "rights", "tokens"]
-"""Only a sign-in helps; so it does for more rights; the file of tokens was written or removed."""
+"""Only a sign-in helps; so it does for more rights; others have written or removed the file of tokens."""
 
 
 def _nothing(_server: str, _notice: Notice) -> None:
@@ -66,7 +66,8 @@ class OAuthManager:
     def _file_changed(self, file_name: str) -> None:
         """A file in the directory was written or removed; "" stands for any of them."""
         for server_name, provider in list(self._providers.items()):
-            if file_name in ("", provider.keeper.storage.tokens_path.name):
+            keeper = provider.keeper
+            if file_name in ("", keeper.storage.tokens_path.name) and keeper.reload_if_changed():  # not by ourselves
                 self._on_notice(server_name, "tokens")
 
     def get_or_build_provider(self, server_name: str, url: str, config: McpServerConfig) -> httpx2.Auth:
