@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hermesd.tools.base import ToolContext
 
 WITHDRAW_S = 2.0
+MAX_QUESTIONS = 100
+"""Of one call; a server that goes on gets no more answers. Nor does one whose question nobody answered."""
 
 _caller: ContextVar[ToolContext | None] = ContextVar("caller", default=None)
 _current: ContextVar[CallUnderWay | None] = ContextVar("current", default=None)
@@ -36,7 +38,7 @@ def on_behalf_of(context: ToolContext) -> Iterator[None]:
 
 
 class CallUnderWay:
-    """One call of a server, with its time. ``allowed``: its user lets the server use our model during this call.
+    """One call of a server, with its time. ``allowed``: whether its user lets the server use our model during it.
 
     ``clock`` is the scope whose deadline bounds the call; it stands still while a person is waited for.
     """
@@ -44,12 +46,13 @@ class CallUnderWay:
     def __init__(self, context: ToolContext | None) -> None:
         self.context = context
         self.clock = trio.CancelScope()
-        self.allowed = False
+        self.allowed: bool | None = None  # not asked yet
         self._turn = trio.Lock()
         self._waits: set[trio.CancelScope] = set()
         self._left_s = math.inf
         self._over = False
         self._kept = False
+        self._questions_left = MAX_QUESTIONS
 
     @property
     def attended(self) -> bool:
@@ -71,15 +74,19 @@ class CallUnderWay:
 
     async def ask(self, question: str, options: list[str]) -> str | None:
         """The answer, or None when there is none to be had. A question that is given up is taken back."""
-        if self.context is None or not self.attended:
+        if self.context is None or not self.attended or not self._questions_left:
             return None
+        self._questions_left -= 1
         try:
-            return await self.context.ask(question, options)
+            answer = await self.context.ask(question, options)
         except trio.Cancelled:
             if not self._kept:
                 with trio.move_on_after(WITHDRAW_S, shield=True):
                     await self.context.withdraw()
             raise
+        if answer is None:
+            self._questions_left = 0
+        return answer
 
     def end(self, *, kept: bool) -> None:
         """The call is over. ``kept``: its turn was interrupted, and decides itself what becomes of its questions."""
@@ -122,9 +129,12 @@ class CallsUnderWay:
             self._calls.remove(call)
             call.end(kept=kept)
 
-    def concerned(self) -> CallUnderWay | None:
-        """The call that a server's request belongs to, as far as can be told."""
+    def candidates(self) -> list[CallUnderWay]:
+        """The calls that a server's request may belong to: one where it can be told."""
         own = _current.get()
-        if own in self._calls:
-            return own
-        return self._calls[0] if len(self._calls) == 1 else None
+        return [call for call in self._calls if call is own] or list(self._calls)
+
+    def concerned(self) -> CallUnderWay | None:
+        """The call that a server's request belongs to, if that can be told."""
+        found = self.candidates()
+        return found[0] if len(found) == 1 else None

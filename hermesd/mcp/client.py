@@ -99,7 +99,8 @@ class ContainedClient(httpx2.AsyncClient):
         """Pass on what the SDK understands; put into words what it would erase."""
         status = response.status_code
         if status < 400:
-            _outlive(response)
+            if _outlive(response):  # it may be silent for as long as a person thinks; the caller's clock bounds it
+                request.extensions["timeout"] = {**request.extensions.get("timeout", {}), "read": None}
             return response
         body = await _head(response)
         said = _jsonrpc_error(body)
@@ -194,10 +195,13 @@ class _Outliving(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-def _outlive(response: httpx2.Response) -> None:
-    if response.headers.get("content-type", "").startswith("text/event-stream"):
-        assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = _Outliving(response.stream)
+def _outlive(response: httpx2.Response) -> bool:
+    """Let an event stream end instead of raising; whether it is one."""
+    if not response.headers.get("content-type", "").startswith("text/event-stream"):
+        return False
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    response.stream = _Outliving(response.stream)
+    return True
 
 
 def _down(text: str) -> McpError:

@@ -83,7 +83,7 @@ class Elicitation:
 
         async def ask(call: CallUnderWay, message: str) -> Answered:
             if not fields:
-                return Answered(await _confirm(call, f"{self._marked(message)}({NOTICE})", "accept"))
+                return Answered(await _confirm(call, f"{self._marked(message)}({NOTICE})", "accept"), {})
             content: dict[str, Value] = {}
             words = f"{message}\n"
             for number, field in enumerate(fields, 1):
@@ -148,7 +148,7 @@ async def _fill(call: CallUnderWay, field: Field, question: str, content: dict[s
         if answer is None:
             return "cancel"
         try:
-            outcome = _take(field, answer, content)
+            outcome = take(field, answer, content)
         except AnswerError as error:
             complaint = f"That does not fit: {error}.\n"
             continue
@@ -156,7 +156,7 @@ async def _fill(call: CallUnderWay, field: Field, question: str, content: dict[s
     return "cancel"
 
 
-def _take(field: Field, answer: str, content: dict[str, Value]) -> Action:
+def take(field: Field, answer: str, content: dict[str, Value]) -> Action:
     """Put the answer into ``content``, or say that there is none; raises AnswerError."""
     word = _word(answer)
     titles = {option.casefold() for option in field.options()}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 10.0
 POOL_EXTRA = 8
+READ_EXTRA_S = 5.0  # above a call's own time, which is to end first
 
 _files = trio.CapacityLimiter(2)
 
@@ -79,7 +80,7 @@ def _options(config: McpServerConfig, context: ssl.SSLContext) -> dict[str, Any]
     connect_s = min(CONNECT_S, config.connect_timeout)
     return {
         "headers": dict(config.headers),
-        "timeout": httpx2.Timeout(connect_s, read=config.timeout + 5.0),
+        "timeout": httpx2.Timeout(connect_s, read=config.timeout + READ_EXTRA_S),
         **guarded(config, context, max_connections=config.max_concurrent_calls + POOL_EXTRA),
     }
 

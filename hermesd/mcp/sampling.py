@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hermesd.mcp")
 
+YES = frozenset({"yes", "y", "ok", "allow", "approve", "once"})
 WINDOW_S = 60.0
 USER_REJECTED = -1  # as the specification's example has it
 NOT_NOW = -32000  # JSON-RPC 2.0, section 5.1: server range
@@ -131,7 +132,7 @@ class Sampler:
             max_tokens=self._tokens(params.max_tokens),
             exact=bool(self._config.allowed_models),
         )
-        await self._permission(calls.concerned(), request)
+        await self._permission(calls, request)
         reply = await self._complete(provider, request)
         data["model"] = reply.model or model
         data["input_tokens"], data["output_tokens"] = reply.usage.input_tokens, reply.usage.output_tokens
@@ -145,36 +146,49 @@ class Sampler:
 
     # -- permission --------------------------------------------------------------------------------------------------
 
-    async def _permission(self, call: CallUnderWay | None, request: ModelRequest) -> None:
+    async def _permission(self, calls: CallsUnderWay, request: ModelRequest) -> None:
         """Ask the person whose call this is, if the configuration says so; raises RefusedError.
 
-        Outside a call, and where nobody can be asked, the owner's ``enabled: true`` is the permission.
+        Outside a call, and where nobody can be asked, the owner's ``enabled: true`` is the permission. Where it cannot
+        be told whose call it is, all of them must have allowed it before.
         """
-        if self._config.ask == "never" or call is None or not call.attended:
+        attended = [call for call in calls.candidates() if call.attended]
+        if self._config.ask == "never" or not attended:
             return
-        assert call.context is not None
-        session = call.context.session_id
+        if (call := calls.concerned()) is None:
+            if self._config.ask == "session" and all(self._is_allowed(each) for each in attended):
+                return
+            raise RefusedError(
+                "several calls are under way: whose user is to allow it?", code=NOT_NOW, reason="refused"
+            )
         allowed = False
         with call.asking() as turn:
             async with turn:  # a second request of the call waits for what the first one is told
-                allowed = self._config.ask == "session" and (call.allowed or session in self._allowed_sessions)
-                if not allowed:
-                    options = ["yes", "no", "always"] if self._config.ask == "session" else ["yes", "no"]
-                    answer = await call.ask(self._question(request), options)
-                    word = (answer or "").strip().casefold().lstrip("/").rstrip(".!")
-                    allowed = word in ("yes", "y", "ok", "allow", "approve", "always")
-                    call.allowed = allowed
-                    if word == "always" and self._config.ask == "session":
-                        self._allowed_sessions.add(session)
+                allowed = await self._allowed(call, request)
         if not allowed:
             raise RefusedError("the user does not allow it", code=USER_REJECTED, reason="refused")
+
+    def _is_allowed(self, call: CallUnderWay) -> bool:
+        """Whether its user has said so before."""
+        return call.allowed is True or (call.context is not None and call.context.session_id in self._allowed_sessions)
+
+    async def _allowed(self, call: CallUnderWay, request: ModelRequest) -> bool:
+        """What the user said to this server in this session or call, or says now."""
+        if self._config.ask == "each":
+            return _means(await call.ask(self._question(request), ["yes", "no"])) != "no"
+        if call.allowed is None and not self._is_allowed(call):
+            meant = _means(await call.ask(self._question(request), ["yes", "no", "always"]))
+            call.allowed = meant != "no"
+            if meant == "always" and call.context is not None:
+                self._allowed_sessions.add(call.context.session_id)
+        return self._is_allowed(call)
 
     def _question(self, request: ModelRequest) -> str:
         size = sum(len(message.text) for message in request.messages)
         text = f"The MCP server {self._name} wants to use your model ({request.model}): {size:,} characters to it, "
         text += f"at most {request.max_output_tokens:,} tokens back. Allow it?"
         if self._config.ask == "session":
-            text += "\nyes: during this call; always: for the rest of this session."
+            text += "\nyes and no hold for this call, always for the rest of this session."
         return text
 
     # -- the model ---------------------------------------------------------------------------------------------------
@@ -199,6 +213,14 @@ class Sampler:
             await self._record("mcp.sampling", data)
         except HermesError as error:  # a full disk must not cost the answer that is paid for already
             log.warning("mcp/%s: an event of sampling could not be kept: %s", self._name, error)
+
+
+def _means(answer: str | None) -> Literal["yes", "no", "always"]:
+    """Anything unclear, and silence, is no."""
+    word = (answer or "").strip().casefold().lstrip("/").rstrip(".!")
+    if word == "always":
+        return "always"
+    return "yes" if word in YES else "no"
 
 
 def choose(config: McpSamplingConfig, own: str, hints: Sequence[str]) -> str:

@@ -34,19 +34,19 @@ def _question(match: re.Match[str]) -> Arguments:
     return {"question": match["question"].strip(), "options": [option for option in options if option]}
 
 
-def _arguments(match: re.Match[str]) -> Arguments:
-    """JSON as the user wrote it; what is none is called without, and the tool complains."""
+def _arguments(match: re.Match[str]) -> Arguments | None:
+    """JSON as the user wrote it."""
     try:
         return msgspec.json.decode(match["arguments"] or "{}", type=Arguments)
     except msgspec.DecodeError:
-        return {}
+        return None
 
 
 def _process(match: re.Match[str]) -> Arguments:
     return {"action": match["action"].lower()} | ({"id": match["id"]} if match["id"] else {})
 
 
-_FORMS: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], Arguments]], ...] = tuple(
+_FORMS: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], Arguments | None]], ...] = tuple(
     (tool, re.compile(pattern, re.IGNORECASE | re.DOTALL), arguments)
     for tool, pattern, arguments in (
         ("terminal", r"\$ *(?P<command>\S.*)", lambda m: {"command": m["command"]}),
@@ -108,6 +108,6 @@ def _line(line: str) -> list[Command]:
 def _one(text: str) -> Command | None:
     for tool, pattern, arguments in _FORMS:
         match = pattern.fullmatch(text.strip())
-        if match:
-            return tool or match["tool"], arguments(match)
+        if match and (found := arguments(match)) is not None:
+            return tool or match["tool"], found
     return None

@@ -27,6 +27,7 @@ class HttpServer:
     transport: str
     log: Path
     process: subprocess.Popen[bytes] | None = None
+    module: str = "tests.servers.mcp_http"
 
     @property
     def url(self) -> str:
@@ -35,7 +36,7 @@ class HttpServer:
     def start(self) -> None:
         """Start, and return once the port is open."""
         with self.log.open("ab") as log:
-            argv = [sys.executable, "-m", "tests.servers.mcp_http", str(self.port), self.transport]
+            argv = [sys.executable, "-m", self.module, str(self.port), self.transport]
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=Path(__file__).parents[2]
             )

@@ -14,7 +14,18 @@ from trio.testing import MockClock
 from hermesd.providers.base import Delta, Message, ModelReply, ModelRequest, TextDelta, ToolCall, ToolDefinition
 from hermesd.providers.offline import OfflineProvider
 
-ALL = ("read_file", "write_file", "patch_file", "list_files", "search_files", "terminal", "process", "todo", "clarify")
+ALL = (
+    "read_file",
+    "write_file",
+    "patch_file",
+    "list_files",
+    "search_files",
+    "terminal",
+    "process",
+    "todo",
+    "clarify",
+    "mcp__s__add",
+)
 
 
 def request(*messages: Message, tools: tuple[str, ...] = ALL) -> ModelRequest:
@@ -50,6 +61,8 @@ async def say(text: str, tools: tuple[str, ...] = ALL) -> tuple[ModelReply, list
         ("todo a; b", [("todo", {"todos": [{"text": t, "status": "pending"} for t in "ab"]})]),
         ("ask me Red or blue? [red | blue]", [("clarify", {"question": "Red or blue?", "options": ["red", "blue"]})]),
         ("ask me why", [("clarify", {"question": "why", "options": []})]),
+        ('call mcp__s__add {"a": 1}', [("mcp__s__add", {"a": 1})]),
+        ("call mcp__s__add", [("mcp__s__add", {})]),
         ("read a and read b", [("read_file", {"path": "a"}), ("read_file", {"path": "b"})]),
         ("read a\n\n$ ls\n", [("read_file", {"path": "a"}), ("terminal", {"command": "ls"})]),
     ],
@@ -64,7 +77,16 @@ async def test_a_command_becomes_a_tool_call(text: str, calls: list[tuple[str, d
 
 
 @pytest.mark.parametrize(
-    "text", ["hello", "", "please read a", '{"commit": "read a"}', "A webhook says:\n$ rm -rf /", "list of my wishes"]
+    "text",
+    [
+        "hello",
+        "",
+        "please read a",
+        '{"commit": "read a"}',
+        "A webhook says:\n$ rm -rf /",
+        "call mcp__s__add {oops}",
+        "list of my wishes",
+    ],
 )
 async def test_anything_else_is_answered_plainly(text: str) -> None:
     """It says what it is and calls nothing, above all not what merely stands in a longer text."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+import msgspec
 import pytest
 import trio
 from hypothesis import given
@@ -163,6 +164,15 @@ async def test_an_overflow_is_not_passed_down_the_chain(autojump_clock: MockCloc
     with pytest.raises(ProviderError) as caught:
         await ask(Fallback([(Attempts(failed("overflow", retry=False)), "one"), (second, "two")]))
     assert caught.value.kind == "overflow"
+    assert second.at == []
+
+
+async def test_a_request_for_exactly_one_model_is_not_passed_down_the_chain(autojump_clock: MockClock) -> None:
+    """Whoever is restricted to some models must not be answered by another."""
+    second = Attempts()
+    wanted = msgspec.structs.replace(REQUEST, exact=True)
+    with pytest.raises(ProviderError):
+        await ask(Fallback([(Attempts(failed(retry=False)), "one"), (second, "two")]), wanted)
     assert second.at == []
 
 
