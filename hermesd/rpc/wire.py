@@ -492,6 +492,20 @@ class McpApproveParams(Params, kw_only=True):
     profile: str = ""
 
 
+class McpDefinitionParams(Params, kw_only=True):
+    """A tool by the server's own name."""
+
+    name: str
+    tool: str
+    profile: str = ""
+
+
+class McpDefinitionResult(Result, kw_only=True):
+    """What the server itself says of a tool, word for word: untrusted, and not what the model is shown."""
+
+    definition: dict[str, Any]  # JSON
+
+
 class McpCallParams(Params, kw_only=True):
     """Call a tool by its name for the model or by the server's own."""
 
@@ -591,6 +605,7 @@ METHODS: tuple[Method, ...] = (
     Method("mcp.list", ProfileParams, McpServersResult, "read", "MCP servers of a profile."),
     Method("mcp.show", McpServerParams, McpServerDetail, "read", "One MCP server with its tools."),
     Method("mcp.tools", McpToolsParams, McpToolsResult, "read", "Tools of MCP servers."),
+    Method("mcp.definition", McpDefinitionParams, McpDefinitionResult, "read", "A tool in its server's own words."),
     Method("mcp.call", McpCallParams, McpCallResult, "operate", "Call a tool of a server.", mutating=True),
     Method("mcp.test", McpServerParams, McpTestResult, "operate", "Connect to a server and list its tools."),
     Method("mcp.restart", McpServerParams, Done, "operate", "End a server and start it again.", mutating=True),

@@ -61,7 +61,7 @@ def _run(scenario: Scenario, target: str | Sequence[str], *, verbose: bool) -> O
     outcome = suite.run(scenario, target)
     if verbose:
         print(outcome.output)
-    word = "passed" if outcome.passed else "FAILED"
+    word = "passed" if outcome.passed else "skipped" if outcome.skipped else "FAILED"
     print(f"{word}  {scenario.side} {scenario.version} {scenario.name} ({outcome.succeeded} checks, {scenario.status})")
     for problem in outcome.problems:
         print(f"        {problem}")

@@ -151,10 +151,10 @@ def use_given_calls(subject: Subject) -> None:
 
 
 def echo_schema(subject: Subject) -> None:
-    """Send back the schema that hermesd shows of a tool."""
+    """Send back the schema that hermesd keeps of a tool; what it shows a model is bounded and resolved on purpose."""
     subject.connect()
-    [schema] = [each["parameters"] for each in subject.tools() if each["tool"] == "json_schema_2020_12_tool"]
-    subject.call("json_schema_echo", {"schema": schema})
+    found = subject.daemon.call("mcp.definition", name=NAME, tool="json_schema_2020_12_tool")
+    subject.call("json_schema_echo", {"schema": found["definition"]["inputSchema"]})
 
 
 def use_in_chat(subject: Subject) -> None:

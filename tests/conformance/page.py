@@ -49,7 +49,7 @@ def _section(side: Side, outcomes: Sequence[Outcome]) -> str:
     lines += [_row(each) for each in outcomes]
     bad = [each for each in outcomes if not each.passed]
     if bad:
-        lines += ["", "What did not pass:", ""]
+        lines += ["", "What did not pass, and why:", ""]
         lines += [f"- {_name(each)}: {_escaped('; '.join(each.problems[:3]))}" for each in bad]
     return "\n".join(lines)
 
@@ -62,15 +62,25 @@ def figures(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
         if required:
             found.append((f"required by {revision}", f"{sum(each.passed for each in required)}/{len(required)}"))
     names = {each.scenario.name for each in outcomes}
-    failed = {each.scenario.name for each in outcomes if not each.passed}
-    return [*found, ("all scenarios, at every version they are for", f"{len(names - failed)}/{len(names)}")]
+    skipped = {each.scenario.name for each in outcomes if each.skipped}
+    failed = {each.scenario.name for each in outcomes if not each.passed and not each.skipped}
+    figure = f"{len(names - failed - skipped)}/{len(names)}"
+    if skipped - failed:
+        figure += f", and {len(skipped - failed)} skipped by the suite, which is its word for an extension not spoken"
+    return [*found, ("all scenarios, at every version they are for", figure)]
 
 
 def _row(outcome: Outcome) -> str:
     scenario = outcome.scenario
-    word = "passed" if outcome.passed else "**failed**"
+    word = _word(outcome)
     counts = "required" if scenario.is_required else f"no: {scenario.status}"
     return f"| {scenario.version} | {scenario.name} | {counts} | {outcome.succeeded} | {outcome.failed} | {word} |"
+
+
+def _word(outcome: Outcome) -> str:
+    if outcome.skipped:
+        return "skipped"
+    return "passed" if outcome.passed else "**failed**"
 
 
 def _name(outcome: Outcome) -> str:

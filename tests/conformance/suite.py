@@ -8,6 +8,7 @@ failure nor warning, and the client under test (side ``client``) ended by itself
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -52,12 +53,14 @@ class Scenario:
 class Outcome:
     """What came of a run: checks that succeeded and failed (warnings are failures), and in words what went wrong.
 
-    ``output`` is what the programs printed; it is no part of the page.
+    ``skipped``: the suite found nothing to check, because hermesd does not speak of the extension; neither passed nor
+    failed. ``output`` is what the programs printed; it is no part of the page.
     """
 
     scenario: Scenario
     succeeded: int = 0
     failed: int = 0
+    skipped: bool = False
     problems: tuple[str, ...] = ()
     output: str = ""
 
@@ -83,6 +86,7 @@ def scenarios(side: Side, *, version: str = "", name: str = "") -> list[Scenario
     return [each for each in found if version in ("", each.version) and name in ("", each.name)]
 
 
+@functools.cache
 def _listed(suite: Installed, side: Side) -> dict[str, list[str]]:
     """Every scenario of a side with the versions it is for (or the word ``extension``)."""
     argv = [suite.node, str(suite.script), "list", f"--{side}"]
@@ -155,11 +159,15 @@ def _judged(scenario: Scenario, folder: Path, status: int | None) -> Outcome:
     bad = [each for each in checks if each["status"] in ("FAILURE", "WARNING")]
     problems += [f"{each['id']}: {_sentence(each)}" for each in bad]
     succeeded = sum(each["status"] == "SUCCESS" for each in checks)
-    if not succeeded:
-        problems.append("no check succeeded")
     if status and not problems:
         problems.append(f"the suite ended with status {status}")
-    return Outcome(scenario, succeeded, len(bad), tuple(dict.fromkeys(problems)))
+    told = {each["status"] for each in checks} - {"INFO"}
+    if told == {"SKIPPED"} and scenario.status == "extension" and not problems:
+        reasons = tuple(dict.fromkeys(_sentence(each) for each in checks if each["status"] == "SKIPPED"))
+        return Outcome(scenario, skipped=True, problems=reasons)
+    if not succeeded:
+        problems.append("no check succeeded")
+    return Outcome(scenario, succeeded, len(bad), problems=tuple(dict.fromkeys(problems)))
 
 
 def _client_problems(path: Path) -> list[str]:

@@ -23,7 +23,7 @@ def _suite() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "version"), [("sse-retry", "2025-11-25"), ("tools_call", "2026-07-28"), ("auth/basic-cimd", "2026-07-28")]
+    ("name", "version"), [("tools_call", "2025-11-25"), ("tools_call", "2026-07-28"), ("auth/basic-cimd", "2026-07-28")]
 )
 def test_hermesd_passes_a_scenario_of_the_suite(name: str, version: str) -> None:
     """A real daemon, configured and driven as a person would, satisfies the suite's checks."""

@@ -14,6 +14,8 @@ from hermesd.rpc.wire import (
     McpApproveParams,
     McpCallParams,
     McpCallResult,
+    McpDefinitionParams,
+    McpDefinitionResult,
     McpLoginAnswerParams,
     McpLoginUpdate,
     McpServerDetail,
@@ -49,6 +51,12 @@ def show(caller: Caller, params: McpServerParams) -> McpServerDetail:
 def tools(caller: Caller, params: McpToolsParams) -> McpToolsResult:
     """Tools of one or all."""
     return queries.tools(caller.daemon, params.profile, params.name)
+
+
+@fast("mcp.definition")
+def definition(caller: Caller, params: McpDefinitionParams) -> McpDefinitionResult:
+    """One tool as its server has sent it."""
+    return queries.definition(caller.daemon, params.profile, params.name, params.tool)
 
 
 @slow("mcp.call")
