@@ -44,13 +44,14 @@ def installed() -> Installed:
     """Install what is missing. Raises NotInstalledError."""
     place = _place()
     root = place / "node_modules" / PACKAGE
+    with (place / "lock").open("w") as lock:  # one at a time, whatever the number of test processes
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted = [] if _version(root) == VERSION else [f"{PACKAGE}@{VERSION}"]
+        if _node(place) is None:
+            wanted.append(f"{_node_package()}@{NODE_VERSION}")
+        if wanted:
+            _install(place, wanted)
     node = _node(place)
-    wanted = [] if _version(root) == VERSION else [f"{PACKAGE}@{VERSION}"]
-    if node is None:
-        wanted.append(f"{_node_package()}@{NODE_VERSION}")
-    if wanted:
-        _install(place, wanted)
-        node = _node(place)
     if node is None or _version(root) != VERSION:
         raise NotInstalledError(f"npm installed {' and '.join(wanted)}, but it cannot be found in {place}")
     names = (f"{PACKAGE} {_version(root)}", f"node {_node_version(node)}")
@@ -92,17 +93,15 @@ def _version(root: Path) -> str:
 
 
 def _install(place: Path, packages: list[str]) -> None:
-    """One at a time, whatever the number of test processes. Raises NotInstalledError."""
+    """Raises NotInstalledError."""
     npm = shutil.which("npm")
     if npm is None:
         raise NotInstalledError("npm is needed to install the conformance suite")
     argv = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(place), *packages]
-    with (place / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            subprocess.run(argv, check=True, timeout=INSTALL_S, stdin=subprocess.DEVNULL, capture_output=True)
-        except subprocess.CalledProcessError as error:
-            last = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            raise NotInstalledError(f"npm could not install {' '.join(packages)}: {' '.join(last)[:200]}") from None
-        except subprocess.TimeoutExpired:
-            raise NotInstalledError(f"npm did not install {' '.join(packages)} within {INSTALL_S} s") from None
+    try:
+        subprocess.run(argv, check=True, timeout=INSTALL_S, stdin=subprocess.DEVNULL, capture_output=True)
+    except subprocess.CalledProcessError as error:
+        last = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise NotInstalledError(f"npm could not install {' '.join(packages)}: {' '.join(last)[:200]}") from None
+    except subprocess.TimeoutExpired:
+        raise NotInstalledError(f"npm did not install {' '.join(packages)} within {INSTALL_S} s") from None
