@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hermesctl import mcp_change
 from hermesctl.arguments import actions
+from hermesctl.commands import mcp_login
 from hermesd.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ ACTIONS = {
     "enable": "have it run",
     "disable": "have it not run",
     "approve": "approve tools whose definition has changed",
+    **mcp_login.ACTIONS,
     "add": "add one; secrets go to .env",
     "remove": "take one out of config.yaml",
     "configure": "choose its tools, change its settings",
@@ -43,6 +45,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     verbs["call"].add_argument("arguments", nargs="?", default="{}", metavar="JSON", help="an object; - reads it")
     verbs["approve"].add_argument("tool", nargs="*", metavar="TOOL", help="the server's own names; none means all")
     mcp_change.register(verbs)
+    mcp_login.register(verbs)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -55,6 +58,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return _change(args, context)
     if args.action in ("enable", "disable"):
         return _switch(args, context)
+    if args.action in mcp_login.ACTIONS:
+        return mcp_login.run(args, context, _profile(context))
     params = {"name": args.name, "profile": context.profile}
     if args.action == "call":
         return _call(args, context)
@@ -98,6 +103,7 @@ def _test(context: Context, params: dict[str, str]) -> int:
 def _change(args: argparse.Namespace, context: Context) -> int:
     profile = _profile(context)
     _check_ours(args, context)
+    forget = mcp_login.forgetting(profile, args.name) if args.action == "remove" else None
     message = mcp_change.CHANGES[args.action](args, context, profile)
     refused: list[str] = []
     try:
@@ -105,9 +111,12 @@ def _change(args: argparse.Namespace, context: Context) -> int:
         message += f"\nsee whether it works with `hermesctl mcp test {args.name}`" if args.action == "add" else ""
     except UnreachableError:
         message += "\nno daemon is running; this counts when one is started"
+    message += forget() if forget is not None else ""
     context.show({"name": args.name, "message": message, "refused": refused}, message)
     for line in refused:
         print(f"hermesctl: {line}", file=sys.stderr)
+    if args.action == "add" and not refused:
+        return mcp_login.offer(args.name, context, profile)
     return EXIT_FAILED if refused else 0
 
 

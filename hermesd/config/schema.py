@@ -120,9 +120,14 @@ class McpOAuthConfig(Section, frozen=True, kw_only=True):
     """Sign-in to one server. ``redirect_port`` 0 takes a free one; ``timeout`` is what a person has for signing in.
 
     ``client_id`` may be the https URL of a client id metadata document. ``allow_private`` lets the authorization
-    server be on a private address that the MCP server itself is not on.
+    server be on a private address that the MCP server itself is not on. Grants other than authorization_code need no
+    person.
     """
 
+    grant: Literal["authorization_code", "client_credentials", "jwt_bearer"] = "authorization_code"
+    issuer: str = ""
+    private_key_file: str = ""
+    assertion_file: str = ""
     client_id: str = ""
     client_secret: str = ""
     scope: str = ""
@@ -172,7 +177,8 @@ class McpServerConfig(Section, frozen=True, kw_only=True):
     """One MCP server: a program (``command``) or an address (``url``, which wins where both are given).
 
     ``trusted`` believes the server's own hints about what its calls do. ``timeout`` bounds a call, ``connect_timeout``
-    the way to a session. ``idle_timeout_seconds`` 0 keeps an idle server running.
+    the way to a session. ``idle_timeout_seconds`` 0 keeps an idle server running. ``allow_private`` lets a ``url``, a
+    redirect and the authorization server lead to private and loopback addresses that the ``url`` does not spell itself.
     """
 
     command: str = ""
@@ -183,6 +189,7 @@ class McpServerConfig(Section, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     transport: Literal["streamable", "streamable_http", "streamable-http", "http", "sse"] = "streamable"
     ssl_verify: bool | str = True
+    allow_private: bool = False
     client_cert: str = ""
     client_key: str = ""
     enabled: bool = True

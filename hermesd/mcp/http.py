@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 CONNECT_S = 10.0
 POOL_EXTRA = 8
 READ_EXTRA_S = 5.0  # above a call's own time, which is to end first
+
+_files = trio.CapacityLimiter(2)
 
 
 class HttpLink:
@@ -56,7 +59,8 @@ async def http_link(config: McpServerConfig, *, auth: httpx2.Auth | None, servic
     from hermesd.mcp.client import ContainedClient
 
     link = HttpLink()
-    client = ContainedClient(link, service, auth=auth, **_options(config))
+    context = await trio.to_thread.run_sync(_context, config, limiter=_files)
+    client = ContainedClient(link, service, auth=auth, **_options(config, context))
     if config.transport == "sse":
         from hermesd.mcp.sse import sse_link
 
@@ -67,23 +71,32 @@ async def http_link(config: McpServerConfig, *, auth: httpx2.Auth | None, servic
         yield link
 
 
-def _options(config: McpServerConfig) -> dict[str, Any]:
+def _options(config: McpServerConfig, context: ssl.SSLContext) -> dict[str, Any]:
     """How the HTTP client is built."""
     import httpx2
 
+    from hermesd.mcp.reach import guarded
+
     connect_s = min(CONNECT_S, config.connect_timeout)
-    options: dict[str, Any] = {
+    return {
         "headers": dict(config.headers),
         "timeout": httpx2.Timeout(connect_s, read=config.timeout + READ_EXTRA_S),
-        "limits": httpx2.Limits(max_connections=config.max_concurrent_calls + POOL_EXTRA),
+        **guarded(config, context, max_connections=config.max_concurrent_calls + POOL_EXTRA),
     }
-    if config.ssl_verify is not True or config.client_cert:
-        options["verify"] = _context(config)
-    return options
+
+
+@cache
+def _usual_context() -> ssl.SSLContext:
+    """TLS as nearly all servers want it; reading the authorities takes 100 ms, so it is done once."""
+    import httpx2
+
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def _context(config: McpServerConfig) -> ssl.SSLContext:
-    """TLS as configured: another authority, none at all, or with our own certificate. Raises McpError."""
+    """TLS as configured: another authority, none at all, or with our own certificate. Blocks. Raises McpError."""
+    if config.ssl_verify is True and not config.client_cert:
+        return _usual_context()
     try:
         authority = config.ssl_verify if isinstance(config.ssl_verify, str) else None
         context = ssl.create_default_context(cafile=authority)

@@ -20,7 +20,6 @@ from hermesd.errors import ConfigError, HermesError
 from hermesd.mcp.backoff import Backoff, starts
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.session import client_info, list_tools, meaning, negotiate, plain
-from hermesd.mcp.settings import resolved
 from hermesd.tools.environment import child_environment
 from hermesd.tools.terminal.local import Spawn
 
@@ -108,7 +107,10 @@ class Owner:
 
     async def _connect(self, calls: trio.Nursery) -> None:
         """Connect within connect_timeout and serve; raises what went wrong."""
-        config = resolved(self.server.config, self.server.env, where=f"mcp_servers.{self.server.name}")
+        config = self.server.config
+        if not config.command and not config.url:
+            where = f"mcp_servers.{self.server.name}"
+            raise ConfigError("it has neither command nor url", where=where, next_step="set one in config.yaml")
         give_back = await starts.take(calls)
         self._quieten()
         try:

@@ -22,7 +22,7 @@ from hermesd.mcp.rounds import answered
 from hermesd.mcp.session import RefusedError, page_of, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     import httpx2
     from mcp import ClientSession
@@ -43,10 +43,11 @@ def _nothing(_server: McpServer, _change: Change) -> None:
 class McpServer:
     """A configured server. Run it as a service; it never gives up, and ends only by being cancelled.
 
-    ``env`` fills ``${NAME}`` in the configuration. ``on_change(server, "state" | "tools")`` is called on the owner's
-    task and must not block. ``tag`` is the home's prefix for HERMESD_PROCESS (``leftovers.tag_prefix``). ``callbacks``
-    gives what the SDK's ClientSession takes for a server that asks back (``sampling_callback`` and the like), for each
-    session. A lazy server with ``cached_tools`` is not started before it is called.
+    ``config`` has its references resolved. ``on_change(server, "state" | "tools")`` must not block; it is called on
+    the owner's task, and for ``reconnect`` on the caller's. ``tag`` is the home's prefix for HERMESD_PROCESS
+    (``leftovers.tag_prefix``). ``callbacks`` gives what the SDK's ClientSession takes for a server that asks back
+    (``sampling_callback`` and the like), for each session. A lazy server with ``cached_tools`` is not started before
+    it is called.
 
     ``state``: idle (not running until it is called), connecting, ready, backoff (``next_try_at``, epoch seconds), auth
     (a person must sign in), disabled, failed (the configuration is wrong; ``reconnect`` tries again). ``tools`` are
@@ -59,7 +60,6 @@ class McpServer:
         name: str,
         config: McpServerConfig,
         *,
-        env: Mapping[str, str],
         auth: httpx2.Auth | None = None,
         on_change: Callable[[McpServer, Change], None] = _nothing,
         tag: str = "",
@@ -71,7 +71,6 @@ class McpServer:
         self.profile_name = profile_name
         self.name = name
         self.config = config
-        self.env = env
         self.auth = auth
         self.tag = f"{tag}{profile_name}:mcp:{name}:{os.urandom(6).hex()}"
         self.cwd = cwd or Path.home()
@@ -98,6 +97,7 @@ class McpServer:
         self._session: ClientSession | None = None
         self._link: Link | None = None
         self._calls: trio.Nursery | None = None
+        self._is_stale = False
         self._owner = Owner(self, rng or random.Random())  # noqa: S311 - jitter
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -107,7 +107,20 @@ class McpServer:
 
     def reconnect(self) -> None:
         """End the session, or the wait for the next try, and connect at once: by hand, after a sign-in or a change."""
+        self._is_stale = False
+        if self.state != "disabled":
+            self.shut()
+            self.to("connecting")  # at once: who asks from now on waits for what comes of it
         self._owner.kick()
+
+    def reconnect_when_quiet(self) -> None:
+        """As ``reconnect``, once the calls under way have ended: some of them may still be answered."""
+        self._is_stale = True
+        self._reconnect_if_quiet()
+
+    def _reconnect_if_quiet(self) -> None:
+        if self._is_stale and not self.active_calls:
+            self.reconnect()
 
     async def wait_ready(self, timeout_s: float) -> bool:
         """Whether it is ready within the time; asks an idle server to start."""
@@ -178,6 +191,7 @@ class McpServer:
             finally:
                 self.active_calls -= 1
                 self.last_use = trio.current_time()
+                self._reconnect_if_quiet()
 
     async def _await_session(self) -> None:
         """Wait for a server that is on its way up; raises McpError (down, auth) when it does not come."""

@@ -496,6 +496,20 @@ class McpApproveParams(Params, kw_only=True):
     profile: str = ""
 
 
+class McpDefinitionParams(Params, kw_only=True):
+    """A tool by the server's own name."""
+
+    name: str
+    tool: str
+    profile: str = ""
+
+
+class McpDefinitionResult(Result, kw_only=True):
+    """What the server itself says of a tool, word for word: untrusted, and not what the model is shown."""
+
+    definition: dict[str, Any]  # JSON
+
+
 class McpCallParams(Params, kw_only=True):
     """Call a tool by its name for the model or by the server's own."""
 
@@ -523,6 +537,22 @@ class McpTestResult(Result, kw_only=True):
     error: str = ""
     next_step: str = ""
     elapsed_s: float = 0.0
+
+
+class McpLoginUpdate(Result, kw_only=True):
+    """A notification ``mcp.login_update`` of a ``mcp.login`` stream: the address to open, or words for the person."""
+
+    id: int | str
+    text: str = ""
+    url: str = ""
+
+
+class McpLoginAnswerParams(Params, kw_only=True):
+    """The address that the browser ended at, for the sign-in under way."""
+
+    name: str
+    address: str
+    profile: str = ""
 
 
 class Method(msgspec.Struct, frozen=True):
@@ -579,11 +609,14 @@ METHODS: tuple[Method, ...] = (
     Method("mcp.list", ProfileParams, McpServersResult, "read", "MCP servers of a profile."),
     Method("mcp.show", McpServerParams, McpServerDetail, "read", "One MCP server with its tools."),
     Method("mcp.tools", McpToolsParams, McpToolsResult, "read", "Tools of MCP servers."),
+    Method("mcp.definition", McpDefinitionParams, McpDefinitionResult, "read", "A tool in its server's own words."),
     Method("mcp.call", McpCallParams, McpCallResult, "operate", "Call a tool of a server.", mutating=True),
     Method("mcp.test", McpServerParams, McpTestResult, "operate", "Connect to a server and list its tools."),
     Method("mcp.restart", McpServerParams, Done, "operate", "End a server and start it again.", mutating=True),
     Method("mcp.enable", McpServerParams, Done, "operate", "Have a server run.", mutating=True),
     Method("mcp.disable", McpServerParams, Done, "operate", "Have a server not run.", mutating=True),
     Method("mcp.approve", McpApproveParams, Done, "operate", "Approve tools that have changed.", mutating=True),
+    Method("mcp.login", McpServerParams, Done, "owner", "Sign in to a server.", True, McpLoginUpdate),
+    Method("mcp.login_answer", McpLoginAnswerParams, Done, "owner", "Where the browser ended.", mutating=True),
     Method("gateway.list", GatewayParams, ProfilesResult, "read", "Gateways with their platforms."),
 )

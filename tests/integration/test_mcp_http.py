@@ -40,7 +40,7 @@ def streamable(tmp_path: Path) -> Iterator[HttpServer]:
 def server(remote: HttpServer, **more: object) -> McpServer:
     transport = "sse" if remote.transport == "sse" else "streamable"
     config = McpServerConfig(url=remote.url, transport=transport, **more)  # type: ignore[arg-type]  # as given
-    return McpServer("default", "remote", config, env={})
+    return McpServer("default", "remote", config)
 
 
 @asynccontextmanager
@@ -127,7 +127,7 @@ async def test_a_call_while_the_server_is_down_waits_for_it(streamable: HttpServ
 async def test_nobody_at_the_address_is_an_error_that_says_so() -> None:
     """After the wait that the caller allows."""
     config = McpServerConfig(url=f"http://127.0.0.1:{free_port()}/mcp")
-    subject = McpServer("default", "remote", config, env={})
+    subject = McpServer("default", "remote", config)
     async with running(subject):
         with pytest.raises(McpError) as caught:
             await subject.call_tool("echo", {"text": "x"}, timeout_s=0.5)
