@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.servers.daemon import Daemon
@@ -71,10 +72,11 @@ def test_the_typescript_sdks_demo_server_has_no_refresh_and_forgets_everybody(da
     registered = signing.storage.read_client()["client_id"]
     demo.kill()
     demo.start()
-    found = daemon.call("mcp.call", name="srv", tool="greet", arguments={"name": "Ada"})
+    bearer = {"authorization": f"Bearer {signing.tokens.access_token}"}
+    refusal = httpx2.post(demo.resource, headers=bearer, json={}, trust_env=False)
     assert (
-        "HTTP 500" in found["text"]
-    )  # what it says of a token that it does not know: nobody could tell that from a fault
+        refusal.status_code == 500
+    )  # what it says of a token that it does not know: nobody can tell that from a fault
     assert "it is ready" in signing.run("login", "srv").stdout
     assert signing.storage.read_client()["client_id"] != registered
     assert signing.call("greet", name="Ada") == "Hello, Ada!"
