@@ -124,11 +124,12 @@ def test_every_kind_of_call_recovers_or_says_that_a_person_is_needed(
     begun = time.monotonic()
     for tool, arguments in calls.items():
         found = signing.daemon.call("mcp.call", name="srv", tool=tool, arguments=arguments)
+        print(f"{tool}: needs_reauth {time.monotonic() - begun:.3f} s after the first call began")
         assert found["needs_reauth"]
         body = json.loads(found["text"])
         assert (body["needs_reauth"], body["server"]) == (True, "srv")
         assert "`hermesctl mcp login srv`" in body["error"]
-    assert time.monotonic() - begun < 5  # O6 has 2 s for the first
+    assert time.monotonic() - begun < 2
     assert [signing.state() for _ in range(3)] == ["auth"] * 3  # each asks the server again
     done = signing.run("reauth", "--all")
     assert "signed in to srv; it is ready" in done.stdout

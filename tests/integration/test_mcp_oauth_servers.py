@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.servers.daemon import Daemon
@@ -71,13 +72,34 @@ def test_the_typescript_sdks_demo_server_has_no_refresh_and_forgets_everybody(da
     registered = signing.storage.read_client()["client_id"]
     demo.kill()
     demo.start()
-    found = daemon.call("mcp.call", name="srv", tool="greet", arguments={"name": "Ada"})
+    bearer = {"authorization": f"Bearer {signing.tokens.access_token}"}
+    refusal = httpx2.post(demo.resource, headers=bearer, json={}, trust_env=False)
     assert (
-        "HTTP 500" in found["text"]
-    )  # what it says of a token that it does not know: nobody could tell that from a fault
+        refusal.status_code == 500
+    )  # what it says of a token that it does not know: nobody can tell that from a fault
     assert "it is ready" in signing.run("login", "srv").stdout
     assert signing.storage.read_client()["client_id"] != registered
     assert signing.call("greet", name="Ada") == "Hello, Ada!"
     done = signing.run("logout", "srv")
     assert "signed out of srv" in done.stdout
     assert signing.state() == "auth"
+
+
+def test_a_tool_that_wants_more_rights_needs_a_person_and_the_others_go_on(daemon: Daemon) -> None:
+    """Only its own call fails, one event says why, and the next sign-in asks for what is held and what is wanted."""
+    with oidc_provider() as server:
+        signing = Signing(daemon, server.resource)
+        signing.configure()
+        daemon.start()
+        assert "it is ready" in signing.run("login", "srv").stdout
+        for _ in range(2):
+            found = daemon.call("mcp.call", name="srv", tool="write")
+            assert found["needs_reauth"]
+            assert "it wants more rights (mcp:write)" in found["text"]
+            assert signing.add(1, 2) == "3"
+        assert signing.state() == "ready"
+        assert "it is ready" in signing.run("reauth", "srv").stdout
+        assert signing.call("write") == "written"
+        assert signing.add(1, 2) == "3"
+        events = [e["data"] for e in daemon.call("events.list")["events"] if e["kind"] == "mcp.needs_reauth"]
+        assert len([data for data in events if "more rights" in data["why"]]) == 1

@@ -1,8 +1,10 @@
-// The least that is an MCP server (2025-06-18, streamable HTTP without sessions): one tool, ``add``.
-const tool = {
-  name: "add",
-  inputSchema: { type: "object", properties: { one: { type: "number" }, other: { type: "number" } } },
-};
+// The least that is an MCP server (2025-06-18, streamable HTTP without sessions): ``add``, and ``write``, which wants the
+// scope mcp:write.
+const numbers = { one: { type: "number" }, other: { type: "number" } };
+const tools = [
+  { name: "add", inputSchema: { type: "object", properties: numbers } },
+  { name: "write", inputSchema: { type: "object" } },
+];
 
 const results = {
   initialize: ({ protocolVersion }) => ({
@@ -11,14 +13,23 @@ const results = {
     serverInfo: { name: "minimal", version: "1" },
   }),
   ping: () => ({}),
-  "tools/list": () => ({ tools: [tool] }),
-  "tools/call": ({ arguments: { one, other } }) => ({ content: [{ type: "text", text: String(one + other) }] }),
+  "tools/list": () => ({ tools }),
+  "tools/call": ({ name, arguments: { one, other } }) => ({
+    content: [{ type: "text", text: name === "add" ? String(one + other) : "written" }],
+  }),
 };
 
-export async function answerTo(request, answer) {
+export async function messageOf(request) {
   let body = "";
   for await (const piece of request) body += piece;
-  const { id, method, params } = JSON.parse(body);
+  return JSON.parse(body || "{}");
+}
+
+export function scopeFor(message) {
+  return message?.method === "tools/call" && message.params.name === "write" ? "mcp:write" : null;
+}
+
+export function answerTo({ id, method, params }, answer) {
   if (id === undefined) return answer.writeHead(202).end();
   const known = results[method];
   const outcome = known ? { result: known(params) } : { error: { code: -32601, message: "unknown method" } };

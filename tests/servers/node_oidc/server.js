@@ -2,7 +2,7 @@
 // Arguments: access token life in seconds. Prints one line of JSON with its address when it listens.
 import { createServer } from "node:http";
 import Provider from "oidc-provider";
-import { answerTo } from "./mcp.js";
+import { answerTo, messageOf, scopeFor } from "./mcp.js";
 
 let lifeS = Number(process.argv[2] ?? 3600);
 const server = createServer();
@@ -54,14 +54,15 @@ async function protectedResource(request, answer, url) {
     const error = token ? 'error="invalid_token", ' : "";
     return send(answer, 401, {}, { "www-authenticate": `Bearer ${error}scope="mcp:read", ${metadata}` });
   }
-  const wanted = url.searchParams.get("scope");
+  const message = request.method === "POST" ? await messageOf(request) : undefined;
+  const wanted = url.searchParams.get("scope") ?? scopeFor(message);
   if (wanted && !(found.scope ?? "").split(" ").includes(wanted)) {
     const header = `Bearer error="insufficient_scope", scope="${wanted}", ${metadata}`;
     return send(answer, 403, {}, { "www-authenticate": header });
   }
   await new Promise((done) => setTimeout(done, Number(url.searchParams.get("ms") ?? 0)));
   counts.called += 1;
-  if (request.method === "POST") return answerTo(request, answer);
+  if (message) return answerTo(message, answer);
   if ((request.headers.accept ?? "").includes("text/event-stream")) return send(answer, 405, {});
   return send(answer, 200, { scope: found.scope, audience: found.aud });
 }
