@@ -9,10 +9,10 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # How many random kills `make kill` deals out.
 N ?= 10000
 
-.PHONY: help run stop test long check format bench kill dist clean
+.PHONY: help run stop test long check format bench kill mcp-conformance dist clean
 
 help: ## these lines
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 $(BIN)/python:
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -58,6 +58,9 @@ bench: $(VENV)/.test ## figures beside other programs, as ratios of one run
 
 kill: $(VENV)/.test ## kill a loaded daemon N times (10000) and count what is lost
 	@$(BIN)/python -m tests.faults.harness --kills $(N) $(ARGS)
+
+mcp-conformance: $(VENV)/.test ## the MCP conformance suite against hermesd; writes docs/mcp-conformance.md
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 dist: $(VENV)/.test ## wheel and source archive, in dist/
 	@$(BIN)/python -m pip wheel -qq --disable-pip-version-check --no-deps --wheel-dir dist .
