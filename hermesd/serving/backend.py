@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcp.server.context import ServerRequestContext
+    from mcp_types import RequestParams
 
 Json = dict[str, Any]  # a JSON object, by nature of any shape
 
@@ -39,9 +40,11 @@ class Backend(Protocol):
 class Call:
     """What a handler is given beside its arguments. ``profile`` is meant where none is named ('' is the current one).
 
-    ``request`` is the SDK's own context of the request: progress, log messages, questions to the client.
+    ``request`` is the SDK's own context of the request: progress, log messages, questions to the client. ``params``
+    are its parameters, with the answers to such questions where they come with a repeat of it (2026-07-28).
     """
 
     backend: Backend
     profile: str
     request: ServerRequestContext[Any, Any]  # the SDK's type parameters: lifespan state and transport request
+    params: RequestParams | None = None

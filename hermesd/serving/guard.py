@@ -48,7 +48,8 @@ class Guard:
         self._app = app
         self._token = config.token.encode()
         self._hosts = _hosts(config, port)
-        self._origins = {origin.lower().rstrip("/") for origin in config.allowed_origins}
+        self._origins = {f"http://{host}" for host in self._hosts}
+        self._origins |= {origin.lower().rstrip("/") for origin in config.allowed_origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP is turned away."""

@@ -68,8 +68,8 @@ class _Served:
         self._backend = backend
         self._profile = profile
 
-    def _call(self, context: Context) -> Call:
-        return Call(self._backend, self._profile, context)
+    def _call(self, context: Context, params: types.RequestParams | None) -> Call:
+        return Call(self._backend, self._profile, context, params)
 
     # -- tools -------------------------------------------------------------------------------------------------------
 
@@ -89,7 +89,7 @@ class _Served:
         arguments = params.arguments or {}
         try:
             tool.check(arguments)
-            return _tool_result(await tool.handler(self._call(context), arguments))
+            return _tool_result(await tool.handler(self._call(context, params), arguments))
         except HermesError as error:
             return _tool_result(told(error), is_error=True)
         except Exception as error:  # a bug in one tool costs its caller an answer, and nobody anything else
@@ -100,7 +100,7 @@ class _Served:
 
     # -- resources ---------------------------------------------------------------------------------------------------
 
-    async def list_resources(self, context: Context, _params: types.PaginatedRequestParams | None) -> Any:  # noqa: ANN401 - as above
+    async def list_resources(self, context: Context, params: types.PaginatedRequestParams | None) -> Any:  # noqa: ANN401 - as above
         import mcp_types as types
 
         fixed = [
@@ -110,7 +110,7 @@ class _Served:
         for lister in self._registry.listers:
             fixed += [
                 types.Resource(uri=each.uri, name=each.name, description=each.description, mime_type=each.mime_type)
-                for each in await _or_error(lister(self._call(context)))
+                for each in await _or_error(lister(self._call(context, params)))
             ]
         return types.ListResourcesResult(resources=fixed)
 
@@ -131,7 +131,7 @@ class _Served:
 
     async def read_resource(self, context: Context, params: types.ReadResourceRequestParams) -> Any:  # noqa: ANN401 - as above
         uri = str(params.uri)
-        call = self._call(context)
+        call = self._call(context, params)
         resource = self._registry.resources.get(uri)
         if resource is not None:
             return _resource_result(uri, resource.mime_type, await _or_error(resource.handler(call)))
@@ -167,7 +167,7 @@ class _Served:
         given = params.arguments or {}
         if lacking := [name for name in prompt.arguments if name not in given]:
             raise _invalid(f"the prompt {prompt.name} needs {', '.join(lacking)}")
-        return await _or_error(prompt.handler(self._call(context), dict(given)))
+        return await _or_error(prompt.handler(self._call(context, params), dict(given)))
 
 
 def told(error: HermesError) -> Json:
