@@ -29,14 +29,19 @@ STREAMS = frozenset({"chat.send"})
 
 
 def run(context: Context) -> int:
-    """Serve until the end of the input. Returns 0."""
+    """Serve until the end of the input or of the reader. Returns 0."""
     import logging
+    import signal
     import sys
 
     import trio
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="hermesctl mcp serve: %(message)s")
-    trio.run(_serve, context.home, context.profile)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a thread waits for input: it could not be told to end, nor need it
+    try:
+        trio.run(_serve, context.home, context.profile)
+    except* BrokenPipeError:
+        pass  # whoever read us has left
     return 0
 
 
@@ -82,7 +87,7 @@ class SocketBackend:
     async def _connect(self) -> trio.SocketStream:
         import trio
 
-        from hermesctl.client import _check_server
+        from hermesctl.client import check_server
 
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -90,7 +95,7 @@ class SocketBackend:
             stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
             with trio.fail_after(CONNECT_S):
                 await stream.socket.connect(str(self._home.socket_path))
-            _check_server(connection, self._home)
+            check_server(connection, self._home)
         except trio.TooSlowError:
             connection.close()
             raise self._away("it does not accept") from None

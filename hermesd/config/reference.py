@@ -109,7 +109,6 @@ DESCRIPTIONS: dict[str, str] = {
     "mcp_serve.port": "Port; 0 takes any free one.",
     "mcp_serve.token": "Bearer token that they show, at least 16 characters; MCP_SERVE_TOKEN in .env.",
     "mcp_serve.allowed_hosts": "Names in Host besides the address itself, as a proxy passes them on.",
-    "mcp_serve.allowed_origins": "Origins of web pages that may use it; none listed means none.",
     "mcp_serve.max_body_bytes": "Largest request that is read.",
     "rpc.group": "System group whose members may use the socket.",
     "rpc.roles": "What they may do.",

@@ -200,8 +200,8 @@ class McpServerConfig(Section, frozen=True, kw_only=True):
 class McpServeConfig(Section, frozen=True, kw_only=True):
     """This daemon as an MCP server for other agents, at ``http://host:port/mcp``; only the default profile's counts.
 
-    ``token`` is what they show, usually MCP_SERVE_TOKEN in .env. ``allowed_hosts`` and ``allowed_origins`` are what
-    Host and Origin may say besides the address itself: names of a proxy in front, pages in a browser.
+    ``token`` is what they show, usually MCP_SERVE_TOKEN in .env. ``allowed_hosts`` is what Host may say besides the
+    address itself, for instance the name of a proxy in front.
     """
 
     enabled: bool = False
@@ -209,7 +209,6 @@ class McpServeConfig(Section, frozen=True, kw_only=True):
     port: int = 8765
     token: str = ""
     allowed_hosts: list[str] = []
-    allowed_origins: list[str] = []
     max_body_bytes: int = 1024 * 1024
 
 

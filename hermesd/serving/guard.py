@@ -48,8 +48,7 @@ class Guard:
         self._app = app
         self._token = config.token.encode()
         self._hosts = _hosts(config, port)
-        self._origins = {f"http://{host}" for host in self._hosts}
-        self._origins |= {origin.lower().rstrip("/") for origin in config.allowed_origins}
+        self._origins = {f"{scheme}://{host}" for host in self._hosts for scheme in ("http", "https")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP is turned away."""
@@ -72,7 +71,7 @@ class Guard:
             return Refusal(404, f"not found; the endpoint is {PATH}")
         for origin in _values(fields, b"origin"):
             if origin.lower().rstrip("/") not in self._origins:
-                return Refusal(403, "this origin is not allowed; see mcp_serve.allowed_origins")
+                return Refusal(403, "pages of other sites may not use this")
         if not self._is_authorized(_values(fields, b"authorization")):
             return Refusal(401, "a bearer token is needed", ((b"www-authenticate", b'Bearer realm="hermesd"'),))
         return None

@@ -115,7 +115,8 @@ class HttpListener:
         assert self._context is not None
         self._streams.add(stream)
         try:
-            await TCPServer(app, config, self._context, {}, stream)  # type: ignore[arg-type]  # it takes what quacks
+            with stream.scope:
+                await TCPServer(app, config, self._context, {}, stream)  # type: ignore[arg-type]  # it takes what quacks
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has left in the middle of something
         except* Exception:  # whatever bytes a stranger sends: they cost nobody but the one who sent them
@@ -126,11 +127,15 @@ class HttpListener:
 
 
 class PatientStream:
-    """A connection as Hypercorn uses it, whose sends have a deadline. Without ``do_handshake`` it is taken as plain."""
+    """A connection as Hypercorn uses it, whose sends have a deadline. Without ``do_handshake`` it is taken as plain.
+
+    ``scope`` is around all that is done for it, the application included, and is cancelled when a send was too slow.
+    """
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self.socket = stream.socket
+        self.scope = trio.CancelScope()
 
     async def send_all(self, data: bytes) -> None:
         """Raises trio.BrokenResourceError when the other side takes nothing for SEND_S."""
@@ -138,7 +143,7 @@ class PatientStream:
             with trio.fail_after(SEND_S):
                 await self._stream.send_all(data)
         except trio.TooSlowError:
-            self.socket.close()
+            self.scope.cancel(reason="the client does not read")
             raise trio.BrokenResourceError("the client does not read") from None
 
     async def receive_some(self, max_bytes: int) -> bytes | bytearray:

@@ -409,6 +409,12 @@ JSON_SCHEMA: dict[str, object] = {
     "additionalProperties": False,
 }
 
+HEADED: dict[str, object] = {
+    "type": "object",
+    "properties": {"region": {"type": "string", "x-mcp-header": "Region"}},
+    "required": ["region"],
+}
+
 TOOLS: dict[str, Callable[[Call, Json], Awaitable[Any]]] = {
     "test_simple_text": simple_text,
     "test_image_content": image_content,
@@ -462,6 +468,7 @@ def register(registry: Registry) -> None:
         add(registry, name, handler)
     add(registry, "test_sampling", sampling, text_argument("prompt"))
     add(registry, "test_elicitation", eliciting("?", USER, ("username", "email")), text_argument("message"))
+    add(registry, "test_custom_header", simple_text, HEADED)
     add(registry, "json_schema_2020_12_tool", simple_text, JSON_SCHEMA)
     add_methods(registry)
     for resource in (
