@@ -69,15 +69,15 @@ class HttpListener:
         config = _config()
         self._context = WorkerContext(None)
         wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]  # ASGI with narrower types
-        try:
-            async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
+            try:
                 with self._accepting:
                     async with trio.open_nursery() as accepting:
                         for listener in self._listeners:
                             accepting.start_soon(self._accept, listener, wrapped, config, nursery)
                 await trio.sleep_forever()
-        finally:
-            self.close()
+            finally:
+                self.close()  # before the nursery waits for those who send
 
     async def stop_accepting(self) -> None:
         """Take no more clients; those connected are not kept for a further request."""
