@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
+
 from hermesd.supervision.policy import Policy
 from hermesd.supervision.service import ServiceSpec
 
@@ -28,18 +30,20 @@ class McpFront:
         self._backend = backend
         self._config: McpServeConfig | None = None
         self._endpoint: Endpoint | None = None
+        self._applying = trio.Lock()
 
     async def apply(self, config: McpServeConfig) -> None:
         """Have what the configuration says; any change of it is a new start. A start that fails shows in the tree."""
         wanted = config if config.enabled else None
-        if wanted == self._config:
-            return
-        if self._config is not None:
-            await self._root.remove(NAME)
-        self._config, self._endpoint = wanted, None
-        if wanted is not None:
-            spec = ServiceSpec(NAME, self._new, policy=Policy(drain_s=DRAIN_S), group=GROUP, detail=self._detail)
-            await self._root.add(spec)
+        async with self._applying:  # a changed file and a person's reload may come together
+            if wanted == self._config:
+                return
+            if self._config is not None:
+                await self._root.remove(NAME)
+            self._config, self._endpoint = wanted, None
+            if wanted is not None:
+                spec = ServiceSpec(NAME, self._new, policy=Policy(drain_s=DRAIN_S), group=GROUP, detail=self._detail)
+                await self._root.add(spec)
 
     def _new(self) -> Endpoint:
         from hermesd.serving.endpoint import Endpoint

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -40,8 +40,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator:pytest.PytestUnraisableExceptionWarning"),
 ]
-
-Connect = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 def command(*words: str) -> list[str]:
@@ -119,12 +117,6 @@ def slow(seconds: float) -> dict[str, Any]:
     return {"type": "slow_first_token", "seconds": seconds, "times": 1}
 
 
-@pytest.fixture(params=["stdio", "http"])
-def connect(request: pytest.FixtureRequest, serving: Daemon) -> Connect:
-    """One of the two ways in."""
-    return lambda: by_stdio(serving) if request.param == "stdio" else by_http(serving)
-
-
 async def call(client: Any, tool: str, /, **arguments: object) -> dict[str, Any]:
     """What a tool that succeeds says."""
     result = await client.call_tool(tool, arguments)
@@ -143,10 +135,10 @@ async def refused(client: Any, tool: str, /, **arguments: object) -> dict[str, A
 # -- the tools ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_message_is_answered_once_for_its_key(serving: Daemon, connect: Connect) -> None:
+async def test_a_message_is_answered_once_for_its_key(serving: Daemon) -> None:
     """However often it is sent, and whichever way."""
     key = str(uuid.uuid4())
-    async with connect() as session:
+    async with by_http(serving) as session:
         first = await call(session, "messages_send", text="write a.txt: hello", idempotency_key=key)
         again = await call(session, "messages_send", text="write a.txt: hello", idempotency_key=key)
     async with by_stdio(serving) as session:
@@ -159,10 +151,10 @@ async def test_a_message_is_answered_once_for_its_key(serving: Daemon, connect: 
     assert [row["id"] for row in rows if row["delivery_id"] == key] == [first["inbox_id"]]
 
 
-async def test_what_is_sent_can_be_read_and_searched(connect: Connect) -> None:
+async def test_what_is_sent_can_be_read_and_searched(serving: Daemon) -> None:
     """As a tool's result, and as a resource."""
     word = f"albatross{uuid.uuid4().hex}"
-    async with connect() as session:
+    async with by_stdio(serving) as session:
         sent = await call(session, "messages_send", text=f"where is the {word}", new=True)
         listed = await call(session, "sessions_list")
         read = await call(session, "sessions_read", session=sent["session"])
