@@ -51,7 +51,7 @@ class Endpoint:
         return f"port {self._listener.port}" + (f", {count} connected" if count else "")
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Serve until cancelled. Raises ConfigError: no token, or an address that cannot be had."""
+        """Serve until cancelled. Raises ConfigError: no token, or no such address; ConflictError: it is taken."""
         if not self._config.token:
             raise ConfigError(
                 "is not served without a token", where="mcp_serve.token", next_step="set MCP_SERVE_TOKEN in .env"

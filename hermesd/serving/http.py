@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from hermesd.errors import ConfigError
+from hermesd.errors import ConfigError, ConflictError
 
 if TYPE_CHECKING:
     from hypercorn.config import Config
@@ -50,11 +50,12 @@ class HttpListener:
         return len(self._streams)
 
     async def open(self) -> None:
-        """Bind the address. Raises ConfigError."""
+        """Bind the address. Raises ConfigError, or ConflictError for one that is taken."""
         try:
             self._listeners = await trio.open_tcp_listeners(self.port, host=self.host)
         except OSError as error:
-            raise ConfigError(
+            taken = error.errno == errno.EADDRINUSE  # it may yet be given up: worth another try
+            raise (ConflictError if taken else ConfigError)(
                 f"cannot listen on {self.host}:{self.port}: {error.strerror}",
                 where="mcp_serve",
                 next_step="choose another host or port, or stop the program that has it",

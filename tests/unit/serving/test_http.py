@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from hermesd.errors import ConfigError
+from hermesd.errors import ConfigError, ConflictError
 from hermesd.serving import http
 from hermesd.serving.http import SEND_S, HttpListener
 
@@ -126,11 +126,13 @@ async def test_a_client_that_reads_nothing_does_not_hold_up_the_end() -> None:
         await stream.aclose()
 
 
-async def test_a_port_that_is_taken_is_a_configuration_error() -> None:
-    """With what to do about it."""
+async def test_a_port_that_is_taken_is_tried_again_and_an_address_of_others_is_not() -> None:
+    """The first may be given up by whoever has it. Both say what to do."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(ConfigError) as info:
+        with pytest.raises(ConflictError) as info:
             await HttpListener("127.0.0.1", taken.getsockname()[1]).open()
     assert "choose another" in info.value.next_step
+    with pytest.raises(ConfigError):
+        await HttpListener("192.0.2.1", 0).open()
