@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from hermesd.config.schema import McpServerConfig
+    from hermesd.mcp.serverlog import ServerLog
 
 CONNECT_S = 10.0
 POOL_EXTRA = 8
@@ -30,10 +31,12 @@ class HttpLink:
 
     read: Any = None  # the SDK's streams, whose import waits for the first server
     write: Any = None
+    hears = False
 
     def __init__(self) -> None:
         self.lost = trio.Event()
         self.why = ""
+        self.gap = trio.Event()
         self.abrupt = False
 
     def words(self) -> list[str]:
@@ -48,15 +51,16 @@ class HttpLink:
 
 
 @asynccontextmanager
-async def http_link(config: McpServerConfig, *, auth: httpx2.Auth | None, service: str) -> AsyncIterator[HttpLink]:
+async def http_link(config: McpServerConfig, *, auth: httpx2.Auth | None, log: ServerLog) -> AsyncIterator[HttpLink]:
     """A connection for as long as the body runs; raises McpError when the legacy transport cannot be opened."""
     from mcp.client.streamable_http import streamable_http_client
 
     from hermesd.mcp.client import ContainedClient
 
     link = HttpLink()
-    client = ContainedClient(link, service, auth=auth, **_options(config))
+    client = ContainedClient(link, log, auth=auth, **_options(config))
     if config.transport == "sse":
+        link.hears = True  # its event stream is the session
         from hermesd.mcp.sse import sse_link
 
         async with sse_link(config.url, client, link):

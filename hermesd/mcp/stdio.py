@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from mcp.shared.message import SessionMessage
 
+    from hermesd.mcp.serverlog import ServerLog
     from hermesd.tools.terminal.local import Spawn
 
 READ_BYTES = 64 * 1024
@@ -39,10 +40,13 @@ Piece = bytes | memoryview
 class StdioLink:
     """A running server and its two streams; see ``Link``."""
 
-    def __init__(self, spawn: Spawn, service: str, cap: int) -> None:
+    hears = True
+
+    def __init__(self, spawn: Spawn, log: ServerLog, cap: int) -> None:
         self.process = ServerProcess(spawn)
-        self.stderr = Stderr(self.process.stderr, service)
+        self.stderr = Stderr(self.process.stderr, log)
         self.lost = trio.Event()
+        self.gap = trio.Event()
         self.why = ""
         self.abrupt = False
         self.read = MessageReader(self, cap)
@@ -207,12 +211,12 @@ class MessageWriter(_Stream):
 
 
 @asynccontextmanager
-async def stdio_link(spawn: Spawn, *, service: str, cap: int) -> AsyncIterator[Any]:
+async def stdio_link(spawn: Spawn, *, log: ServerLog, cap: int) -> AsyncIterator[Any]:
     """A server started by ``spawn`` for as long as the body runs; raises OSError when it cannot be started.
 
     On the way out everything it started is ended, whatever it ignores, within 5 s.
     """
-    link = StdioLink(spawn, service, cap)
+    link = StdioLink(spawn, log, cap)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.watch)
