@@ -168,7 +168,11 @@ class McpServer:
 
     async def _attempt(self, request: Callable[[ClientSession], Awaitable[BaseModel]]) -> BaseModel:
         await self._await_session()
-        async with self._places:
+        try:
+            self._places.acquire_nowait()
+        except trio.WouldBlock:
+            await self._places.acquire()
+        try:
             if self._session is None or self._calls is None or self._link is None:
                 raise RefusedError("the connection ended", kind="down", where=self.where)
             call = Call(self._session, self._link, self.name)
@@ -179,6 +183,8 @@ class McpServer:
             finally:
                 self.active_calls -= 1
                 self.last_use = trio.current_time()
+        finally:
+            self._places.release()
 
     async def _await_session(self) -> None:
         """Wait for a server that is on its way up; raises McpError (down, auth) when it does not come."""

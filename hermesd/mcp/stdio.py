@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -94,6 +95,7 @@ class MessageReader(_Stream):
         self._waiting: trio.CancelScope | None = None
         self._bad = 0
         self._ended = False
+        self._is_drained = True
 
     def __aiter__(self) -> MessageReader:
         return self
@@ -110,9 +112,10 @@ class MessageReader(_Stream):
         from mcp_types import jsonrpc_message_adapter
 
         while True:
+            if self._lines:
+                await trio.lowlevel.checkpoint()
             while not self._lines:
                 await self._fill()
-            await trio.lowlevel.checkpoint()
             line = self._lines.popleft()
             try:
                 return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
@@ -127,18 +130,24 @@ class MessageReader(_Stream):
             self._waiting.cancel()
 
     async def _fill(self) -> None:
-        """Read one piece; raises trio.EndOfChannel."""
+        """Read one piece, having let others run; raises trio.EndOfChannel."""
         if self._ended:
             raise trio.EndOfChannel
         process = self._link.process
         big = self._framer.held > BIG_READ_BYTES
-        try:
-            piece = os.read(process.stdout, BIG_READ_BYTES if big else READ_BYTES)
-        except BlockingIOError:
+        size = BIG_READ_BYTES if big else READ_BYTES
+        if self._is_drained:
             await self._wait(process.stdout)
+        else:
+            await trio.lowlevel.checkpoint()
+        try:
+            piece = os.read(process.stdout, size)
+        except BlockingIOError:
+            self._is_drained = True
             return
         except OSError:
             piece = b""
+        self._is_drained = len(piece) < size
         if not piece:
             with trio.move_on_after(EXIT_S):  # one that is dying closes its output first
                 await self._link.lost.wait()
@@ -150,12 +159,16 @@ class MessageReader(_Stream):
         if not big and self._framer.held > BIG_READ_BYTES:
             with contextlib.suppress(OSError):  # an unprivileged user may have used up its pipe pages
                 fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, BIG_READ_BYTES)
-        if not self._lines:  # otherwise the caller makes way for others
-            await trio.lowlevel.checkpoint()
 
     async def _wait(self, fd: int) -> None:
+        """Until there is something to read. After the server's death there may be, but nothing is waited for."""
         if self._link.lost.is_set():
-            self._end("")
+            await trio.lowlevel.checkpoint()
+            look = select.poll()
+            look.register(fd, select.POLLIN)
+            if not look.poll(0):
+                self._end("")
+            return
         with trio.CancelScope() as self._waiting:
             await trio.lowlevel.wait_readable(fd)
 
