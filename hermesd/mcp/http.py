@@ -6,6 +6,7 @@ never begins a new session. So the client answers in place of a server that cann
 
 from __future__ import annotations
 
+import functools
 import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -80,9 +81,16 @@ def _options(config: McpServerConfig) -> dict[str, Any]:
         "timeout": httpx2.Timeout(connect_s, read=config.timeout + 5.0),
         "limits": httpx2.Limits(max_connections=config.max_concurrent_calls + POOL_EXTRA),
     }
-    if config.ssl_verify is not True or config.client_cert:
-        options["verify"] = _context(config)
+    options["verify"] = _context(config) if config.ssl_verify is not True or config.client_cert else usual_context()
     return options
+
+
+@functools.cache
+def usual_context() -> ssl.SSLContext:
+    """TLS as the HTTP library has it, made once: reading the authorities takes tens of milliseconds."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 def _context(config: McpServerConfig) -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""The MCP SDK, imported in a thread when the first server starts: half a second that the loop need not stand still."""
+"""The MCP SDK, made ready in a thread when the first server starts: a second in which the loop need not stand still."""
 
 from __future__ import annotations
 
@@ -24,13 +24,18 @@ _loaded: set[str] = set()
 
 
 async def load(*, http: bool) -> None:
-    """Return once everything is imported that a session needs. The first time takes seconds on a slow machine.
+    """Return once everything is there that a session needs. The first time takes seconds on a slow machine.
 
     Whoever imports from ``mcp`` on the loop must have waited for this: an import of what a thread is importing blocks.
     """
     wanted = MODULES + (HTTP_MODULES if http else ())
     if not _loaded.issuperset(wanted):
         await trio.to_thread.run_sync(_import, wanted, limiter=_thread, abandon_on_cancel=True)
+    if http:
+        from hermesd.mcp.http import usual_context
+
+        if not usual_context.cache_info().currsize:
+            await trio.to_thread.run_sync(usual_context, limiter=_thread, abandon_on_cancel=True)
 
 
 def _import(names: tuple[str, ...]) -> None:

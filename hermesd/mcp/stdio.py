@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import select
 from collections import deque
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 READ_BYTES = 64 * 1024
 BIG_READ_BYTES = 1024 * 1024
 BAD_LINES = 1000
+MESSAGES_A_SECOND = 1000  # one costs the loop about 0.1 ms; who says more is heard at this speed
 EXIT_S = 0.02
 
 Piece = bytes | memoryview
@@ -96,6 +98,8 @@ class MessageReader(_Stream):
         self._bad = 0
         self._ended = False
         self._is_drained = True
+        self._heard = 0
+        self._second = -math.inf
 
     def __aiter__(self) -> MessageReader:
         return self
@@ -117,12 +121,23 @@ class MessageReader(_Stream):
             while not self._lines:
                 await self._fill()
             line = self._lines.popleft()
+            await self._pace()
             try:
                 return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
             except ValueError:
                 self._bad += 1
                 if self._bad > BAD_LINES:
                     self._end(f"wrote more than {BAD_LINES} lines that are no messages")
+
+    async def _pace(self) -> None:
+        """A flood of messages, which costs everybody's time, is held back; until the server is lost."""
+        now = trio.current_time()
+        if now - self._second >= 1.0:
+            self._heard, self._second = 0, now
+        self._heard += 1
+        if self._heard > MESSAGES_A_SECOND:
+            with trio.move_on_at(self._second + 1.0):
+                await self._link.lost.wait()
 
     def stop_waiting(self) -> None:
         """What is in the pipe is still read; nothing more is waited for."""
