@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 
 import trio
 
@@ -17,6 +18,8 @@ MODULES = (
     "hermesd.mcp.stdio",
 )
 HTTP_MODULES = ("httpx2", "mcp.client.streamable_http", "mcp.client.sse", "hermesd.mcp.client")
+
+SWITCH_S = 0.0005
 
 _thread = trio.CapacityLimiter(1)
 """One at a time: the second finds what the first has imported, and nobody meets a half-made module."""
@@ -39,6 +42,12 @@ async def load(*, http: bool) -> None:
 
 
 def _import(names: tuple[str, ...]) -> None:
-    for name in names:
-        importlib.import_module(name)
-        _loaded.add(name)
+    """Meanwhile the interpreter's lock changes hands more often: the loop has to ask for it at every turn."""
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        for name in names:
+            importlib.import_module(name)
+            _loaded.add(name)
+    finally:
+        sys.setswitchinterval(usual_s)
