@@ -121,7 +121,7 @@ async def idle_kills(command: Sequence[str], call: tuple[str, dict[str, Any]], r
             noticed.append(time.perf_counter() - began)
             await server.call_tool(*call)
             answered.append(time.perf_counter() - began)
-    for _ in range(max(3, runs // 4)):
+    for _ in range(max(3, runs // 8)):
         began = time.perf_counter()
         async with bare(command) as session:
             await session.call_tool(*call)

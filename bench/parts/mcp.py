@@ -103,19 +103,21 @@ def _together(name: str, commands: list[list[str]], bare: dict[str, Any] | None)
                     if not connection.call("mcp.test", name=server)["ok"]:
                         raise RuntimeError(f"{server} did not start")
             start_ms = (time.perf_counter() - begun) * 1e3
-            share = _idle_share(daemon.pid)
+            share = _idle_share(daemon.pid) if bare is not None else None
             begun = time.perf_counter()
             stop(daemon.process)
             stop_ms = (time.perf_counter() - begun) * 1e3
     is_minimal = bare is not None
     other = 1e3 * bare["bare_together"] if bare is not None else None
     of = f"{COUNT} × {name}"
-    return [
+    rows = [
         _bounded(f"S8: {of} started together", start_ms, 1500 if is_minimal else 10_000, other),
         _bounded(f"S8: {of}, the daemon's answers meanwhile, p99", 1e3 * p99(took), 50),
-        figures.plain(f"P4: {of} idle, the daemon's processor time", 100 * share, "%", at_most=0.5),
         _bounded(f"S9: {of} stopped{f', {IGNORE_TERM} ignore SIGTERM' if is_minimal else ''}", stop_ms, 5000),
     ]
+    if share is not None:
+        rows.append(figures.plain(f"P4: {of} idle, the daemon's processor time", 100 * share, "%", at_most=0.5))
+    return rows
 
 
 @contextlib.contextmanager

@@ -63,6 +63,7 @@ class Owner:
         """Start afresh, now."""
         self.backoff.proven()
         self._resting = False
+        self._down_since = trio.current_time()
         self._kick.set()
 
     def hasten(self, *, tried: bool) -> float:
@@ -118,6 +119,7 @@ class Owner:
         async with trio.open_nursery() as nursery:
             _first(nursery, self._kick)
             _first(nursery, self.server.demand)
+        self._down_since = trio.current_time()
 
     # -- one life ------------------------------------------------------------------------------------------------
     async def _life(self) -> Exception | None:
