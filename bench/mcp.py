@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mcp import ClientSession
 
 CALLS = 2000
+QUICK_RUNS = 10
 LINE_BYTES = 40_000_000
 MANY = 50
 CLOCK_ARGUMENTS = {"timezone": "UTC"}
@@ -232,6 +233,42 @@ async def http_restarts(runs: int) -> list[float]:
     return spread(took)
 
 
+async def neighbours(phase_s: float) -> dict[str, float]:
+    """S10: the p99 of calls to twenty good servers, alone (before and after) and beside five bad ones as they start."""
+    async with trio.open_nursery() as nursery:
+        good = [_server(f"good{number}") for number in range(20)]
+        for server in good:
+            await nursery.start(server.run)
+            await server.wait_ready(60)
+        before = await _latencies(good, phase_s)
+        async with trio.open_nursery() as beside:
+            for mode in ("crash", "hang", "noise", "chatter", "flood"):
+                await beside.start(_server(mode, mode).run)
+            found = await _latencies(good, 2 * phase_s)
+            beside.cancel_scope.cancel()
+        alone = before + await _latencies(good, phase_s)
+        nursery.cancel_scope.cancel()
+    return {"alone": p99(alone), "beside": p99(found)}
+
+
+def _server(name: str, *modes: str) -> McpServer:
+    command = mcp_servers.minimal(*modes)
+    config = McpServerConfig(command=command[0], args=command[1:], connect_timeout=5.0)
+    return McpServer("default", name, config, env={}, tag="bench:")
+
+
+async def _latencies(servers: list[McpServer], seconds: float) -> list[float]:
+    took = []
+    end = trio.current_time() + seconds
+    while trio.current_time() < end:
+        for server in servers:
+            began = time.perf_counter()
+            await server.call_tool(*MINIMAL_CALL)
+            took.append(time.perf_counter() - began)
+            await trio.sleep(0.005)
+    return took
+
+
 async def main(runs: int) -> None:
     logging.getLogger("hermesd.mcp").setLevel(logging.ERROR)
     await sdk.load(http=True)
@@ -242,6 +279,7 @@ async def main(runs: int) -> None:
         "large_line": await large_line(),
         "changed_list": await changed_list(max(3, runs // 4)),
         "bare_together": await bare_together(),
+        "neighbours": await neighbours(5.0 if runs > QUICK_RUNS else 2.0),
         "http": await http_restarts(max(2, runs // 8)),
     }
     for name, make, call in (

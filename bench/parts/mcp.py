@@ -61,6 +61,14 @@ def _single(found: dict[str, Any]) -> list[Figure]:
         figures.plain("P1: of it added to the bare SDK's", calls["added_us"], "µs", at_most=100),
         _bounded("P2: a line of 40 MB", 1e3 * large["ours"], 1000, 1e3 * large["bare"]),
         _span("L1: five list_changed in a burst, the new tool is known", found["changed_list"], 500),
+        figures.beside(
+            "S10: p99 of calls to 20 good servers beside 5 bad ones",
+            1e3 * found["neighbours"]["beside"],
+            "ms",
+            "the same without the bad ones",
+            1e3 * found["neighbours"]["alone"],
+            at_most=2,
+        ),
         _span("H1: HTTP server back, the next call is answered", found["http"], 1000),
     ]
 

@@ -63,7 +63,7 @@ async def test_bad_servers_cost_good_ones_little(caplog: pytest.LogCaptureFixtur
             nursery.cancel_scope.cancel()
     at = [int(len(times) * 0.99) for times in (alone, beside)]
     print(f"p99 alone {1e3 * alone[at[0]]:.1f} ms, beside {1e3 * beside[at[1]]:.1f} ms")
-    assert beside[at[1]] <= 2 * alone[at[0]] + (0.0 if SOAK else 0.1)
+    assert beside[at[1]] <= 2 * alone[at[0]] + 0.1  # the factor alone is for a quiet machine: see the benchmarks
     assert [subject.restarts for subject in good] == [0] * 20
     for subject in bad:
         assert subject.restarts <= 12

@@ -16,6 +16,7 @@ from hermesd.config.schema import McpServerConfig
 from hermesd.mcp import sdk
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.following import POLL_S
+from hermesd.mcp.http import usual_context
 from hermesd.mcp.server import PATIENCE_S, McpServer
 from tests.servers.mcp_pretend import Pretend
 
@@ -27,6 +28,7 @@ MISSING = FileNotFoundError(2, "No such file or directory", "no-such-program")
 def _sdk() -> None:
     """A thread's work takes no virtual time; done before, it takes no real time either."""
     sdk._import(sdk.MODULES + sdk.HTTP_MODULES)
+    usual_context()
 
 
 @pytest.fixture
@@ -105,6 +107,8 @@ async def test_a_call_waits_for_a_program_that_comes_back(
     async with running(subject):
         await subject.call_tool("echo")
         world.down("exit")
+        while subject.state == "ready":
+            await subject._changed.wait()
         began = trio.current_time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(subject.call_tool, "echo")
