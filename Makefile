@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # How many random kills `make kill` deals out.
 N ?= 10000
 
-.PHONY: help run stop test long check format bench kill mcp-conformance dist clean
+.PHONY: help run stop test long mcp-soak check format bench kill mcp-conformance dist clean
 
 help: ## these lines
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -43,6 +43,10 @@ test: $(VENV)/.test ## every test, with what the tests need
 
 long: $(VENV)/.test ## the long forms of tests, which `make test` leaves out
 	@$(BIN)/python -m pytest -n 2 -m long $(ARGS)
+
+mcp-soak: $(VENV)/.test ## MCP servers killed, flooded and lost by the thousand, to the figures of the acceptance table
+	@scripts/test-packages
+	@HERMESD_SOAK=1 $(BIN)/python -m pytest tests/integration/test_mcp_*.py $(ARGS)
 
 check: $(VENV)/.test ## format, lint, types
 	@$(BIN)/ruff format --check .

@@ -6,9 +6,9 @@ never begins a new session. So the client answers in place of a server that cann
 
 from __future__ import annotations
 
+import functools
 import ssl
 from contextlib import asynccontextmanager
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from hermesd.config.schema import McpServerConfig
+    from hermesd.mcp.serverlog import ServerLog
 
 CONNECT_S = 10.0
 POOL_EXTRA = 8
@@ -34,10 +35,12 @@ class HttpLink:
 
     read: Any = None  # the SDK's streams, whose import waits for the first server
     write: Any = None
+    hears = False
 
     def __init__(self) -> None:
         self.lost = trio.Event()
         self.why = ""
+        self.gap = trio.Event()
         self.abrupt = False
 
     def words(self) -> list[str]:
@@ -52,7 +55,7 @@ class HttpLink:
 
 
 @asynccontextmanager
-async def http_link(config: McpServerConfig, *, auth: httpx2.Auth | None, service: str) -> AsyncIterator[HttpLink]:
+async def http_link(config: McpServerConfig, *, auth: httpx2.Auth | None, log: ServerLog) -> AsyncIterator[HttpLink]:
     """A connection for as long as the body runs; raises McpError when the legacy transport cannot be opened."""
     from mcp.client.streamable_http import streamable_http_client
 
@@ -60,8 +63,9 @@ async def http_link(config: McpServerConfig, *, auth: httpx2.Auth | None, servic
 
     link = HttpLink()
     context = await trio.to_thread.run_sync(_context, config, limiter=_files)
-    client = ContainedClient(link, service, auth=auth, **_options(config, context))
+    client = ContainedClient(link, log, auth=auth, **_options(config, context))
     if config.transport == "sse":
+        link.hears = True  # its event stream is the session
         from hermesd.mcp.sse import sse_link
 
         async with sse_link(config.url, client, link):
@@ -85,9 +89,9 @@ def _options(config: McpServerConfig, context: ssl.SSLContext) -> dict[str, Any]
     }
 
 
-@cache
-def _usual_context() -> ssl.SSLContext:
-    """TLS as nearly all servers want it; reading the authorities takes 100 ms, so it is done once."""
+@functools.cache
+def usual_context() -> ssl.SSLContext:
+    """TLS as the HTTP library has it, made once: reading the authorities takes tens of milliseconds."""
     import httpx2
 
     return httpx2.create_ssl_context(trust_env=False)
@@ -96,7 +100,7 @@ def _usual_context() -> ssl.SSLContext:
 def _context(config: McpServerConfig) -> ssl.SSLContext:
     """TLS as configured: another authority, none at all, or with our own certificate. Blocks. Raises McpError."""
     if config.ssl_verify is True and not config.client_cert:
-        return _usual_context()
+        return usual_context()
     try:
         authority = config.ssl_verify if isinstance(config.ssl_verify, str) else None
         context = ssl.create_default_context(cafile=authority)

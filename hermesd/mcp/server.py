@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +20,7 @@ from hermesd.mcp.calls import Call
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.owner import Owner
 from hermesd.mcp.rounds import answered
+from hermesd.mcp.serverlog import ServerLog
 from hermesd.mcp.session import RefusedError, page_of, plain
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
     from hermesd.config.schema import McpServerConfig
     from hermesd.mcp.link import Link
+
+PATIENCE_S = 5.0
+"""A caller waits for a try that comes within this time; see McpServer."""
 
 State = Literal["idle", "connecting", "ready", "backoff", "auth", "disabled", "failed"]
 Change = Literal["state", "tools"]
@@ -52,6 +57,10 @@ class McpServer:
     ``state``: idle (not running until it is called), connecting, ready, backoff (``next_try_at``, epoch seconds), auth
     (a person must sign in), disabled, failed (the configuration is wrong; ``reconnect`` tries again). ``tools`` are
     kept while the server is away.
+
+    A call to a server that is not ready waits while a try is under way or comes within PATIENCE_S, and connect_timeout
+    at most. Otherwise it is told at once what went wrong last and when the next try comes. It brings that try forward
+    (``Owner.hasten``), so a server that was down but works again answers it.
     """
 
     def __init__(
@@ -77,6 +86,7 @@ class McpServer:
         self.callbacks = callbacks
         self.under_way = CallsUnderWay()
         self.where = f"mcp/{name}"
+        self.log = ServerLog(self.where)
         self.state: State = "connecting" if config.enabled else "disabled"
         self.last_error = ""
         self.next_try_at = 0.0
@@ -123,7 +133,7 @@ class McpServer:
             self.reconnect()
 
     async def wait_ready(self, timeout_s: float) -> bool:
-        """Whether it is ready within the time; asks an idle server to start."""
+        """Whether it is ready within the time; asks an idle server to start. Waits as a call does, and no longer."""
         with trio.move_on_after(timeout_s):
             await self._ready(("auth", "failed", "disabled"))
         return self._session is not None
@@ -175,12 +185,16 @@ class McpServer:
             except RefusedError:
                 return await self._attempt(request)
         if self._session is None:
-            raise self._unavailable()
+            raise self.unavailable()
         raise McpError(f"no answer within {seconds:g} s", kind="timeout", where=self.where)
 
     async def _attempt(self, request: Callable[[ClientSession], Awaitable[BaseModel]]) -> BaseModel:
         await self._await_session()
-        async with self._places:
+        try:
+            self._places.acquire_nowait()
+        except trio.WouldBlock:
+            await self._places.acquire()
+        try:
             if self._session is None or self._calls is None or self._link is None:
                 raise RefusedError("the connection ended", kind="down", where=self.where)
             call = Call(self._session, self._link, self.name)
@@ -192,6 +206,8 @@ class McpServer:
                 self.active_calls -= 1
                 self.last_use = trio.current_time()
                 self._reconnect_if_quiet()
+        finally:
+            self._places.release()
 
     async def _await_session(self) -> None:
         """Wait for a server that is on its way up; raises McpError (down, auth) when it does not come."""
@@ -199,22 +215,28 @@ class McpServer:
             with trio.move_on_after(self.config.connect_timeout):
                 await self._ready(("auth", "failed"))
         if self._session is None:
-            raise self._unavailable()
+            raise self.unavailable()
 
     async def _ready(self, final: tuple[State, ...] = ()) -> None:
         self.waiting += 1
+        before = self.restarts
         try:
             while self._session is None and self.state not in final:
+                if self.state == "backoff" and self._owner.hasten(tried=self.restarts > before) > PATIENCE_S:
+                    return
                 self.demand.set()
                 await self._changed.wait()
         finally:
             self.waiting -= 1
 
-    def _unavailable(self) -> McpError:
+    def unavailable(self) -> McpError:
+        """Why there is no session, and when there may be one, for whoever asked."""
         why = f": {self.last_error}" if self.last_error else ""
         if self.state == "auth":
             step = f"run `hermesctl mcp login {self.name}`"
             return McpError(f"the server requires signing in{why}", kind="auth", where=self.where, next_step=step)
+        if self.next_try_at:
+            why += f"; it is tried again in {max(1.0, self.next_try_at - time.time()):.0f} s"
         return McpError(f"the server is not available ({self.state}){why}", kind="down", where=self.where)
 
     # -- what the owner says -------------------------------------------------------------------------------------
