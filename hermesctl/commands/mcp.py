@@ -30,6 +30,7 @@ ACTIONS = {
     "remove": "take one out of config.yaml",
     "configure": "choose its tools, change its settings",
     "presets": "well-known servers for add --preset",
+    "serve": "be an MCP server on stdin and stdout, for other agents",
 }
 READING = ("list", "show", "tools")
 EXIT_FAILED = 1
@@ -78,6 +79,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Do the action for the profile after ``-p``, or the current one."""
     if args.action in READING:
         return context.render()
+    if args.action == "serve":
+        from hermesctl import mcp_serve
+
+        return mcp_serve.run(context)
     if args.action == "presets":
         return _presets(context)
     if args.action in ("add", "remove", "configure"):

@@ -209,6 +209,21 @@ class McpServerConfig(Section, frozen=True, kw_only=True):
     tools: McpToolsConfig = McpToolsConfig()
 
 
+class McpServeConfig(Section, frozen=True, kw_only=True):
+    """This daemon as an MCP server for other agents, at ``http://host:port/mcp``; only the default profile's counts.
+
+    ``token`` is what they show, usually MCP_SERVE_TOKEN in .env. ``allowed_hosts`` is what Host may say besides the
+    address itself, for instance the name of a proxy in front.
+    """
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: int = 8765
+    token: str = ""
+    allowed_hosts: list[str] = []
+    max_body_bytes: int = 1024 * 1024
+
+
 class StoreConfig(Section, frozen=True, kw_only=True):
     """The state file. ``retain_days`` bounds dedupe keys, sent messages and events."""
 
@@ -234,6 +249,7 @@ class Config(Section, frozen=True, kw_only=True):
     policy: PolicyConfig = PolicyConfig()
     platforms: PlatformsConfig = PlatformsConfig()
     mcp_servers: dict[str, McpServerConfig] = {}
+    mcp_serve: McpServeConfig = McpServeConfig()
     rpc: RpcConfig = RpcConfig()
     store: StoreConfig = StoreConfig()
     shutdown: ShutdownConfig = ShutdownConfig()

@@ -179,7 +179,8 @@ class ChatSendParams(Params, kw_only=True):
     """Say something. ``delivery_id`` makes it safe to repeat: the same id is processed once and gets the same answer.
 
     ``session`` is a session id (or unique prefix), empty for the profile's local chat session; ``new`` starts a fresh
-    one. ``quiet`` asks for no notifications. ``wait`` false returns as soon as the message is durable.
+    one. ``quiet`` asks for no notifications. ``wait`` false returns as soon as the message is durable. ``agent`` says
+    that a program wrote it, another agent for instance: text from outside, in a conversation apart from the user's.
     """
 
     text: str
@@ -189,6 +190,7 @@ class ChatSendParams(Params, kw_only=True):
     delivery_id: str = ""
     quiet: bool = False
     wait: bool = True
+    agent: bool = False
 
 
 class ChatResult(Result, kw_only=True):

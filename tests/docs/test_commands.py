@@ -33,7 +33,7 @@ NOT_RUN = {
 SHOWN = {str(page.relative_to(ROOT)): list(commands_of(page)) for page in PAGES}
 WITH_COMMANDS = [page for page, shown in SHOWN.items() if shown]
 STATUS = "status-of"
-WEBHOOK_PORT = "8644"
+PORTS = {"8644": "platforms.webhook.port", "8765": "mcp_serve.port"}
 
 
 def why_not(command: str) -> str:
@@ -63,8 +63,9 @@ def test_the_commands_of_a_page_work_in_their_order(page: str, person: dict[str,
     if not any(one.command.startswith("hermesd ") for one in shown):
         subprocess.run(["hermesd", "--detach"], env=person, check=True, timeout=60, stdin=subprocess.DEVNULL)
     script = "\n".join(_noted(number, one) for number, one in enumerate(shown))
-    if WEBHOOK_PORT in script:
-        script = script.replace(WEBHOOK_PORT, str(_with_a_free_port(person)))
+    for port, key in PORTS.items():
+        if port in script:
+            script = script.replace(port, str(_with_a_free_port(person, key)))
     done = subprocess.run(
         ["bash"], input=script, env=person, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
     )
@@ -73,12 +74,12 @@ def test_the_commands_of_a_page_work_in_their_order(page: str, person: dict[str,
     assert not failed, f"{failed}\n{done.stdout}\n{done.stderr}"
 
 
-def _with_a_free_port(person: dict[str, str]) -> int:
-    """Let the webhooks of this home listen where nobody else does."""
+def _with_a_free_port(person: dict[str, str], key: str) -> int:
+    """Let a listener of this home be where nobody else is."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    subprocess.run(["hermesctl", "config", "set", "platforms.webhook.port", str(port)], env=person, check=True)
+    subprocess.run(["hermesctl", "config", "set", key, str(port)], env=person, check=True)
     return port
 
 
