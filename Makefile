@@ -9,10 +9,10 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # How many random kills `make kill` deals out.
 N ?= 10000
 
-.PHONY: help run stop test long check format bench kill dist clean
+.PHONY: help run stop test long mcp-soak check format bench kill mcp-conformance dist clean
 
 help: ## these lines
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 $(BIN)/python:
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -44,6 +44,10 @@ test: $(VENV)/.test ## every test, with what the tests need
 long: $(VENV)/.test ## the long forms of tests, which `make test` leaves out
 	@$(BIN)/python -m pytest -n 2 -m long $(ARGS)
 
+mcp-soak: $(VENV)/.test ## MCP servers killed, flooded and lost by the thousand, to the figures of the acceptance table
+	@scripts/test-packages
+	@HERMESD_SOAK=1 $(BIN)/python -m pytest tests/integration/test_mcp_*.py $(ARGS)
+
 check: $(VENV)/.test ## format, lint, types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -58,6 +62,9 @@ bench: $(VENV)/.test ## figures beside other programs, as ratios of one run
 
 kill: $(VENV)/.test ## kill a loaded daemon N times (10000) and count what is lost
 	@$(BIN)/python -m tests.faults.harness --kills $(N) $(ARGS)
+
+mcp-conformance: $(VENV)/.test ## the MCP conformance suite against hermesd; writes docs/mcp-conformance.md
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 dist: $(VENV)/.test ## wheel and source archive, in dist/
 	@$(BIN)/python -m pip wheel -qq --disable-pip-version-check --no-deps --wheel-dir dist .

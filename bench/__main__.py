@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import environments, figures, namespace, report
+from bench import environments, figures, mcp_servers, namespace, report
 from bench.measure import OtherWork
 
 PARTS = {
@@ -27,8 +27,19 @@ PARTS = {
     "webhook": "A signed webhook, durable before its 202",
     "supervision": "What crashes comes back",
     "store": "Commits",
+    "mcp": "MCP servers, beside the bare SDK",
 }
-RUNS = {"client_start": 40, "rpc": 8, "startup": 10, "idle": 1, "turn": 60, "webhook": 3, "supervision": 1, "store": 1}
+RUNS = {
+    "client_start": 40,
+    "rpc": 8,
+    "startup": 10,
+    "idle": 1,
+    "turn": 60,
+    "webhook": 3,
+    "supervision": 1,
+    "store": 1,
+    "mcp": 40,
+}
 """How often each thing is measured; ``--quick`` does a quarter."""
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +62,8 @@ def main() -> int:
     environments.build_wheel()
     if not options.no_peers:
         install_peers()
+    if "mcp" in chosen:
+        install_mcp_servers()
     failed = [part for part in chosen if not run_apart(part, quick=options.quick, peers=not options.no_peers)]
     report.write_page(PARTS)
     if failed:
@@ -77,6 +90,14 @@ def install_peers() -> None:
             environments.peer(name)
         except environments.NotAvailableError as error:
             print(error, file=sys.stderr)
+
+
+def install_mcp_servers() -> None:
+    """The same for the servers of that part."""
+    try:
+        mcp_servers.install()
+    except environments.NotAvailableError as error:
+        print(error, file=sys.stderr)
 
 
 def give_up(_number: int, _frame: object) -> None:

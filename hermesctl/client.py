@@ -84,7 +84,7 @@ class Client:
         try:
             connection.settimeout(timeout_s)
             connection.connect(os.fspath(found.socket_path))
-            _check_server(connection, found)
+            check_server(connection, found)
         except OSError as error:
             connection.close()
             why = error.strerror or str(error) or type(error).__name__
@@ -265,7 +265,7 @@ def _home(named: Home | Path | str | None) -> Home:
     return Home(Path(named).expanduser().absolute())
 
 
-def _check_server(connection: socket.socket, home: Home) -> None:
+def check_server(connection: socket.socket, home: Home) -> None:
     """Whoever listens must be root, us, or the owner of the home: in /tmp anybody could have been first."""
     with contextlib.suppress(AttributeError):  # only Linux has SO_PEERCRED
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)

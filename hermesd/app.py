@@ -20,7 +20,10 @@ from hermesd.gateway.shared import Shared
 from hermesd.health import Health
 from hermesd.home import DEFAULT_PROFILE
 from hermesd.routines import Routines
+from hermesd.rpc.inprocess import InProcess
 from hermesd.rpc.server import RpcServer
+from hermesd.serving.backend import METHODS as SERVED_METHODS
+from hermesd.serving.front import McpFront
 from hermesd.supervision.service import ServiceSpec, ServiceStatus
 from hermesd.supervision.supervisor import Supervisor
 from hermesd.tools.terminal.leftovers import reap_leftovers, tag_prefix
@@ -110,6 +113,7 @@ class App:
         self._watcher = ConfigWatcher(self._on_files)
         self._watched: set[str] = set()
         self._rpc = RpcServer(self, listener, rpc_settings=self._rpc_settings, audit=audit)
+        self._serving = McpFront(self._root, self._for_agents)
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -143,6 +147,7 @@ class App:
         await self._fleet.answering()
         await self.routines.boot()
         self._watch_profiles()
+        await self._serving.apply(self._fleet.unit(DEFAULT_PROFILE).settings.config.mcp_serve)
         await self._root.add(ServiceSpec("reload", lambda: self._watcher, group=WATCH_GROUP), wait=False)
         await self._root.add(ServiceSpec("rpc", lambda: self._rpc, group=RPC_GROUP, detail=self._rpc.detail))
 
@@ -215,6 +220,7 @@ class App:
         self._watch_profiles()
         if any(item == "default: rpc" for item in result.applied):
             self._rpc.apply_settings()
+        await self._serving.apply(self._fleet.unit(DEFAULT_PROFILE).settings.config.mcp_serve)
         return result
 
     def _watch_profiles(self) -> None:
@@ -228,6 +234,15 @@ class App:
 
     def _rpc_settings(self) -> RpcConfig:
         return self._fleet.unit(DEFAULT_PROFILE).settings.config.rpc
+
+    def _for_agents(self) -> InProcess:
+        """What other agents may ask by MCP: a few methods, as a user who may chat."""
+
+        def audit(record: AuditRecord) -> None:
+            if self._rpc_settings().audit:
+                self._audit(record)
+
+        return InProcess(self, methods=SERVED_METHODS, role="chat", audit=audit)
 
     # -- what clients may ask (rpc.context.Daemon) -------------------------------------------------------------------
 

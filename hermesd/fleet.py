@@ -22,7 +22,7 @@ from hermesd.gateway.state import (
     write_state,
 )
 from hermesd.home import DEFAULT_PROFILE, check_profile_name
-from hermesd.mcp import pins
+from hermesd.mcp import lists, pins
 from hermesd.profiles import ProfileStore
 from hermesd.rpc.wire import ProfileSummary, ReloadResult
 from hermesd.supervision.service import ServiceSpec
@@ -343,6 +343,7 @@ class Fleet:
             await self._shared.store.delete_profile(name)  # first: a later profile of this name must find nothing
             await trio.to_thread.run_sync(self._files.delete, name, limiter=FILE_THREADS)
             await pins.move(self._shared.store, name, None)
+            await lists.move(self._shared.store, name, None)
 
     async def rename(self, name: str, new_name: str) -> None:
         """Stop it, move directory and rows, open it again as it was."""
@@ -381,6 +382,7 @@ class Fleet:
         if new in names and old not in names:
             await self._shared.store.rename_profile(old, new)
             await pins.move(self._shared.store, old, new)
+            await lists.move(self._shared.store, old, new)
         await self._shared.store.set_value(RENAMING, None)
 
     async def use(self, name: str) -> None:

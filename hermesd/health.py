@@ -40,7 +40,15 @@ class Health:
 
     def checks(self) -> list[DoctorCheck]:
         """Everything looked at, problems and good news alike."""
-        return [self._version(), self._disk(), self._writable(), *self._services(), *self._profiles(), *self._stalls()]
+        return [
+            self._version(),
+            self._disk(),
+            self._writable(),
+            *self._services(),
+            *self._profiles(),
+            *self._mcp_servers(),
+            *self._stalls(),
+        ]
 
     def _version(self) -> DoctorCheck:
         version = ".".join(map(str, sys.version_info[:3]))
@@ -80,6 +88,20 @@ class Health:
         for name, error in self._fleet.broken.items():
             detail = f"{error.where}: {error.what}" if error.where else error.what
             yield DoctorCheck(name=f"config of {name}", verdict="problem", detail=detail, next_step=error.next_step)
+
+    def _mcp_servers(self) -> Iterator[DoctorCheck]:
+        """Servers that only a person can help."""
+        for profile, unit in self._fleet.units.items():
+            for name, entry in unit.mcp.entries.items():
+                state = entry.server.state if entry.server is not None and entry.config.enabled else ""
+                why = entry.server.last_error if entry.server is not None else ""
+                where = f"profile/{profile}/mcp/{name}"
+                if state == "auth":
+                    step = unit.mcp.login_command(name)
+                    yield DoctorCheck(name=where, verdict="warning", detail=f"auth: {why}", next_step=step)
+                elif state == "failed":
+                    step = f"mend mcp_servers.{name} in config.yaml"
+                    yield DoctorCheck(name=where, verdict="problem", detail=f"failed: {why}", next_step=step)
 
     def _stalls(self) -> Iterator[DoctorCheck]:
         for stall in list(self._watchdog.stalls)[-5:]:

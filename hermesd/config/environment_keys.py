@@ -24,6 +24,7 @@ VARIABLES: dict[str, str] = {
     "WEBHOOK_ENABLED": "platforms.webhook.enabled",
     "WEBHOOK_PORT": "platforms.webhook.port",
     "WEBHOOK_SECRET": "platforms.webhook.secret",
+    "MCP_SERVE_TOKEN": "mcp_serve.token",
 }
 """Variable → dotted key; a list's items are separated by commas."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hermesd.config.convert import Reading
     from hermesd.home import Profile
 
-_DAEMON_WIDE = ("rpc", "store", "shutdown")
+_DAEMON_WIDE = ("mcp_serve", "rpc", "store", "shutdown")
 
 
 @dataclass(slots=True)

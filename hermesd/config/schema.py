@@ -124,9 +124,14 @@ class McpOAuthConfig(Section, frozen=True, kw_only=True):
     """Sign-in to one server. ``redirect_port`` 0 takes a free one; ``timeout`` is what a person has for signing in.
 
     ``client_id`` may be the https URL of a client id metadata document. ``allow_private`` lets the authorization
-    server be on a private address that the MCP server itself is not on.
+    server be on a private address that the MCP server itself is not on. Grants other than authorization_code need no
+    person.
     """
 
+    grant: Literal["authorization_code", "client_credentials", "jwt_bearer"] = "authorization_code"
+    issuer: str = ""
+    private_key_file: str = ""
+    assertion_file: str = ""
     client_id: str = ""
     client_secret: str = ""
     scope: str = ""
@@ -176,7 +181,8 @@ class McpServerConfig(Section, frozen=True, kw_only=True):
     """One MCP server: a program (``command``) or an address (``url``, which wins where both are given).
 
     ``trusted`` believes the server's own hints about what its calls do. ``timeout`` bounds a call, ``connect_timeout``
-    the way to a session. ``idle_timeout_seconds`` 0 keeps an idle server running.
+    the way to a session. ``idle_timeout_seconds`` 0 keeps an idle server running. ``allow_private`` lets a ``url``, a
+    redirect and the authorization server lead to private and loopback addresses that the ``url`` does not spell itself.
     """
 
     command: str = ""
@@ -187,6 +193,7 @@ class McpServerConfig(Section, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     transport: Literal["streamable", "streamable_http", "streamable-http", "http", "sse"] = "streamable"
     ssl_verify: bool | str = True
+    allow_private: bool = False
     client_cert: str = ""
     client_key: str = ""
     enabled: bool = True
@@ -204,6 +211,21 @@ class McpServerConfig(Section, frozen=True, kw_only=True):
     sampling: McpSamplingConfig = McpSamplingConfig()
     elicitation: McpElicitationConfig = McpElicitationConfig()
     tools: McpToolsConfig = McpToolsConfig()
+
+
+class McpServeConfig(Section, frozen=True, kw_only=True):
+    """This daemon as an MCP server for other agents, at ``http://host:port/mcp``; only the default profile's counts.
+
+    ``token`` is what they show, usually MCP_SERVE_TOKEN in .env. ``allowed_hosts`` is what Host may say besides the
+    address itself, for instance the name of a proxy in front.
+    """
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: int = 8765
+    token: str = ""
+    allowed_hosts: list[str] = []
+    max_body_bytes: int = 1024 * 1024
 
 
 class StoreConfig(Section, frozen=True, kw_only=True):
@@ -232,6 +254,7 @@ class Config(Section, frozen=True, kw_only=True):
     policy: PolicyConfig = PolicyConfig()
     platforms: PlatformsConfig = PlatformsConfig()
     mcp_servers: dict[str, McpServerConfig] = {}
+    mcp_serve: McpServeConfig = McpServeConfig()
     rpc: RpcConfig = RpcConfig()
     store: StoreConfig = StoreConfig()
     shutdown: ShutdownConfig = ShutdownConfig()

@@ -14,6 +14,7 @@ _KNOWN = {
     "model.api_key": "OPENAI_API_KEY",
     "platforms.telegram.token": "TELEGRAM_BOT_TOKEN",
     "platforms.webhook.secret": "WEBHOOK_SECRET",
+    "mcp_serve.token": "MCP_SERVE_TOKEN",
 }
 IMPLIED = frozenset(_KNOWN) - {"model.api_key"}
 """Keys that are read from their .env name without a ``${NAME}`` in config.yaml."""

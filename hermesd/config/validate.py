@@ -45,6 +45,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "mcp_servers.<name>.sampling.timeout": (0.001, 3600),
     "mcp_servers.<name>.sampling.max_rpm": (1, 100_000),
     "mcp_servers.<name>.sampling.max_tool_rounds": (0, 1000),
+    "mcp_serve.port": (0, 65535),
+    "mcp_serve.max_body_bytes": (1024, 64 * MIB),
     "store.retain_days": (0.001, 36_600),
     "shutdown.drain_s": (0, 86400),
     "shutdown.stop_s": (0, 3600),
@@ -54,6 +56,7 @@ RANGES: dict[str, tuple[float, float]] = {
 ROUTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 SERVER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9.:_-]{1,255}", re.ASCII)
+SERVE_TOKEN = re.compile(r"[\x21-\x7e]{16,1024}", re.ASCII)
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)
 NO_SECRET = frozenset({"", "INSECURE_NO_AUTH"})
 
@@ -80,6 +83,7 @@ def validate(config: Config, problem: Report, notice: Report) -> None:
     _telegram(config, problem, notice)
     _webhook(config, problem)
     _rpc(config, problem)
+    _mcp_serve(config, problem, notice)
     for server_name, server in config.mcp_servers.items():
         _mcp_server(server, server_name, problem, notice)
     if config.store.path and not config.store.path.startswith(("/", "~")):
@@ -200,6 +204,22 @@ def _mcp_server(server: McpServerConfig, name: str, problem: Report, notice: Rep
     for header, value in server.headers.items():
         if not _HEADER.fullmatch(header) or not value.isprintable():
             problem(f"{key}.headers", f"{header[:60]!r} cannot be sent as a header", "correct its name or value")
+
+
+def _mcp_serve(config: Config, problem: Report, notice: Report) -> None:
+    serve, key = config.mcp_serve, "mcp_serve"
+    if not _HOST.fullmatch(serve.host):
+        problem(f"{key}.host", "is no host name or address", "use 127.0.0.1, or 0.0.0.0 for every interface")
+    if not serve.enabled:
+        return
+    if not SERVE_TOKEN.fullmatch(serve.token):
+        problem(
+            f"{key}.token",
+            "must be 16 characters or more, without blanks" if serve.token else "is needed before it may be enabled",
+            f'`hermesctl config set {key}.token "$(openssl rand -hex 24)"` puts one into .env',
+        )
+    if _HOST.fullmatch(serve.host) and not is_loopback(serve.host):
+        notice(f"{key}.host", "takes the token unencrypted over the network", "put a reverse proxy with TLS before it")
 
 
 def _rpc(config: Config, problem: Report) -> None:

@@ -21,7 +21,7 @@ from hermesd.config.schema import Config
 from hermesd.config.secret_keys import IMPLIED, is_secret, variable_for
 from hermesd.config.shape import Shape, shape_of
 from hermesd.errors import ConfigError, NotFoundError, UsageError
-from hermesd.home import read_bounded, write_private
+from hermesd.home import make_private_directory, read_bounded, write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ def set_value(profile: Profile, key: str, text: str, *, variable: str = "") -> C
     """Set a dotted key to what ``text`` means for its type: a word, ``a,b`` or ``[a, b]`` for lists, ``{…}`` for maps.
 
     A secret goes to .env as ``variable`` (default: its usual name), and so does a key that is a variable's name.
-    Raises UsageError for a key nobody knows, ConfigError for a value or a result that would not load, OSError.
+    Raises UsageError for a key nobody knows, ConfigError for a value or a result that would not load or be written.
     """
     if _ENV_NAME.fullmatch(key):
         return _write(profile, env=with_variable(_read_env(profile), key, text), variable=key)
@@ -58,6 +58,12 @@ def set_value(profile: Profile, key: str, text: str, *, variable: str = "") -> C
         config = _without_key(profile, key) if implied else _with_key(profile, key, f"${{{name}}}")
         return _write(profile, config=config, env=env, variable=name)
     return _write(profile, config=_with_key(profile, key, _value(key, text, shape)))
+
+
+def set_section(profile: Profile, key: str, section: dict[str, Any]) -> Change:
+    """Set a dotted key to plain values, written over several lines as people do; errors as for ``set_value``."""
+    _shape_at(key)
+    return _write(profile, config=_with_key(profile, key, _unambiguous(section)))
 
 
 def unset_value(profile: Profile, key: str, *, variable: str = "") -> Change:
@@ -76,7 +82,7 @@ def unset_value(profile: Profile, key: str, *, variable: str = "") -> Change:
 
 
 def write_config(profile: Profile, data: bytes) -> Change:
-    """Replace config.yaml by contents that load. Raises ConfigError with file:line, OSError."""
+    """Replace config.yaml by contents that load. Raises ConfigError with file:line."""
     return _write(profile, config=data, strict=True)
 
 
@@ -121,6 +127,15 @@ def _scalar(key: str, text: str, shape: Shape) -> Any:  # noqa: ANN401 - a YAML 
         value = to_value(text, shape, plain=True)
     except ValueError as error:
         raise ConfigError(f"{key} must be {error}, not {text[:60]!r}", next_step="give another value") from None
+    return quoted(value) if isinstance(value, str) and _AMBIGUOUS.fullmatch(value) else value
+
+
+def _unambiguous(value: Any) -> Any:  # noqa: ANN401 - plain data
+    """With quotes around every text that could be taken for something else."""
+    if isinstance(value, dict):
+        return {name: _unambiguous(below) for name, below in value.items()}
+    if isinstance(value, list):
+        return [_unambiguous(below) for below in value]
     return quoted(value) if isinstance(value, str) and _AMBIGUOUS.fullmatch(value) else value
 
 
@@ -223,9 +238,15 @@ def _write(
         for problem in new.problems:
             if problem.what not in known:
                 raise problem
-    if env is not None:
-        write_private(profile.env_path, env)
-    if config is not None:
-        write_private(profile.config_path, config)
+    try:
+        make_private_directory(profile.root)  # before the first start of a daemon there is no home yet
+        if env is not None:
+            write_private(profile.env_path, env)
+        if config is not None:
+            write_private(profile.config_path, config)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be written: {error.strerror}", where=str(profile.root), next_step="look at it: ls -ld"
+        ) from None
     path = profile.env_path if variable else profile.config_path
     return Change(path, variable, tuple(new.notices))

@@ -23,7 +23,7 @@ from hermesd.gateway.overrides import Overrides
 from hermesd.gateway.presenter import Presenter
 from hermesd.gateway.router import Router
 from hermesd.gateway.tool_state import StoredToolState
-from hermesd.mcp.hub import PREFIX, McpHub
+from hermesd.mcp.hub import PREFIX, SIGN_INS, McpHub
 from hermesd.providers.build import build_provider
 from hermesd.supervision.policy import Policy
 from hermesd.supervision.service import ServiceSpec
@@ -50,7 +50,7 @@ TURNS_GROUP = 2
 DELIVERY_GROUP = 1
 """The highest stops first: turns end, what they said is delivered, and then the platforms (group 0) may go."""
 
-FIXED = frozenset({"processes", "turns", "delivery", "drafts", "mcp"})
+FIXED = frozenset({"processes", "turns", "delivery", "drafts", "mcp", SIGN_INS})
 MODEL_SECTIONS = frozenset({"model", "fallback_providers", "secrets"})
 DRAIN_S = 300.0
 """How long a service stopped by hand may drain; a shutdown, or the profile's removal, allows less."""
@@ -133,6 +133,8 @@ class ProfileUnit:
             await self.mcp.load()
             if "mcp" not in self._services():
                 await self.supervisor.add(ServiceSpec("mcp", lambda: self.mcp))
+            if (spec := self.mcp.sign_in_spec()) is not None and SIGN_INS not in self._services():
+                await self.supervisor.add(spec)
         for name in names:
             await self.supervisor.add(self.mcp.spec(name), wait=False)
 

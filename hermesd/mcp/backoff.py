@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from typing import TYPE_CHECKING
 
 import trio
@@ -13,18 +14,21 @@ if TYPE_CHECKING:
 
 BASE_S = 1.0
 CAP_S = 55.0  # with the time a connect takes, a minute
-GROWTH = 3.0
-LEAST = 0.75  # jitter: servers that died together do not come back together
+GROWTH = 4.0
+LEAST = 0.9  # jitter: servers that died together do not come back together
 STARTS_AT_ONCE = 2 * (os.cpu_count() or 1)
+WINDOW_S = 300.0
+HASTENED = 2  # within WINDOW_S; the schedule alone makes 10 starts in that time
 SLOT_S = 2.0  # a start that takes longer is waiting, not working
 
 
 class Backoff:
-    """Failures in a row since a proven session. In 300 s it allows 12 starts at most, and one a minute for ever."""
+    """Failures in a row since a proven session: in any 300 s no more than 12 starts, and one a minute for ever."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self.failures = 0
+        self._hastened: deque[float] = deque(maxlen=HASTENED)
 
     def proven(self) -> None:
         """A session did what it is for; the past is forgiven."""
@@ -37,6 +41,14 @@ class Backoff:
             return 0.0
         ceiling = min(CAP_S, BASE_S * GROWTH ** min(self.failures - 2, 32))
         return self._rng.uniform(LEAST * ceiling, ceiling)
+
+    def may_hasten(self) -> bool:
+        """Whether a start may come before its time; counts it if so."""
+        now = trio.current_time()
+        if len(self._hastened) == HASTENED and now - self._hastened[0] < WINDOW_S:
+            return False
+        self._hastened.append(now)
+        return True
 
 
 class StartLimit:

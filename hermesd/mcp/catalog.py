@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hermesd.mcp.names import assign
-from hermesd.mcp.sanitize import MAX_DESCRIPTION, MAX_PROPERTY_NAME, clean, clean_schema, visible
+from hermesd.mcp.sanitize import MAX_DESCRIPTION, MAX_PROPERTY_NAME, Work, clean, clean_schema, visible
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MAX_TOOLS = 256
 """Tools of one server that a model is offered; what is beyond it is told by a flag."""
+
+MAX_OFFERED_CHARS = 256 * 1024
+"""All of a server's descriptions and schemas: more than that no model reads, and providers refuse the request."""
 
 Definition = dict[str, object]
 Kind = Literal["tool", "list_resources", "read_resource", "list_prompts", "get_prompt"]
@@ -74,17 +77,26 @@ def prepare(
     resources: bool = False,
     prompts: bool = False,
 ) -> Prepared:
-    """Clean what ``chosen`` left, and add the tools that stand for resources and prompts where the server has any."""
+    """Clean what ``chosen`` left, and add the tools that stand for resources and prompts where the server has any.
+
+    Takes up to a second for what a hostile server may send: for a thread.
+    """
     flags: list[str] = []
     if len(definitions) > MAX_TOOLS:
         flags.append(f"offers {len(definitions)} tools; the first {MAX_TOOLS} are taken")
     offers: list[Offer] = []
-    for definition in definitions[:MAX_TOOLS]:
+    work, chars = Work(), 0
+    for number, definition in enumerate(definitions[:MAX_TOOLS]):
         name = str(definition["name"])
         if len(name) > MAX_PROPERTY_NAME or visible(name) != name:
             flags.append("a tool was refused for its name")
             continue
-        offers.append(_offer(server, name, definition, config, is_changed=name in quarantined))
+        offer = _offer(server, name, definition, config, work, is_changed=name in quarantined)
+        chars += _size(offer)
+        if chars > MAX_OFFERED_CHARS or work.left < 0:
+            flags.append(f"its definitions are too long for a model; the first {number} tools are taken")
+            break
+        offers.append(offer)
     kinds: list[Kind] = []
     if resources and config.tools.resources:
         kinds += ["list_resources", "read_resource"]
@@ -107,19 +119,30 @@ def name(parts: Iterable[Prepared]) -> dict[str, Offer]:
         return offer.server, f"{offer.tool}." if steps_aside else offer.tool
 
     names = assign(key(offer) for offer in offers)
-    found = {names[key(offer)]: offer for offer in offers}
+    found: dict[str, Offer] = {}
+    for offer in offers:
+        found.setdefault(names[key(offer)], offer)  # whatever happens, no server takes a name that is another's
     return dict(sorted(found.items()))
 
 
-def _offer(server: str, name: str, definition: Definition, config: McpServerConfig, *, is_changed: bool) -> Offer:
+def _size(offer: Offer) -> int:
+    """Characters, or nearly."""
+    import msgspec
+
+    return len(offer.description) + len(msgspec.json.encode(offer.parameters))
+
+
+def _offer(
+    server: str, name: str, definition: Definition, config: McpServerConfig, work: Work, *, is_changed: bool
+) -> Offer:
     flags: set[str] = set()
-    description = clean(definition.get("description"), MAX_DESCRIPTION, flags, "the description")
+    description = clean(definition.get("description"), MAX_DESCRIPTION, flags, "the description", work)
     return Offer(
         server=server,
         tool=name,
         kind="tool",
         description=description or f"{name} of the MCP server {server}",
-        parameters=clean_schema(definition.get("inputSchema", {}), flags),
+        parameters=clean_schema(definition.get("inputSchema", {}), flags, work),
         effect=effect_of(definition, trusted=config.trusted),
         flags=tuple(sorted(flags)),
         quarantined=is_changed,

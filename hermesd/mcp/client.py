@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,11 @@ from hermesd.mcp.errors import McpError
 from hermesd.mcp.session import CONTAINED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from hermesd.mcp.errors import McpErrorKind
     from hermesd.mcp.http import HttpLink
-
-log = logging.getLogger("hermesd.mcp")
+    from hermesd.mcp.serverlog import ServerLog
 
 NOTIFY_S = 2.0
 LEAVE_S = 1.0
@@ -27,6 +25,7 @@ LISTEN_FLOOR_S = 1.0
 LISTEN_CAP_S = 30.0
 BODY_BYTES = 64 * 1024
 ERROR = -32000  # JSON-RPC 2.0, section 5.1: server range
+LISTEN_METHOD = b'"subscriptions/listen"'
 SESSION_WORDS = ("session", "not initialized")
 
 
@@ -37,12 +36,13 @@ class ContainedClient(httpx2.AsyncClient):
     The legacy transport takes no answers from POST: with ``inject`` errors go into that channel of messages.
     """
 
-    def __init__(self, link: HttpLink, service: str, **options: Any) -> None:  # noqa: ANN401 - the base class's own
+    def __init__(self, link: HttpLink, log: ServerLog, **options: Any) -> None:  # noqa: ANN401 - the base class's own
         super().__init__(**options)
         self.link = link
         self.inject: trio.MemorySendChannel[Any] | None = None
-        self._service = service
+        self._log = log
         self._listened_at = -math.inf
+        self._listen_wait_s = LISTEN_FLOOR_S
         self._offered = False
         self._posts = 0
 
@@ -64,6 +64,8 @@ class ContainedClient(httpx2.AsyncClient):
     # -- POST ----------------------------------------------------------------------------------------------------
     async def _post(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
         seconds = NOTIFY_S if _number(request) is None else math.inf
+        if LISTEN_METHOD in request.content:  # its answer is a stream on which nothing may happen for days
+            request.extensions["timeout"] = {**request.extensions.get("timeout", {}), "read": None}
         with trio.move_on_after(seconds):
             try:
                 response = await super().send(request, **options)
@@ -99,7 +101,7 @@ class ContainedClient(httpx2.AsyncClient):
         """Pass on what the SDK understands; put into words what it would erase."""
         status = response.status_code
         if status < 400:
-            if _outlive(response):  # it may be silent for as long as a person thinks; the caller's clock bounds it
+            if self._outlive(response):  # silent for as long as a person thinks; the caller's clock bounds it
                 request.extensions["timeout"] = {**request.extensions.get("timeout", {}), "read": None}
             return response
         body = await _head(response)
@@ -135,28 +137,33 @@ class ContainedClient(httpx2.AsyncClient):
 
     # -- GET: the server's event stream ----------------------------------------------------------------------------
     async def _listen(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
-        """Open the stream, at most once a second whatever ``retry`` says, and for as long as it is offered."""
+        """Open the stream for as long as it is offered; ever more rarely, whatever ``retry`` says, where it breaks."""
         request.extensions["timeout"] = {**request.extensions.get("timeout", {}), "read": None}
-        wait_s = LISTEN_FLOOR_S
+        if trio.current_time() - self._listened_at > LISTEN_CAP_S:
+            self._listen_wait_s = LISTEN_FLOOR_S
         while True:
-            await trio.sleep_until(self._listened_at + wait_s)
+            await trio.sleep_until(self._listened_at + self._listen_wait_s)
             self._listened_at = trio.current_time()
-            wait_s = min(2 * wait_s, LISTEN_CAP_S)
+            self._listen_wait_s = min(2 * self._listen_wait_s, LISTEN_CAP_S)
             try:
                 response = await super().send(request, **options)
             except McpError as error:
-                log.info("%s: no event stream: %s", self._service, error.what)
+                self._log.ours(f"no event stream: {error.what}")
+                self._deafen()
                 continue
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 self.link.lose(f"cannot be reached ({_text(error)})")
                 await trio.sleep_forever()
             except httpx2.HTTPError as error:
-                log.info("%s: no event stream: %s", self._service, _text(error))
+                self._log.ours(f"no event stream: {_text(error)}")
+                self._deafen()
                 continue
             if response.status_code == 200:
-                _outlive(response)
-                self._offered = True
+                self.link.hears = self._offered = self._outlive(response, ends=self._deafen)
+                if not self.link.hears:
+                    self.link.gap.set()
                 return response
+            self._deafen()
             await response.aclose()
             if response.status_code in (400, 404) and self._offered:
                 self.link.lose("does not know our session any more")
@@ -174,34 +181,40 @@ class ContainedClient(httpx2.AsyncClient):
             await response.aclose()
             kind: McpErrorKind = "auth" if response.status_code in (401, 403) else "down"
             raise McpError(f"the server answered HTTP {response.status_code}", kind=kind)
-        _outlive(response)
+        self._outlive(response)
         return response
+
+    def _deafen(self) -> None:
+        self.link.hears = False
+        self.link.gap.set()
+
+    def _outlive(self, response: httpx2.Response, ends: Callable[[], None] = lambda: None) -> bool:
+        """Whether the answer is an event stream; if so, it will end and not raise."""
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            return False
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _Outliving(response.stream, self._log, ends)
+        return True
 
 
 class _Outliving(httpx2.AsyncByteStream):
     """A body that ends instead of raising: to the SDK an event stream that broke has then simply ended."""
 
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream, log: ServerLog, ends: Callable[[], None]) -> None:
         self._stream = stream
+        self._log = log
+        self._ends = ends
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async for piece in self._stream:
                 yield piece
         except httpx2.HTTPError as error:
-            log.info("an event stream broke: %s", _text(error))
+            self._log.ours(f"an event stream broke: {_text(error)}")
 
     async def aclose(self) -> None:
+        self._ends()
         await self._stream.aclose()
-
-
-def _outlive(response: httpx2.Response) -> bool:
-    """Let an event stream end instead of raising; whether it is one."""
-    if not response.headers.get("content-type", "").startswith("text/event-stream"):
-        return False
-    assert isinstance(response.stream, httpx2.AsyncByteStream)
-    response.stream = _Outliving(response.stream)
-    return True
 
 
 def _down(text: str) -> McpError:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hermesd.errors import ConflictError, UsageError
+from hermesd.errors import ConflictError, HermesError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from hermesd.home import Profile
@@ -36,7 +35,7 @@ class NewServer:
 def add(profile: Profile, new: NewServer) -> list[str]:
     """Write it; returns the variables that .env got. Raises UsageError, ConflictError, ConfigError."""
     from hermesd.config.load import load_settings
-    from hermesd.config.write import set_value
+    from hermesd.config.write import set_section, set_value, unset_value
 
     if not NAME.fullmatch(new.name):
         raise UsageError(f"{new.name[:80]!r} is not a server's name", next_step="use letters, digits, - and _")
@@ -44,6 +43,8 @@ def add(profile: Profile, new: NewServer) -> list[str]:
         raise UsageError(
             "give either a command or a url", next_step="hermesctl mcp add NAME --command PROGRAM | --url URL"
         )
+    if new.url and not _REFERENCE.search(new.url) and not new.url.startswith(("https://", "http://")):
+        raise UsageError(f"{new.url[:80]!r} is no http or https URL", next_step="write it as https://host/path")
     settings = load_settings(profile)
     if new.name in settings.config.mcp_servers:
         raise ConflictError(
@@ -53,7 +54,12 @@ def add(profile: Profile, new: NewServer) -> list[str]:
     section, secrets = _section(new, dict(settings.secrets))
     for variable, value in secrets.items():
         set_value(profile, variable, value)
-    set_value(profile, f"mcp_servers.{new.name}", json.dumps(section, ensure_ascii=False))
+    try:
+        set_section(profile, f"mcp_servers.{new.name}", section)
+    except HermesError:
+        for variable in secrets.keys() - settings.secrets.keys():
+            unset_value(profile, variable)
+        raise
     return list(secrets)
 
 
@@ -61,9 +67,28 @@ def remove(profile: Profile, name: str) -> list[str]:
     """Take it out of config.yaml; returns variables of .env that only it used, which stay. Raises NotFoundError."""
     from hermesd.config.write import unset_value
 
+    check_known(profile, name)
     before = _references(profile)
     unset_value(profile, key_of(name))
     return sorted(before - _references(profile))
+
+
+def check_known(profile: Profile, name: str) -> None:
+    """Raise NotFoundError unless config.yaml has this server; its settings may be wrong."""
+    from hermesd.config import MAX_CONFIG_BYTES
+    from hermesd.config.document import Mapping, parse
+    from hermesd.home import read_bounded
+
+    key_of(name)
+    try:
+        data = read_bounded(profile.config_path, max_bytes=MAX_CONFIG_BYTES)
+    except FileNotFoundError:
+        data = b""
+    section = parse(data, str(profile.config_path)).values.get("mcp_servers")
+    known = list(section.values) if isinstance(section, Mapping) else []
+    if name not in known:
+        step = f"configured: {', '.join(known)}" if known else "add it: hermesctl mcp add"
+        raise NotFoundError(f"there is no MCP server {name!r} in {profile.config_path}", next_step=step)
 
 
 def key_of(name: str) -> str:

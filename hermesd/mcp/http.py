@@ -6,6 +6,7 @@ never begins a new session. So the client answers in place of a server that cann
 
 from __future__ import annotations
 
+import functools
 import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
     import httpx2
 
     from hermesd.config.schema import McpServerConfig
+    from hermesd.mcp.serverlog import ServerLog
 
 CONNECT_S = 10.0
 POOL_EXTRA = 8
 READ_EXTRA_S = 5.0  # above a call's own time, which is to end first
+
+_files = trio.CapacityLimiter(2)
 
 
 class HttpLink:
@@ -31,10 +35,12 @@ class HttpLink:
 
     read: Any = None  # the SDK's streams, whose import waits for the first server
     write: Any = None
+    hears = False
 
     def __init__(self) -> None:
         self.lost = trio.Event()
         self.why = ""
+        self.gap = trio.Event()
         self.abrupt = False
 
     def words(self) -> list[str]:
@@ -49,15 +55,17 @@ class HttpLink:
 
 
 @asynccontextmanager
-async def http_link(config: McpServerConfig, *, auth: httpx2.Auth | None, service: str) -> AsyncIterator[HttpLink]:
+async def http_link(config: McpServerConfig, *, auth: httpx2.Auth | None, log: ServerLog) -> AsyncIterator[HttpLink]:
     """A connection for as long as the body runs; raises McpError when the legacy transport cannot be opened."""
     from mcp.client.streamable_http import streamable_http_client
 
     from hermesd.mcp.client import ContainedClient
 
     link = HttpLink()
-    client = ContainedClient(link, service, auth=auth, **_options(config))
+    context = await trio.to_thread.run_sync(_context, config, limiter=_files)
+    client = ContainedClient(link, log, auth=auth, **_options(config, context))
     if config.transport == "sse":
+        link.hears = True  # its event stream is the session
         from hermesd.mcp.sse import sse_link
 
         async with sse_link(config.url, client, link):
@@ -67,23 +75,32 @@ async def http_link(config: McpServerConfig, *, auth: httpx2.Auth | None, servic
         yield link
 
 
-def _options(config: McpServerConfig) -> dict[str, Any]:
+def _options(config: McpServerConfig, context: ssl.SSLContext) -> dict[str, Any]:
     """How the HTTP client is built."""
     import httpx2
 
+    from hermesd.mcp.reach import guarded
+
     connect_s = min(CONNECT_S, config.connect_timeout)
-    options: dict[str, Any] = {
+    return {
         "headers": dict(config.headers),
         "timeout": httpx2.Timeout(connect_s, read=config.timeout + READ_EXTRA_S),
-        "limits": httpx2.Limits(max_connections=config.max_concurrent_calls + POOL_EXTRA),
+        **guarded(config, context, max_connections=config.max_concurrent_calls + POOL_EXTRA),
     }
-    if config.ssl_verify is not True or config.client_cert:
-        options["verify"] = _context(config)
-    return options
+
+
+@functools.cache
+def usual_context() -> ssl.SSLContext:
+    """TLS as the HTTP library has it, made once: reading the authorities takes tens of milliseconds."""
+    import httpx2
+
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def _context(config: McpServerConfig) -> ssl.SSLContext:
-    """TLS as configured: another authority, none at all, or with our own certificate. Raises McpError."""
+    """TLS as configured: another authority, none at all, or with our own certificate. Blocks. Raises McpError."""
+    if config.ssl_verify is True and not config.client_cert:
+        return usual_context()
     try:
         authority = config.ssl_verify if isinstance(config.ssl_verify, str) else None
         context = ssl.create_default_context(cafile=authority)

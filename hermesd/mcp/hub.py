@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import trio
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
     from hermesd.config.schema import McpServerConfig
     from hermesd.config.settings import Settings
     from hermesd.mcp.catalog import Definition, Offer
-    from hermesd.mcp.oauth.manager import OAuthManager
+    from hermesd.mcp.oauth.manager import Notice, OAuthManager
+    from hermesd.mcp.oauth.remote import RemoteSignIns
     from hermesd.mcp.sampling import Sampler
     from hermesd.mcp.server import McpServer
     from hermesd.mcp.tool import Reachable
@@ -42,8 +45,15 @@ log = logging.getLogger("hermesd.mcp")
 PREFIX = "mcp/"
 """Of the services' names within the profile's supervisor."""
 
+SIGN_INS = "mcp-oauth"
+"""Name of the service that renews tokens, within the profile's supervisor."""
+
 IN_PLACE = ("tools", "trusted", "timeout", "connect_timeout")
 """Settings of a server that need no new connection."""
+
+
+THREADS = trio.CapacityLimiter(1)
+"""For long lists of tools, one at a time: the loop does not wait for them."""
 
 
 def _set_event() -> trio.Event:
@@ -65,6 +75,9 @@ class Entry:
     state: str = ""
     sampler: Sampler | None = None
     checked: trio.Event = field(default_factory=_set_event)
+    asked: Literal["", "sign-in", "rights"] = ""
+    """What of a person has been told of, so that it is told once."""
+    wants_rights: bool = False
 
 
 class McpHub:
@@ -96,6 +109,7 @@ class McpHub:
         self._offers: dict[str, Offer] = {}
         self._tools: list[McpTool] = []
         self._oauth: OAuthManager | None = None
+        self._remote: RemoteSignIns | None = None
         self.entries = {name: Entry(name, config) for name, config in settings.config.mcp_servers.items()}
 
     # -- services ----------------------------------------------------------------------------------------------------
@@ -111,6 +125,7 @@ class McpHub:
     async def load(self) -> None:
         """Before servers are started: put lists in force that were kept of lazy ones."""
         self._profile.workspace.mkdir(mode=0o700, parents=True, exist_ok=True)  # where its programs start
+        await self._lists.forget_all_but(self.entries)
         for name, entry in self.entries.items():
             if entry.server is None and (found := await self._lists.get(name, entry.config)) is not None:
                 entry.listing = found
@@ -125,7 +140,6 @@ class McpHub:
             self._profile.name,
             name,
             entry.config,
-            env=self._settings.secrets,
             auth=self._auth(entry),
             on_change=self._server_changed,
             tag=self._tag,
@@ -154,7 +168,7 @@ class McpHub:
 
     def _auth(self, entry: Entry) -> httpx2.Auth | None:
         config = entry.config
-        if config.auth != "oauth" or not config.url:
+        if not _signs_in(config):
             return None
         return self.oauth().get_or_build_provider(entry.name, config.url, config)
 
@@ -163,8 +177,48 @@ class McpHub:
         if self._oauth is None:
             from hermesd.mcp.oauth.manager import OAuthManager
 
-            self._oauth = OAuthManager(self._profile.root / "mcp-tokens", profile=self._profile.name)
+            self._oauth = OAuthManager(
+                self._profile.root / "mcp-tokens", profile=self._profile.name, on_notice=self._sign_in_changed
+            )
         return self._oauth
+
+    def remote_sign_ins(self) -> RemoteSignIns:
+        """Sign-ins by clients that have no access to the files."""
+        if self._remote is None:
+            from hermesd.mcp.oauth.remote import RemoteSignIns
+
+            self._remote = RemoteSignIns(self.oauth())
+        return self._remote
+
+    def sign_in_spec(self) -> ServiceSpec | None:
+        """The service that renews tokens and notices new ones; None as long as no server is signed in to."""
+        wanted = any(_signs_in(entry.config) for entry in self.entries.values())
+        return ServiceSpec(SIGN_INS, self.oauth) if wanted else None
+
+    def _sign_in_changed(self, name: str, notice: Notice) -> None:
+        entry = self.entries.get(name)
+        if entry is None or entry.server is None:
+            return
+        if notice == "tokens":
+            entry.asked = ""
+            self.look_at_tokens(name)
+        elif notice == "rights":  # its other tools go on
+            entry.wants_rights = True
+            self._note(entry, tools=False)
+        elif entry.server.state == "ready":
+            entry.server.reconnect_when_quiet()
+
+    def look_at_tokens(self, name: str) -> None:
+        """Connect again to a server that is away and has tokens, or is there and has none any more.
+
+        An unknown name, and a server without a sign-in, are left alone.
+        """
+        entry = self.entries.get(name)
+        if entry is None or entry.server is None or not _signs_in(entry.config):
+            return
+        wrong = ("auth", "backoff") if self.oauth().has_tokens(name) else ("ready",)
+        if entry.server.state in wrong:
+            entry.server.reconnect()
 
     def _detail(self, name: str) -> str:
         entry = self.entries.get(name)
@@ -172,7 +226,7 @@ class McpHub:
             return ""
         server = entry.server
         words = [server.state, f"{len(entry.prepared.offers)} tools" if entry.prepared.offers else ""]
-        words += [server.era, f"{server.restarts} reconnects" if server.restarts else ""]
+        words += [server.era, f"{server.restarts} restarts" if server.restarts else ""]
         words += [server.last_error if server.state != "ready" else ""]
         return ", ".join(word for word in words if word)
 
@@ -184,6 +238,8 @@ class McpHub:
         kept = {name: before[name] for name, config in wanted.items() if name in before and _same(before[name], config)}
         remove = [name for name, entry in before.items() if name not in kept and entry.config.enabled]
         self.entries = {name: kept.get(name) or Entry(name, config) for name, config in wanted.items()}
+        for name in before.keys() - wanted.keys() if self._oauth is not None else ():
+            self.oauth().evict(name)
         for name, entry in kept.items():
             if entry.config != wanted[name]:
                 entry.config = wanted[name]
@@ -248,7 +304,8 @@ class McpHub:
             await self._event("mcp.quarantined", entry.name, {"tools": new[: catalog.MAX_TOOLS]})
         entry.quarantined = quarantined
         capabilities = entry.listing.capabilities
-        entry.prepared = catalog.prepare(
+        prepare = partial(
+            catalog.prepare,
             entry.name,
             entry.config,
             definitions,
@@ -256,6 +313,7 @@ class McpHub:
             resources="resources" in capabilities,
             prompts="prompts" in capabilities,
         )
+        entry.prepared = await trio.to_thread.run_sync(prepare, limiter=THREADS)
 
     def _definitions(self, entry: Entry) -> list[Definition]:
         return catalog.chosen(entry.listing.tools, entry.config.tools)
@@ -264,10 +322,26 @@ class McpHub:
         state = entry.server.state if entry.server else ""
         if state != entry.state:
             entry.state = state
-            if state == "auth":
-                await self._event("mcp.needs_reauth", entry.name, {"next_step": self.login_command(entry.name)})
-            elif state == "failed" and entry.server is not None:
+            if state == "failed" and entry.server is not None:
                 await self._event("mcp.failed", entry.name, {"error": entry.server.last_error})
+        if state == "ready" and entry.asked == "sign-in":
+            entry.asked = ""
+        if state == "auth":
+            await self._ask_for(entry, "sign-in")
+        elif entry.wants_rights:
+            await self._ask_for(entry, "rights")
+        entry.wants_rights = False
+
+    async def _ask_for(self, entry: Entry, what: Literal["sign-in", "rights"]) -> None:
+        """Tell, once, that a person is needed; no browser is opened by a daemon."""
+        if entry.asked == what:
+            return
+        entry.asked = what
+        failure = self._oauth.failure(entry.name) if self._oauth is not None else None
+        why = failure.what if failure is not None else entry.server.last_error if entry.server is not None else ""
+        step = self.login_command(entry.name)
+        log.warning("%s%s: %s: run `%s`", PREFIX, entry.name, why[:500], step)
+        await self._event("mcp.needs_reauth", entry.name, {"why": why[:500], "next_step": step})
 
     async def _event(self, kind: str, name: str, data: dict[str, object]) -> None:
         await self._store.record_event(kind, subject=f"{PREFIX}{name}", profile=self._profile.name, data=data)
@@ -287,6 +361,18 @@ class McpHub:
         """Registered name → offer, the quarantined ones too; of one server or of all."""
         return {name: offer for name, offer in self._offers.items() if server in ("", offer.server)}
 
+    def left_out(self, name: str) -> list[str]:
+        """Tools that the configuration keeps from the model, by the server's own names; the first of very many."""
+        entry = self.entry(name)
+        kept = {each.get("name") for each in self._definitions(entry)}
+        names = (str(each.get("name", "")) for each in entry.listing.tools if each.get("name") not in kept)
+        return list(islice(names, catalog.MAX_TOOLS))
+
+    def last_error(self, name: str) -> str:
+        """What went wrong with a server last; '' while all is well."""
+        server = self.entry(name).server
+        return server.last_error if server else ""
+
     def entry(self, name: str) -> Entry:
         """A configured server; raises NotFoundError."""
         if name not in self.entries:
@@ -299,7 +385,8 @@ class McpHub:
         entry = self.entry(name)
         unknown = set(tools) - entry.quarantined
         if unknown:
-            raise NotFoundError(f"not in quarantine: {', '.join(sorted(unknown))[:200]}", where=f"mcp/{name}")
+            what = f"not in quarantine: {', '.join(sorted(unknown))[:200]}"
+            raise NotFoundError(what, where=f"mcp/{name}", next_step=f"see `hermesctl mcp show {name}`")
         approved = sorted(set(tools) or entry.quarantined)
         definitions = [each for each in self._definitions(entry) if each.get("name") in approved]
         await self._pins.approve(name, definitions)
@@ -335,6 +422,10 @@ class McpHub:
         from hermesd.mcp.oauth.settings import ServerIdentity
 
         return ServerIdentity(server, "", self._profile.name).login_command
+
+
+def _signs_in(config: McpServerConfig) -> bool:
+    return config.auth == "oauth" and bool(config.url)
 
 
 def _same(entry: Entry, config: McpServerConfig) -> bool:

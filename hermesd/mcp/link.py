@@ -17,6 +17,10 @@ class Link(Protocol):
     """Set when the session cannot go on, before calls under way are told."""
     why: str
     """What ended it, in words; empty while it has not ended."""
+    gap: trio.Event
+    """Set when notifications may have been missed: what they come on broke, or is not there."""
+    hears: bool
+    """Whether notifications can come now."""
     abrupt: bool
     """Set by the owner when the server is not to be asked politely any more."""
 

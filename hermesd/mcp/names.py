@@ -12,6 +12,7 @@ PREFIX = "mcp__"
 MAX_NAME = 64  # what providers take for a function's name
 _HASH_CHARS = 8
 _OTHER = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
+_LIKE_HASHED = re.compile(rf".*_[0-9a-f]{{{_HASH_CHARS}}}", re.DOTALL)
 
 Key = tuple[str, str]
 """A server's name and its own name of a tool."""
@@ -30,7 +31,7 @@ def assign(keys: Iterable[Key]) -> dict[Key, str]:
     """A name for each key, whatever their order.
 
     Where several would share a name, the one that did not have to be changed keeps it and the others, or all, get a
-    hash of their own name; so does a name that is too long.
+    hash of their own name; so does a name that is too long, and one that passes itself off as hashed.
     """
     claims: dict[str, list[Key]] = {}
     for key in dict.fromkeys(keys):
@@ -38,9 +39,11 @@ def assign(keys: Iterable[Key]) -> dict[Key, str]:
     found: dict[Key, str] = {}
     for name, claimants in claims.items():
         exact = [key for key in claimants if f"{PREFIX}{key[0]}__{key[1]}" == name]
+        exact = exact or [key for key in claimants if not _OTHER.search(key[1])]
+        is_free = len(name) <= MAX_NAME and not _LIKE_HASHED.fullmatch(name)
         for key in claimants:
             alone = len(claimants) == 1 or exact == [key]
-            found[key] = name if alone and len(name) <= MAX_NAME else _hashed(name, key)
+            found[key] = name if alone and is_free else _hashed(name, key)
     return found
 
 

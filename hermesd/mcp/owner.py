@@ -12,15 +12,16 @@ import os
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from hermesd.errors import ConfigError, HermesError
+from hermesd.mcp import sdk
 from hermesd.mcp.backoff import Backoff, starts
 from hermesd.mcp.errors import McpError
-from hermesd.mcp.session import client_info, list_tools, meaning, negotiate, plain
-from hermesd.mcp.settings import resolved
+from hermesd.mcp.following import Following
+from hermesd.mcp.session import client_info, meaning, negotiate, plain
 from hermesd.tools.environment import child_environment
 from hermesd.tools.terminal.local import Spawn
 
@@ -34,14 +35,12 @@ if TYPE_CHECKING:
     from hermesd.mcp.link import Link
     from hermesd.mcp.server import McpServer
 
-log = logging.getLogger("hermesd.mcp")
-
 PROVEN_S = 60.0
-COALESCE_S = 0.3
 FAREWELL_S = 0.5
 AUTH_PROBE_S = 300.0
 LAZY_IDLE_S = 300.0
 DEMAND_S = 0.25  # somebody waits for an HTTP server: a connect costs next to nothing, so ask this often
+START_DEMAND_S = 1.0  # somebody waits for a program that has failed
 PING_S = 10.0
 
 
@@ -52,14 +51,46 @@ class Owner:
         self.server = server
         self.backoff = Backoff(rng)
         self._kick = trio.Event()
-        self._stale = trio.Event()
         self._resting = server.config.lifecycle == "lazy" and bool(server.tools)
+        self._down_since = 0.0
+        self._paused_at = 0.0
+        self._pause: trio.CancelScope | None = None
+        self._hastened = False
+        self._cannot_start = False
 
     def kick(self) -> None:
         """Start afresh, now."""
         self.backoff.proven()
         self._resting = False
+        self._down_since = trio.current_time()
         self._kick.set()
+
+    def hasten(self, *, tried: bool) -> float:
+        """Somebody waits: bring the next try forward as far as may be; the seconds until it, 0 while one is under way.
+
+        ``tried``: one has failed since they came. An HTTP server is asked every DEMAND_S until it has been away for
+        connect_timeout; then, like a program, once for each who comes. Programs that run are started no oftener than
+        the backoff allows; one that cannot even be started (it is not there) is tried at once for who comes, and is
+        not worth waiting for (inf) to who has seen that fail.
+        """
+        if self._pause is None:
+            return 0.0
+        at = math.inf
+        if self.server.config.url:
+            is_young = trio.current_time() - self._down_since < self.server.config.connect_timeout
+            if is_young or not tried:
+                at = self._paused_at + DEMAND_S
+        elif self._cannot_start:
+            if tried:
+                return math.inf
+            at = self._paused_at
+        elif not tried and (self._hastened or self.backoff.may_hasten()):
+            self._hastened = True
+            at = self._paused_at + START_DEMAND_S
+        self._pause.deadline = min(self._pause.deadline, at)
+        remaining = max(0.0, self._pause.deadline - trio.current_time())
+        self.server.next_try_at = time.time() + remaining
+        return remaining
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -68,6 +99,7 @@ class Owner:
             server.to("disabled")
             await trio.sleep_forever()
         self._resting = server.config.lifecycle == "lazy" and bool(server.tools)
+        self._down_since = trio.current_time()
         while True:
             if self._resting and not server.waiting:
                 await self._rest()
@@ -86,6 +118,7 @@ class Owner:
         async with trio.open_nursery() as nursery:
             _first(nursery, self._kick)
             _first(nursery, self.server.demand)
+        self._down_since = trio.current_time()
 
     # -- one life ------------------------------------------------------------------------------------------------
     async def _life(self) -> Exception | None:
@@ -101,27 +134,32 @@ class Owner:
         except* (OSError, HermesError, ValueError, RuntimeError) as group:
             failures.append(_leaf(group))
         except* Exception as group:  # the SDK's and the HTTP library's errors, of all kinds: each is this server's only
-            log.info("%s: %s", self.server.where, _leaf(group), exc_info=group)
+            self.server.log.ours(str(_leaf(group)), error=group)
             failures.append(_leaf(group))
         self.server.pid = 0
         return failures[0] if failures else None
 
     async def _connect(self, calls: trio.Nursery) -> None:
         """Connect within connect_timeout and serve; raises what went wrong."""
-        config = resolved(self.server.config, self.server.env, where=f"mcp_servers.{self.server.name}")
+        config = self.server.config
+        if not config.command and not config.url:
+            where = f"mcp_servers.{self.server.name}"
+            raise ConfigError("it has neither command nor url", where=where, next_step="set one in config.yaml")
+        await sdk.load(http=bool(config.url))
         give_back = await starts.take(calls)
         self._quieten()
+        following = Following(self.server)
         try:
             with trio.CancelScope(deadline=trio.current_time() + config.connect_timeout) as scope:
                 async with self._link(config) as link:
                     link.abrupt = True  # until it has answered, it is not asked politely
-                    async with self._session(link) as session:
-                        await self._greet(session, link)
+                    async with self._session(link, following) as session:
+                        await self._greet(session, link, following)
                         scope.deadline = math.inf
                         link.abrupt = False
                         give_back()
                         self.server.open(session, link, calls)
-                        await self._serve(session, link)
+                        await self._serve(session, link, following)
                         self.server.shut()
         finally:
             give_back()
@@ -130,9 +168,11 @@ class Owner:
 
     @staticmethod
     def _quieten() -> None:
-        """The SDK logs session ids, and every message that it cannot use."""
+        """The SDK logs session ids, and every message that it cannot use; its transports as errors, without end."""
         for name in ("mcp", "client", "httpx2"):
             logging.getLogger(name).setLevel(logging.ERROR)
+        for name in ("mcp.client.streamable_http", "mcp.client.sse"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
     @asynccontextmanager
     async def _link(self, config: McpServerConfig) -> AsyncIterator[Link]:
@@ -140,12 +180,12 @@ class Owner:
         if config.url:
             from hermesd.mcp.http import http_link
 
-            async with http_link(config, auth=server.auth, service=server.where) as link:
+            async with http_link(config, auth=server.auth, log=server.log) as link:
                 yield link
         else:
             from hermesd.mcp.stdio import stdio_link
 
-            async with stdio_link(self._spawn(config), service=server.where, cap=config.max_message_bytes) as link:
+            async with stdio_link(self._spawn(config), log=server.log, cap=config.max_message_bytes) as link:
                 server.pid = link.process.pid
                 yield link
 
@@ -155,16 +195,16 @@ class Owner:
         return Spawn([config.command, *config.args], cwd, env, self.server.tag)
 
     @asynccontextmanager
-    async def _session(self, link: Link) -> AsyncIterator[ClientSession]:
+    async def _session(self, link: Link, following: Following) -> AsyncIterator[ClientSession]:
         from mcp import ClientSession
 
         callbacks = self.server.callbacks(self.server) if self.server.callbacks else {}
         async with ClientSession(
-            link.read, link.write, message_handler=self._hear, client_info=client_info(), **callbacks
+            link.read, link.write, message_handler=following.hear, client_info=client_info(), **callbacks
         ) as session:
             yield session
 
-    async def _greet(self, session: ClientSession, link: Link) -> None:
+    async def _greet(self, session: ClientSession, link: Link, following: Following) -> None:
         """Agree on a version and learn what the server has."""
         from mcp.shared.exceptions import MCPError
 
@@ -175,24 +215,14 @@ class Owner:
             server.server_info = plain(session.server_info) if session.server_info else {}
             server.capabilities = plain(session.server_capabilities) if session.server_capabilities else {}
             server.instructions = session.instructions or ""
-            self._learn(await list_tools(session))
+            await following.learn(session)
         except MCPError as error:
             if link.why:
                 raise McpError(f"the server {link.why}{_said(link)}", kind="down", where=server.where) from None
             raise meaning(error, server.name, link) from None
 
-    def _learn(self, tools: list[dict[str, Any]]) -> None:
-        if tools != self.server.tools:
-            self.server.tools = tools
-            self.server.tell("tools")
-
-    async def _hear(self, message: object) -> None:
-        """Notifications of the server; async because the SDK awaits it."""
-        if getattr(message, "method", "") == "notifications/tools/list_changed":
-            self._stale.set()
-
     # -- serving ---------------------------------------------------------------------------------------------------
-    async def _serve(self, session: ClientSession, link: Link) -> None:
+    async def _serve(self, session: ClientSession, link: Link, following: Following) -> None:
         """Until the link is lost, a kick, or too long without use; raises McpError (down) for the first."""
         config = self.server.config
         idle_s = config.idle_timeout_seconds or (LAZY_IDLE_S if config.lifecycle == "lazy" else 0.0)
@@ -200,7 +230,7 @@ class Owner:
             nursery.start_soon(self._until_lost, link, nursery.cancel_scope)
             _first(nursery, self._kick)
             nursery.start_soon(self._prove)
-            nursery.start_soon(self._keep_listed, session)
+            nursery.start_soon(following.run, session, link)
             if idle_s:
                 nursery.start_soon(self._until_idle, idle_s, nursery.cancel_scope)
             if config.url and config.keepalive_interval:
@@ -210,6 +240,7 @@ class Owner:
 
     async def _until_lost(self, link: Link, scope: trio.CancelScope) -> None:
         await link.lost.wait()
+        self._down_since = trio.current_time()
         self.server.shut()
         scope.cancel()
 
@@ -226,19 +257,6 @@ class Owner:
         server.shut()
         scope.cancel()
 
-    async def _keep_listed(self, session: ClientSession) -> None:
-        """List the tools again after list_changed, once for a burst."""
-        from mcp.shared.exceptions import MCPError
-
-        while True:
-            await self._stale.wait()
-            await trio.sleep(COALESCE_S)
-            self._stale = trio.Event()
-            try:
-                self._learn(await list_tools(session))
-            except (MCPError, ValueError) as error:
-                log.warning("%s: its tools could not be listed again: %s", self.server.where, error)
-
     async def _keep_alive(self, session: ClientSession, link: Link) -> None:
         """Ask an HTTP server for a sign of life; without one the session is lost. Ping is not in every era."""
         from mcp.shared.exceptions import MCPError
@@ -251,7 +269,7 @@ class Owner:
                 try:
                     await ask()
                 except MCPError as error:
-                    log.info("%s: %s", self.server.where, error)
+                    self.server.log.ours(str(error)[:200])
             if scope.cancelled_caught:
                 link.why = link.why or f"gave no sign of life for {PING_S:g} s"
                 link.lost.set()
@@ -268,27 +286,16 @@ class Owner:
         delay = self.backoff.next_delay_s()
         if isinstance(failure, McpError) and failure.needs_reauth:
             delay = AUTH_PROBE_S
+        self._cannot_start = isinstance(failure, OSError) and not server.config.url
         server.next_try_at = time.time() + delay
-        log.info(
-            "%s: %s; next try in %.1f s", server.where, server.last_error, delay, extra={"fields": {"delay_s": delay}}
-        )
+        server.log.ours(f"{server.last_error}; next try in {delay:.1f} s")
         if delay:
-            server.to("auth" if delay == AUTH_PROBE_S else "backoff")
-            with trio.move_on_after(delay):
-                await self._pause()
+            self._paused_at, self._hastened = trio.current_time(), False
+            with trio.CancelScope(deadline=self._paused_at + delay) as self._pause:
+                server.to("auth" if delay == AUTH_PROBE_S else "backoff")
+                await self._kick.wait()
+            self._pause = None
         server.next_try_at = 0.0
-
-    async def _pause(self) -> None:
-        """Until a kick; for an HTTP server that somebody waits for, not for long."""
-        server = self.server
-        if not server.waiting:
-            server.demand = trio.Event()
-        async with trio.open_nursery() as nursery:
-            _first(nursery, self._kick)
-            if server.config.url and server.state == "backoff":
-                await server.demand.wait()
-                await trio.sleep(DEMAND_S)
-                nursery.cancel_scope.cancel()
 
 
 def _first(nursery: trio.Nursery, event: trio.Event) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+import trio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from hermesd.store.protocol import Store
 
 PINNED_FIELDS = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
+THREADS = trio.CapacityLimiter(1)
 MAX_PINS = 4096  # of one server; beyond it nothing new is taken
 
 
@@ -26,6 +28,15 @@ def fingerprint(definition: Mapping[str, object]) -> str:
 
     body = msgspec.json.encode([definition.get(name) for name in PINNED_FIELDS], order="deterministic")
     return hashlib.sha256(body).hexdigest()
+
+
+async def fingerprints(definitions: Sequence[Mapping[str, object]]) -> dict[str, str]:
+    """By the tools' names; in a thread, because a list may have megabytes."""
+
+    def made() -> dict[str, str]:
+        return {str(each.get("name")): fingerprint(each) for each in definitions}
+
+    return await trio.to_thread.run_sync(made, limiter=THREADS)
 
 
 def value_name(profile: str) -> str:
@@ -53,7 +64,7 @@ class Pins:
         await self.load()
         assert self._known is not None
         pins = self._known.get(server, {})
-        found = {str(each.get("name")): fingerprint(each) for each in definitions}
+        found = await fingerprints(definitions)
         new = {name: value for name, value in found.items() if name not in pins}
         new = dict(list(new.items())[: max(0, MAX_PINS - len(pins))])
         if new:
@@ -65,7 +76,7 @@ class Pins:
         """Take these definitions for the right ones from now on."""
         await self.load()
         assert self._known is not None
-        found = {str(each.get("name")): fingerprint(each) for each in definitions}
+        found = await fingerprints(definitions)
         await self._keep(server, {**self._known.get(server, {}), **found})
 
     async def _keep(self, server: str, pins: dict[str, str]) -> None:

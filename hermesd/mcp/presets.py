@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """``env`` names variables that must be given; ``rest`` are the words that a person adds to the arguments."""
+    """``env`` names variables that must be given; ``rest`` are the words that a person must add to the arguments."""
 
     description: str
     command: str = ""
@@ -16,6 +16,15 @@ class Preset:
     env: tuple[str, ...] = ()
     auth: str = ""
     rest: str = ""
+
+    @property
+    def target(self) -> str:
+        """What is run, or the address."""
+        return self.url or " ".join((self.command, *self.args, self.rest)).strip()
+
+
+COMES_WITH = {"npx": "Node.js", "uvx": "uv", "docker": "Docker"}
+"""Where people get a program that is not there."""
 
 
 def _npm(package: str, description: str, *env: str, rest: str = "") -> Preset:

@@ -129,12 +129,27 @@ def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[i
 
 
 def _popen(spawn: Spawn, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        list(spawn.argv),
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        cwd=spawn.cwd,
-        env={**spawn.env, TAG: spawn.tag},
-        start_new_session=True,
-    )
+    """Start it; raises OSError in words that a person can act on."""
+    try:
+        return subprocess.Popen(
+            list(spawn.argv),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=spawn.cwd,
+            env={**spawn.env, TAG: spawn.tag},
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise FileNotFoundError(_what_is_missing(error, spawn)) from None
+    except OSError as error:
+        raise OSError(f"{spawn.argv[0]} cannot be started: {error.strerror}") from None
+
+
+def _what_is_missing(error: FileNotFoundError, spawn: Spawn) -> str:
+    program = spawn.argv[0]
+    if str(error.filename) == str(spawn.cwd):
+        return f"there is no directory {spawn.cwd} to start it in"
+    if "/" not in program:
+        return f"there is no program {program} in the daemon's PATH"
+    return f"there is no program {program}, or its interpreter is missing"

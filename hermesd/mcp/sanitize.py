@@ -21,6 +21,8 @@ MAX_DEPTH = 16
 MAX_NODES = 2000  # of one schema, with its references in place
 MAX_SCHEMA_CHARS = 64 * 1024
 MAX_CHOICES = 256
+MAX_WORK = 4 * 1024 * 1024  # characters looked through for one server's list: seconds of a core otherwise
+MAX_SCHEMA_WORK = 4 * MAX_SCHEMA_CHARS  # and for one schema, whose references may repeat a text thousands of times
 
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Cs", "Cn"})
@@ -36,6 +38,13 @@ _ORDERS = re.compile(
 _DROPPED = frozenset({"$defs", "definitions", "$schema", "$id", "$comment", "$anchor", "examples", "title"})
 _NOT_AT_TOP = frozenset({"oneOf", "anyOf", "allOf", "not", "enum", "const", "if", "then", "else"})
 _MAPS_OF_SCHEMAS = frozenset({"properties", "patternProperties", "dependentSchemas"})
+
+
+class Work:
+    """What may still be looked through, in characters, when a whole list is cleaned."""
+
+    def __init__(self, left: int = MAX_WORK) -> None:
+        self.left = left
 
 
 def is_hidden(char: str) -> bool:
@@ -57,11 +66,13 @@ def visible(text: str) -> str:
     return "".join(char for char in text if not is_hidden(char))
 
 
-def clean(text: object, limit: int, flags: set[str], what: str) -> str:
+def clean(text: object, limit: int, flags: set[str], what: str, work: Work | None = None) -> str:
     """``text`` (anything else is '') as a model may see it: visible, at most ``limit`` characters."""
     if not isinstance(text, str):
         return ""
     window = text[: limit * 4]  # a megabyte of hidden characters is not looked through
+    if work is not None:
+        work.left -= len(window)
     seen = visible(window)
     if len(seen) < len(window.replace("\r\n", "\n")):
         flags.add(f"hidden characters in {what}")
@@ -85,7 +96,7 @@ _RESULT_CONTROLS = re.compile(
 )
 
 
-def clean_schema(schema: object, flags: set[str]) -> dict[str, object]:
+def clean_schema(schema: object, flags: set[str], work: Work | None = None) -> dict[str, object]:
     """A JSON Schema for an object that no loop, size or trick of the original survives in.
 
     Local references stand in place, others and loops are cut to ``{}`` (anything). A schema that is still too large
@@ -94,7 +105,7 @@ def clean_schema(schema: object, flags: set[str]) -> dict[str, object]:
     root = schema if isinstance(schema, Mapping) else {}
     if not isinstance(schema, Mapping):
         flags.add("the schema is no object")
-    cleaner = _Cleaner(root, flags)
+    cleaner = _Cleaner(root, flags, work or Work())
     made = cleaner.schema({key: value for key, value in root.items() if key not in _NOT_AT_TOP}, 0, ())
     if root.keys() & _NOT_AT_TOP:
         flags.add("alternatives at the top of the schema were left out")
@@ -112,10 +123,12 @@ def clean_schema(schema: object, flags: set[str]) -> dict[str, object]:
 class _Cleaner:
     """One schema being copied. ``root`` is what ``#/…`` refers to."""
 
-    def __init__(self, root: Mapping[str, object], flags: set[str]) -> None:
+    def __init__(self, root: Mapping[str, object], flags: set[str], work: Work) -> None:
         self._root = root
         self._flags = flags
         self._nodes = 0
+        self._work = work
+        self._work_end = max(0, work.left - MAX_SCHEMA_WORK)
 
     def schema(self, value: object, depth: int, path: tuple[str, ...]) -> object:
         """A copy of a schema; ``path`` are the references that led here."""
@@ -124,7 +137,7 @@ class _Cleaner:
         if not isinstance(value, Mapping):
             return {}
         self._nodes += 1
-        if depth > MAX_DEPTH or self._nodes > MAX_NODES:
+        if depth > MAX_DEPTH or self._nodes > MAX_NODES or self._work.left < self._work_end:
             self._flags.add("the schema was cut: too deep or too large")
             return {}
         if "$ref" in value or "$dynamicRef" in value:
@@ -166,7 +179,7 @@ class _Cleaner:
         if isinstance(value, Mapping):
             return self.schema(value, depth + 1, path)
         if isinstance(value, str):
-            return clean(value, MAX_PROPERTY_TEXT, self._flags, "the schema's text")
+            return clean(value, MAX_PROPERTY_TEXT, self._flags, "the schema's text", self._work)
         if isinstance(value, list):
             return self._list(value, depth, path)
         return value if isinstance(value, bool | int | float) or value is None else _GONE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,10 +20,11 @@ from hermesd.mcp.calls import Call
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.owner import Owner
 from hermesd.mcp.rounds import answered
+from hermesd.mcp.serverlog import ServerLog
 from hermesd.mcp.session import RefusedError, page_of, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     import httpx2
     from mcp import ClientSession
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
     from hermesd.config.schema import McpServerConfig
     from hermesd.mcp.link import Link
+
+PATIENCE_S = 5.0
+"""A caller waits for a try that comes within this time; see McpServer."""
 
 State = Literal["idle", "connecting", "ready", "backoff", "auth", "disabled", "failed"]
 Change = Literal["state", "tools"]
@@ -43,14 +48,19 @@ def _nothing(_server: McpServer, _change: Change) -> None:
 class McpServer:
     """A configured server. Run it as a service; it never gives up, and ends only by being cancelled.
 
-    ``env`` fills ``${NAME}`` in the configuration. ``on_change(server, "state" | "tools")`` is called on the owner's
-    task and must not block. ``tag`` is the home's prefix for HERMESD_PROCESS (``leftovers.tag_prefix``). ``callbacks``
-    gives what the SDK's ClientSession takes for a server that asks back (``sampling_callback`` and the like), for each
-    session. A lazy server with ``cached_tools`` is not started before it is called.
+    ``config`` has its references resolved. ``on_change(server, "state" | "tools")`` must not block; it is called on
+    the owner's task, and for ``reconnect`` on the caller's. ``tag`` is the home's prefix for HERMESD_PROCESS
+    (``leftovers.tag_prefix``). ``callbacks`` gives what the SDK's ClientSession takes for a server that asks back
+    (``sampling_callback`` and the like), for each session. A lazy server with ``cached_tools`` is not started before
+    it is called.
 
     ``state``: idle (not running until it is called), connecting, ready, backoff (``next_try_at``, epoch seconds), auth
     (a person must sign in), disabled, failed (the configuration is wrong; ``reconnect`` tries again). ``tools`` are
     kept while the server is away.
+
+    A call to a server that is not ready waits while a try is under way or comes within PATIENCE_S, and connect_timeout
+    at most. Otherwise it is told at once what went wrong last and when the next try comes. It brings that try forward
+    (``Owner.hasten``), so a server that was down but works again answers it.
     """
 
     def __init__(
@@ -59,7 +69,6 @@ class McpServer:
         name: str,
         config: McpServerConfig,
         *,
-        env: Mapping[str, str],
         auth: httpx2.Auth | None = None,
         on_change: Callable[[McpServer, Change], None] = _nothing,
         tag: str = "",
@@ -71,13 +80,13 @@ class McpServer:
         self.profile_name = profile_name
         self.name = name
         self.config = config
-        self.env = env
         self.auth = auth
         self.tag = f"{tag}{profile_name}:mcp:{name}:{os.urandom(6).hex()}"
         self.cwd = cwd or Path.home()
         self.callbacks = callbacks
         self.under_way = CallsUnderWay()
         self.where = f"mcp/{name}"
+        self.log = ServerLog(self.where)
         self.state: State = "connecting" if config.enabled else "disabled"
         self.last_error = ""
         self.next_try_at = 0.0
@@ -98,6 +107,7 @@ class McpServer:
         self._session: ClientSession | None = None
         self._link: Link | None = None
         self._calls: trio.Nursery | None = None
+        self._is_stale = False
         self._owner = Owner(self, rng or random.Random())  # noqa: S311 - jitter
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -107,10 +117,23 @@ class McpServer:
 
     def reconnect(self) -> None:
         """End the session, or the wait for the next try, and connect at once: by hand, after a sign-in or a change."""
+        self._is_stale = False
+        if self.state != "disabled":
+            self.shut()
+            self.to("connecting")  # at once: who asks from now on waits for what comes of it
         self._owner.kick()
 
+    def reconnect_when_quiet(self) -> None:
+        """As ``reconnect``, once the calls under way have ended: some of them may still be answered."""
+        self._is_stale = True
+        self._reconnect_if_quiet()
+
+    def _reconnect_if_quiet(self) -> None:
+        if self._is_stale and not self.active_calls:
+            self.reconnect()
+
     async def wait_ready(self, timeout_s: float) -> bool:
-        """Whether it is ready within the time; asks an idle server to start."""
+        """Whether it is ready within the time; asks an idle server to start. Waits as a call does, and no longer."""
         with trio.move_on_after(timeout_s):
             await self._ready(("auth", "failed", "disabled"))
         return self._session is not None
@@ -162,12 +185,16 @@ class McpServer:
             except RefusedError:
                 return await self._attempt(request)
         if self._session is None:
-            raise self._unavailable()
+            raise self.unavailable()
         raise McpError(f"no answer within {seconds:g} s", kind="timeout", where=self.where)
 
     async def _attempt(self, request: Callable[[ClientSession], Awaitable[BaseModel]]) -> BaseModel:
         await self._await_session()
-        async with self._places:
+        try:
+            self._places.acquire_nowait()
+        except trio.WouldBlock:
+            await self._places.acquire()
+        try:
             if self._session is None or self._calls is None or self._link is None:
                 raise RefusedError("the connection ended", kind="down", where=self.where)
             call = Call(self._session, self._link, self.name)
@@ -178,6 +205,9 @@ class McpServer:
             finally:
                 self.active_calls -= 1
                 self.last_use = trio.current_time()
+                self._reconnect_if_quiet()
+        finally:
+            self._places.release()
 
     async def _await_session(self) -> None:
         """Wait for a server that is on its way up; raises McpError (down, auth) when it does not come."""
@@ -185,22 +215,28 @@ class McpServer:
             with trio.move_on_after(self.config.connect_timeout):
                 await self._ready(("auth", "failed"))
         if self._session is None:
-            raise self._unavailable()
+            raise self.unavailable()
 
     async def _ready(self, final: tuple[State, ...] = ()) -> None:
         self.waiting += 1
+        before = self.restarts
         try:
             while self._session is None and self.state not in final:
+                if self.state == "backoff" and self._owner.hasten(tried=self.restarts > before) > PATIENCE_S:
+                    return
                 self.demand.set()
                 await self._changed.wait()
         finally:
             self.waiting -= 1
 
-    def _unavailable(self) -> McpError:
+    def unavailable(self) -> McpError:
+        """Why there is no session, and when there may be one, for whoever asked."""
         why = f": {self.last_error}" if self.last_error else ""
         if self.state == "auth":
             step = f"run `hermesctl mcp login {self.name}`"
             return McpError(f"the server requires signing in{why}", kind="auth", where=self.where, next_step=step)
+        if self.next_try_at:
+            why += f"; it is tried again in {max(1.0, self.next_try_at - time.time()):.0f} s"
         return McpError(f"the server is not available ({self.state}){why}", kind="down", where=self.where)
 
     # -- what the owner says -------------------------------------------------------------------------------------

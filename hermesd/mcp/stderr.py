@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections import deque
+from typing import TYPE_CHECKING
 
 import trio
 
-log = logging.getLogger("hermesd.mcp")
+if TYPE_CHECKING:
+    from hermesd.mcp.serverlog import ServerLog
 
 KEPT_LINES = 100
 LINE_BYTES = 1000
-LOGGED_A_MINUTE = 8
 READ_BYTES = 64 * 1024
 BYTES_A_SECOND = 1024 * 1024
 
 
 class Stderr:
-    """Reads one descriptor until its end. ``service`` names the server in the log."""
+    """Reads one descriptor until its end."""
 
-    def __init__(self, fd: int, service: str) -> None:
+    def __init__(self, fd: int, log: ServerLog) -> None:
         self._fd = fd
-        self._service = service
+        self._log = log
         self._part = b""
-        self._minute = -1.0
-        self._logged = 0
-        self._dropped = 0
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
 
     async def run(self) -> None:
@@ -61,16 +58,4 @@ class Stderr:
             line = "".join(c if c.isprintable() else " " for c in raw[:LINE_BYTES].decode("utf-8", "replace")).rstrip()
             if line:
                 self.lines.append(line)
-                self._log(line)
-
-    def _log(self, line: str) -> None:
-        now = trio.current_time()
-        if self._minute < 0 or now - self._minute >= 60:
-            if self._dropped:
-                log.info("%s: %d more lines on stderr were not logged", self._service, self._dropped)
-            self._minute, self._logged, self._dropped = now, 0, 0
-        if self._logged < LOGGED_A_MINUTE:
-            self._logged += 1
-            log.info("%s: %s", self._service, line, extra={"fields": {"service": self._service}})
-        else:
-            self._dropped += 1
+                self._log.theirs(line)

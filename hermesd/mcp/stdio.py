@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
+import select
 from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
 
     from mcp.shared.message import SessionMessage
 
+    from hermesd.mcp.serverlog import ServerLog
     from hermesd.tools.terminal.local import Spawn
 
 READ_BYTES = 64 * 1024
 BIG_READ_BYTES = 1024 * 1024
 BAD_LINES = 1000
+MESSAGES_A_SECOND = 1000  # one costs the loop about 0.1 ms; who says more is heard at this speed
 EXIT_S = 0.02
 
 Piece = bytes | memoryview
@@ -39,10 +43,13 @@ Piece = bytes | memoryview
 class StdioLink:
     """A running server and its two streams; see ``Link``."""
 
-    def __init__(self, spawn: Spawn, service: str, cap: int) -> None:
+    hears = True
+
+    def __init__(self, spawn: Spawn, log: ServerLog, cap: int) -> None:
         self.process = ServerProcess(spawn)
-        self.stderr = Stderr(self.process.stderr, service)
+        self.stderr = Stderr(self.process.stderr, log)
         self.lost = trio.Event()
+        self.gap = trio.Event()
         self.why = ""
         self.abrupt = False
         self.read = MessageReader(self, cap)
@@ -90,6 +97,9 @@ class MessageReader(_Stream):
         self._waiting: trio.CancelScope | None = None
         self._bad = 0
         self._ended = False
+        self._is_drained = True
+        self._heard = 0
+        self._second = -math.inf
 
     def __aiter__(self) -> MessageReader:
         return self
@@ -106,10 +116,12 @@ class MessageReader(_Stream):
         from mcp_types import jsonrpc_message_adapter
 
         while True:
+            if self._lines:
+                await trio.lowlevel.checkpoint()
             while not self._lines:
                 await self._fill()
-            await trio.lowlevel.checkpoint()
             line = self._lines.popleft()
+            await self._pace()
             try:
                 return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
             except ValueError:
@@ -117,24 +129,40 @@ class MessageReader(_Stream):
                 if self._bad > BAD_LINES:
                     self._end(f"wrote more than {BAD_LINES} lines that are no messages")
 
+    async def _pace(self) -> None:
+        """A flood of messages, which costs everybody's time, is held back; until the server is lost."""
+        now = trio.current_time()
+        if now - self._second >= 1.0:
+            self._heard, self._second = 0, now
+        self._heard += 1
+        if self._heard > MESSAGES_A_SECOND:
+            with trio.move_on_at(self._second + 1.0):
+                await self._link.lost.wait()
+
     def stop_waiting(self) -> None:
         """What is in the pipe is still read; nothing more is waited for."""
         if self._waiting is not None:
             self._waiting.cancel()
 
     async def _fill(self) -> None:
-        """Read one piece; raises trio.EndOfChannel."""
+        """Read one piece, having let others run; raises trio.EndOfChannel."""
         if self._ended:
             raise trio.EndOfChannel
         process = self._link.process
         big = self._framer.held > BIG_READ_BYTES
-        try:
-            piece = os.read(process.stdout, BIG_READ_BYTES if big else READ_BYTES)
-        except BlockingIOError:
+        size = BIG_READ_BYTES if big else READ_BYTES
+        if self._is_drained:
             await self._wait(process.stdout)
+        else:
+            await trio.lowlevel.checkpoint()
+        try:
+            piece = os.read(process.stdout, size)
+        except BlockingIOError:
+            self._is_drained = True
             return
         except OSError:
             piece = b""
+        self._is_drained = len(piece) < size
         if not piece:
             with trio.move_on_after(EXIT_S):  # one that is dying closes its output first
                 await self._link.lost.wait()
@@ -146,12 +174,16 @@ class MessageReader(_Stream):
         if not big and self._framer.held > BIG_READ_BYTES:
             with contextlib.suppress(OSError):  # an unprivileged user may have used up its pipe pages
                 fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, BIG_READ_BYTES)
-        if not self._lines:  # otherwise the caller makes way for others
-            await trio.lowlevel.checkpoint()
 
     async def _wait(self, fd: int) -> None:
+        """Until there is something to read. After the server's death there may be, but nothing is waited for."""
         if self._link.lost.is_set():
-            self._end("")
+            await trio.lowlevel.checkpoint()
+            look = select.poll()
+            look.register(fd, select.POLLIN)
+            if not look.poll(0):
+                self._end("")
+            return
         with trio.CancelScope() as self._waiting:
             await trio.lowlevel.wait_readable(fd)
 
@@ -207,12 +239,12 @@ class MessageWriter(_Stream):
 
 
 @asynccontextmanager
-async def stdio_link(spawn: Spawn, *, service: str, cap: int) -> AsyncIterator[Any]:
+async def stdio_link(spawn: Spawn, *, log: ServerLog, cap: int) -> AsyncIterator[Any]:
     """A server started by ``spawn`` for as long as the body runs; raises OSError when it cannot be started.
 
     On the way out everything it started is ended, whatever it ignores, within 5 s.
     """
-    link = StdioLink(spawn, service, cap)
+    link = StdioLink(spawn, log, cap)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.watch)

@@ -39,6 +39,9 @@ class Reachable(Protocol):
     async def wait_ready(self, timeout_s: float) -> bool:
         """Whether it is ready within the time."""
 
+    def unavailable(self) -> McpError:
+        """Why it is not."""
+
     async def call_tool(self, name: str, arguments: Json | None = None, *, timeout_s: float | None = None) -> Json:
         """tools/call."""
 
@@ -104,8 +107,8 @@ class McpTool:
 async def call(access: Access, offer: Offer, arguments: dict[str, Any]) -> ToolResult:
     """One call of whatever kind, once its server is ready. Raises McpError."""
     server, config = access.reach(offer.server)
-    if server.state != "ready" and server.state not in FINAL:
-        await server.wait_ready(config.connect_timeout)  # where that fails, the call itself says why
+    if server.state not in {"ready", *FINAL} and not await server.wait_ready(config.connect_timeout):
+        raise server.unavailable()
     await access.checked(offer.server)
     if not access.is_current(offer):
         what = f"{offer.tool} was not called: the MCP server {offer.server!r} now says something else about it"

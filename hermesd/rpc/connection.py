@@ -18,7 +18,7 @@ from hermesd.rpc.calls import AuditRecord, Caller, LaggedError, Stream
 from hermesd.rpc.codec import FrameDecoder, FrameError, Notification, failure
 from hermesd.rpc.invoke import Call, call_fast, call_slow, decode_params, permit, stopping
 from hermesd.rpc.outgoing import Outgoing
-from hermesd.rpc.wire import ChatUpdate, EventNotification, LogNotification
+from hermesd.rpc.wire import ChatUpdate, EventNotification, LogNotification, McpLoginUpdate
 
 if TYPE_CHECKING:
     import socket
@@ -33,6 +33,7 @@ UPDATE_NAMES: dict[type[Result], str] = {
     ChatUpdate: "chat.update",
     EventNotification: "events.event",
     LogNotification: "logs.line",
+    McpLoginUpdate: "mcp.login_update",
 }
 
 RECEIVE_BYTES = 64 * 1024

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from hermesd.errors import NotFoundError, UsageError
 from hermesd.mcp.sanitize import clean
-from hermesd.rpc.wire import McpServerDetail, McpServerRow, McpServersResult, McpToolRow, McpToolsResult
+from hermesd.rpc.wire import (
+    McpDefinitionResult,
+    McpServerDetail,
+    McpServerRow,
+    McpServersResult,
+    McpToolRow,
+    McpToolsResult,
+)
 
 if TYPE_CHECKING:
     from hermesd.mcp.hub import Entry, McpHub
     from hermesd.rpc.context import Daemon
 
 MAX_TEXT = 4000
+MAX_DEFINITION_BYTES = 1024 * 1024
 
 
 def servers(daemon: Daemon, profile: str) -> McpServersResult:
@@ -30,6 +41,7 @@ def server(daemon: Daemon, profile: str, name: str) -> McpServerDetail:
         server=_row(hub, entry),
         target=_target(entry),
         tools=_tools(hub, name),
+        left_out=[_clean(each) for each in hub.left_out(name)],
         flags=list(entry.prepared.flags),
         info=_clean(" ".join(str(info[key]) for key in ("name", "version") if info.get(key))),
         instructions=_clean(running.instructions if running else ""),
@@ -44,6 +56,19 @@ def tools(daemon: Daemon, profile: str, name: str) -> McpToolsResult:
     if name:
         hub.entry(name)
     return McpToolsResult(tools=_tools(hub, name))
+
+
+def definition(daemon: Daemon, profile: str, name: str, tool: str) -> McpDefinitionResult:
+    """A tool as its server has sent it, for whoever compares that with what was made of it. Raises NotFoundError."""
+    entry = daemon.mcp(profile).entry(name)
+    for each in entry.listing.tools:
+        if each.get("name") == tool:
+            break
+    else:
+        raise NotFoundError(f"{name} has no tool {tool[:80]!r}", next_step=f"hermesctl mcp tools {name}")
+    if len(msgspec.json.encode(each)) > MAX_DEFINITION_BYTES:
+        raise UsageError(f"its definition is larger than {MAX_DEFINITION_BYTES} bytes", where=f"mcp/{name}")
+    return McpDefinitionResult(definition=dict(each))
 
 
 def _tools(hub: McpHub, server_name: str) -> list[McpToolRow]:

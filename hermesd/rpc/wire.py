@@ -178,7 +178,8 @@ class ChatSendParams(Params, kw_only=True):
     """Say something. ``delivery_id`` makes it safe to repeat: the same id is processed once and gets the same answer.
 
     ``session`` is a session id (or unique prefix), empty for the profile's local chat session; ``new`` starts a fresh
-    one. ``quiet`` asks for no notifications. ``wait`` false returns as soon as the message is durable.
+    one. ``quiet`` asks for no notifications. ``wait`` false returns as soon as the message is durable. ``agent`` says
+    that a program wrote it, another agent for instance: text from outside, in a conversation apart from the user's.
     """
 
     text: str
@@ -188,6 +189,7 @@ class ChatSendParams(Params, kw_only=True):
     delivery_id: str = ""
     quiet: bool = False
     wait: bool = True
+    agent: bool = False
 
 
 class ChatResult(Result, kw_only=True):
@@ -457,11 +459,15 @@ class McpToolsResult(Result, kw_only=True):
 
 
 class McpServerDetail(Result, kw_only=True):
-    """One server with everything known of it. ``stderr``: its last lines. ``info``: what it says it is."""
+    """One server with everything known of it. ``stderr``: its last lines. ``info``: what it says it is.
+
+    ``left_out``: the server's names of tools that the configuration keeps from the model.
+    """
 
     server: McpServerRow
     target: str
     tools: list[McpToolRow]
+    left_out: list[str] = []
     flags: list[str] = []
     info: str = ""
     instructions: str = ""
@@ -491,6 +497,20 @@ class McpApproveParams(Params, kw_only=True):
     profile: str = ""
 
 
+class McpDefinitionParams(Params, kw_only=True):
+    """A tool by the server's own name."""
+
+    name: str
+    tool: str
+    profile: str = ""
+
+
+class McpDefinitionResult(Result, kw_only=True):
+    """What the server itself says of a tool, word for word: untrusted, and not what the model is shown."""
+
+    definition: dict[str, Any]  # JSON
+
+
 class McpCallParams(Params, kw_only=True):
     """Call a tool by its name for the model or by the server's own."""
 
@@ -518,3 +538,19 @@ class McpTestResult(Result, kw_only=True):
     error: str = ""
     next_step: str = ""
     elapsed_s: float = 0.0
+
+
+class McpLoginUpdate(Result, kw_only=True):
+    """A notification ``mcp.login_update`` of a ``mcp.login`` stream: the address to open, or words for the person."""
+
+    id: int | str
+    text: str = ""
+    url: str = ""
+
+
+class McpLoginAnswerParams(Params, kw_only=True):
+    """The address that the browser ended at, for the sign-in under way."""
+
+    name: str
+    address: str
+    profile: str = ""

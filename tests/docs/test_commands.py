@@ -25,6 +25,7 @@ NOT_RUN = {
     r"make run": "tests/integration/test_first_run.py does",
     r"make (test|check|bench|kill|format|dist).*": "it would run this test, or run for long",
     r"python3 -m venv ~/hermesd && .*": "tests/integration/test_packaging.py installs the wheel",
+    r"hermesctl mcp add .* --preset .*": "it would fetch packages; tests/integration/test_mcp_verbs.py adds presets",
     r"hermesctl (events|logs|tree) .*(--follow|--watch|-f)\b.*": "goes on until Ctrl-C",
     r"hermesctl (inbox|outbox) (show|retry|resume|drop) .*": "needs a row to decide on; test_step_table.py does",
 }
@@ -33,7 +34,7 @@ NOT_RUN = {
 SHOWN = {str(page.relative_to(ROOT)): list(commands_of(page)) for page in PAGES}
 WITH_COMMANDS = [page for page, shown in SHOWN.items() if shown]
 STATUS = "status-of"
-WEBHOOK_PORT = "8644"
+PORTS = {"8644": "platforms.webhook.port", "8765": "mcp_serve.port"}
 
 
 def why_not(command: str) -> str:
@@ -63,8 +64,9 @@ def test_the_commands_of_a_page_work_in_their_order(page: str, person: dict[str,
     if not any(one.command.startswith("hermesd ") for one in shown):
         subprocess.run(["hermesd", "--detach"], env=person, check=True, timeout=60, stdin=subprocess.DEVNULL)
     script = "\n".join(_noted(number, one) for number, one in enumerate(shown))
-    if WEBHOOK_PORT in script:
-        script = script.replace(WEBHOOK_PORT, str(_with_a_free_port(person)))
+    for port, key in PORTS.items():
+        if port in script:
+            script = script.replace(port, str(_with_a_free_port(person, key)))
     done = subprocess.run(
         ["bash"], input=script, env=person, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
     )
@@ -73,12 +75,12 @@ def test_the_commands_of_a_page_work_in_their_order(page: str, person: dict[str,
     assert not failed, f"{failed}\n{done.stdout}\n{done.stderr}"
 
 
-def _with_a_free_port(person: dict[str, str]) -> int:
-    """Let the webhooks of this home listen where nobody else does."""
+def _with_a_free_port(person: dict[str, str], key: str) -> int:
+    """Let a listener of this home be where nobody else is."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    subprocess.run(["hermesctl", "config", "set", "platforms.webhook.port", str(port)], env=person, check=True)
+    subprocess.run(["hermesctl", "config", "set", key, str(port)], env=person, check=True)
     return port
 
 

@@ -459,7 +459,7 @@ async def test_a_server_that_refuses_everything_for_a_while_needs_nobody(
     hostile: Hostile, storage: TokenStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fresh token is refused too: one refresh and no storm; after the pause the token is tried again and works."""
-    monkeypatch.setattr(keeper, "REJECTED_S", 0.3)
+    monkeypatch.setattr(keeper, "REJECTED_S", 1.5)
     url = signed_in(hostile, storage)
     hostile.replies["/token"] = (200, {}, {"access_token": "access-3", "token_type": "Bearer", "expires_in": 600})
     manager = OAuthManager(storage.directory)
@@ -470,7 +470,7 @@ async def test_a_server_that_refuses_everything_for_a_while_needs_nobody(
     assert len(hostile.asked("/token")) <= 2
     requests = len(hostile.asked("/mcp"))
     hostile.replies["/mcp"] = (200, {}, {})
-    await trio.sleep(0.4)  # the pause is in real time: the server is a real one
+    await trio.sleep(1.6)  # the pause is in real time: the server is a real one
     assert await call(url, storage, manager) == 200
     assert requests <= 2
 

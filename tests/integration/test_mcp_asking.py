@@ -57,7 +57,7 @@ class Subject:
         self.model = Model()
         self.events: list[dict[str, object]] = []
         self.sampler = Sampler("s", config.sampling, lambda: (self.model, "own-1"), self._record)
-        self.server = McpServer("default", "s", config, env={}, tag="test:", callbacks=self._callbacks)
+        self.server = McpServer("default", "s", config, tag="test:", callbacks=self._callbacks)
         self._place = place
 
     def _callbacks(self, server: McpServer) -> dict[str, Any]:

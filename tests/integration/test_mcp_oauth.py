@@ -6,32 +6,24 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
-import msgspec
 import pytest
 import trio
 
-from hermesd.config.schema import McpOAuthConfig, McpServerConfig
 from hermesd.mcp.errors import McpError
-from hermesd.mcp.oauth.keeper import TokenKeeper
 from hermesd.mcp.oauth.login import Surface, login
 from hermesd.mcp.oauth.manager import OAuthManager
-from hermesd.mcp.oauth.metadata import Tokens
-from hermesd.mcp.oauth.provider import OAuthProvider
 from hermesd.mcp.oauth.settings import OAuthSettings, ServerIdentity
-from hermesd.mcp.oauth.storage import TokenStorage
 from tests.servers.mcp_auth import sdk_server
-from tests.servers.oidc import AuthorizationServer, Browser, oidc_provider, opening
+from tests.servers.oidc import AuthorizationServer, oidc_provider
+from tests.servers.signed import Signed, keeper_of, sign_in
 
 SOAK = bool(os.environ.get("HERMESD_SOAK"))
 """The long forms of O4 and O5: 100 rotations a process, ten minutes at a life of 3 s."""
-SETTINGS = McpServerConfig(oauth=McpOAuthConfig(timeout=20))
 
 
 @pytest.fixture(scope="module")
@@ -50,65 +42,6 @@ def sdk() -> Iterator[AuthorizationServer]:
 def oidc(oidc_process: AuthorizationServer) -> AuthorizationServer:
     oidc_process.reset()
     return oidc_process
-
-
-@dataclass
-class Signed:
-    """A profile's directory in which a person has signed in, and what works with it."""
-
-    storage: TokenStorage
-    server: AuthorizationServer
-    browser: Browser
-    said: list[str]
-
-    @property
-    def tokens(self) -> Tokens:
-        found = self.storage.read_tokens()
-        assert found is not None
-        return found
-
-    @property
-    def refreshes(self) -> int:
-        return int(self.server.counts()["refresh"])
-
-    def manager(self) -> OAuthManager:
-        """A new one, as after a restart; its provider is built."""
-        manager = OAuthManager(self.storage.directory)
-        manager.get_or_build_provider("srv", self.server.resource, SETTINGS)
-        return manager
-
-    @asynccontextmanager
-    async def client(self, manager: OAuthManager) -> AsyncIterator[httpx2.AsyncClient]:
-        auth = manager.get_or_build_provider("srv", self.server.resource, SETTINGS)
-        async with httpx2.AsyncClient(auth=auth, trust_env=False, base_url=self.server.resource, timeout=20) as client:
-            yield client
-
-    async def status(self, manager: OAuthManager, query: str = "") -> int:
-        async with self.client(manager) as client:
-            return (await client.get(self.server.resource + query)).status_code
-
-    def write(self, **changes: object) -> None:
-        """Change the token file as another program might."""
-        self.storage.write_tokens(msgspec.structs.replace(self.tokens, **changes))
-
-    def expire(self) -> None:
-        self.write(expires_at=time.time() - 5)
-
-    async def login(self) -> None:
-        surface = Surface(self.said.append, opening(self.browser))
-        await OAuthManager(self.storage.directory).login("srv", self.server.resource, SETTINGS, surface)
-
-
-async def sign_in(server: AuthorizationServer, tmp_path: Path) -> Signed:
-    signed = Signed(TokenStorage(tmp_path / "mcp-tokens", "srv"), server, Browser(), [])
-    await signed.login()
-    return signed
-
-
-def keeper_of(manager: OAuthManager, signed: Signed) -> TokenKeeper:
-    auth = manager.get_or_build_provider("srv", signed.server.resource, SETTINGS)
-    assert isinstance(auth, OAuthProvider)
-    return auth.keeper
 
 
 # -- the sign-in itself ----------------------------------------------------------------------------------------------
@@ -156,68 +89,7 @@ async def test_a_sign_in_that_is_given_up_leaves_the_old_one(oidc: Authorization
     assert await signed.status(signed.manager()) == 200
 
 
-# -- the five cases of the manager -----------------------------------------------------------------------------------
-async def test_an_external_refresh_is_picked_up_without_a_restart(oidc: AuthorizationServer, tmp_path: Path) -> None:
-    """Another process renews the tokens: the next request of this one uses them, with no 401 in between."""
-    signed = await sign_in(oidc, tmp_path)
-    manager = signed.manager()
-    assert await signed.status(manager) == 200
-    command = [sys.executable, "-m", "tests.servers.rotator", str(signed.storage.directory), oidc.resource, "1", "1"]
-    await trio.run_process(command, capture_stdout=True)
-    new = signed.tokens.access_token
-    async with signed.client(manager) as client:
-        answer = await client.get(oidc.resource)
-    assert answer.request.headers["authorization"] == f"Bearer {new}"
-    assert oidc.counts()["unauthorized"] == 1  # the question with which the sign-in began
-    assert signed.refreshes == 1
-
-
-async def test_ten_concurrent_401s_make_one_recovery(oidc: AuthorizationServer, tmp_path: Path) -> None:
-    """Ten callers whose calls failed with the same token cause one refresh, and all may try again."""
-    signed = await sign_in(oidc, tmp_path)
-    manager, failed = signed.manager(), signed.tokens.access_token
-    answers: list[bool] = []
-
-    async def caller() -> None:
-        answers.append(await manager.handle_401("srv", failed))
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(10):
-            nursery.start_soon(caller)
-    assert answers == [True] * 10
-    assert signed.refreshes == 1
-    assert await manager.handle_401("srv", failed)  # a late one: the token is another already
-    assert signed.refreshes == 1
-
-
-async def test_a_401_of_an_unknown_server_is_not_recovered(tmp_path: Path) -> None:
-    """Without a provider there is nothing to recover with."""
-    assert not await OAuthManager(tmp_path).handle_401("nobody", "token")
-
-
-def test_a_missing_token_file_is_no_change(tmp_path: Path) -> None:
-    """Before the first sign-in there is no file, and that is no news."""
-    manager = OAuthManager(tmp_path / "mcp-tokens")
-    assert not manager.invalidate_if_disk_changed("srv")
-    manager.get_or_build_provider("srv", "https://mcp.example/mcp", SETTINGS)
-    assert not manager.invalidate_if_disk_changed("srv")
-
-
-def test_a_provider_is_reused_across_reconnects(tmp_path: Path) -> None:
-    """The same server gets the same provider; another URL or other settings make another one."""
-    manager = OAuthManager(tmp_path)
-    first = manager.get_or_build_provider("srv", "https://mcp.example/mcp", SETTINGS)
-    assert manager.get_or_build_provider("srv", "https://mcp.example/mcp", SETTINGS) is first
-    other = manager.get_or_build_provider("srv", "https://other.example/mcp", SETTINGS)
-    assert other is not first
-    assert (
-        manager.get_or_build_provider(
-            "srv", "https://other.example/mcp", McpServerConfig(oauth=McpOAuthConfig(scope="x"))
-        )
-        is not other
-    )
-
-
+# -- the manager; the five cases of its design are in test_mcp_oauth_seed.py ----------------------------------------
 async def test_removing_a_server_forgets_its_provider_and_files(oidc: AuthorizationServer, tmp_path: Path) -> None:
     """Nothing of it is left that could be presented."""
     signed = await sign_in(oidc, tmp_path)

@@ -37,7 +37,7 @@ async def test_a_call_recovers_once_or_says_that_a_person_is_needed(
     surface = Surface(lambda _: None, opening(Browser()))
     await manager.login("srv", protected.resource, config, surface)
     provider = manager.get_or_build_provider("srv", protected.resource, config)
-    server = McpServer("default", "srv", config, env={}, auth=provider)
+    server = McpServer("default", "srv", config, auth=provider)
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: manager.run(task_status=task_status))
         await nursery.start(lambda task_status: server.run(task_status=task_status))
@@ -55,7 +55,7 @@ async def test_a_call_recovers_once_or_says_that_a_person_is_needed(
         assert protected.counts()["refresh"] == 2
 
         async with httpx2.AsyncClient(trust_env=False) as client:
-            await client.get(f"{protected.issuer}/revoke")
+            await client.get(f"{protected.issuer}/revoke-all")
         begun = trio.current_time()
         for _ in range(5):
             with pytest.raises(McpError) as caught:

@@ -18,12 +18,19 @@ import trio.testing
 
 from hermesd.config.schema import McpServerConfig
 from hermesd.mcp.errors import McpError
+from hermesd.mcp.following import Following
 from hermesd.mcp.server import McpServer
+from hermesd.mcp.stdio import MESSAGES_A_SECOND
 from hermesd.tools.terminal.leftovers import Mark, find, reap_leftovers
 from tests.servers import everything
 
 MINIMAL = Path(__file__).parents[1] / "servers" / "mcp_minimal.py"
-TOO_LONG_S = 30.0
+SOAK = bool(os.environ.get("HERMESD_SOAK"))
+TOO_LONG_S = 900.0 if SOAK else 30.0
+
+
+COUNT = 300 if SOAK else 10
+"""How often something is killed."""
 
 
 def minimal(*modes: str, **more: object) -> McpServerConfig:
@@ -32,7 +39,7 @@ def minimal(*modes: str, **more: object) -> McpServerConfig:
 
 
 def server(config: McpServerConfig, name: str = "minimal") -> McpServer:
-    return McpServer("default", name, config, env={}, tag="test:")
+    return McpServer("default", name, config, tag="test:")
 
 
 @asynccontextmanager
@@ -52,6 +59,10 @@ async def error_of(call: Callable[[], Awaitable[object]], into: list[McpError]) 
         await call()
     except McpError as error:
         into.append(error)
+
+
+def p99(times: list[float]) -> float:
+    return sorted(times)[int(len(times) * 0.99)]
 
 
 async def is_dead(pid: int) -> None:
@@ -91,7 +102,7 @@ async def test_a_call_under_way_is_told_at_once_when_the_server_dies() -> None:
     took: list[float] = []
     errors: list[McpError] = []
     async with running(subject):
-        for _ in range(5):
+        for _ in range(300 if SOAK else 5):
             await subject.call_tool("pid")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(error_of, lambda: subject.call_tool("sleep", {"seconds": 60}), errors)
@@ -99,9 +110,12 @@ async def test_a_call_under_way_is_told_at_once_when_the_server_dies() -> None:
                 started = time.perf_counter()
                 os.kill(subject.pid, signal.SIGKILL)
             took.append(time.perf_counter() - started)
-    assert [error.kind for error in errors] == ["down"] * 5
+    assert {error.kind for error in errors} == {"down"}
+    assert len(errors) == len(took)
     assert all("SIGKILL" in error.what for error in errors)
     assert min(took) < 0.05
+    if SOAK:
+        assert p99(took) < 0.05
 
 
 async def test_an_idle_death_is_seen_without_traffic_and_the_next_call_works() -> None:
@@ -109,7 +123,7 @@ async def test_an_idle_death_is_seen_without_traffic_and_the_next_call_works() -
     subject = server(minimal())
     noticed, answered = [], []
     async with running(subject):
-        for _ in range(10):
+        for _ in range(COUNT):
             before = int(words(await subject.call_tool("pid")))
             started = time.perf_counter()
             os.kill(before, signal.SIGKILL)
@@ -117,28 +131,39 @@ async def test_an_idle_death_is_seen_without_traffic_and_the_next_call_works() -
             noticed.append(time.perf_counter() - started)
             assert int(words(await subject.call_tool("pid"))) != before
             answered.append(time.perf_counter() - started)
-    assert sorted(noticed)[5] < 0.1
-    assert sorted(answered)[5] < 0.15 * 3  # three times the bar: other tests run beside this one
-    assert subject.restarts == 10
+    assert sorted(noticed)[COUNT // 2] < 0.1
+    assert sorted(answered)[COUNT // 2] < 0.15 * 3  # three times the bar: other tests run beside this one
+    assert subject.restarts == COUNT
+    if SOAK:
+        assert p99(noticed) < 0.1
+        assert sorted(answered)[COUNT // 2] < 0.15  # p99 on a machine that does nothing else: see the benchmarks
 
 
 async def test_a_thousand_kills_would_leave_nothing_behind() -> None:
-    """S4, thirty of them: descriptors, children and tasks are as before."""
+    """S4, thirty of them: descriptors, tasks and children, zombies among them, are as before; after all, memory too."""
     subject = server(minimal())
-    async with running(subject):
-        await subject.call_tool("pid")
 
-        def held() -> tuple[int, int]:
-            return len(list(Path("/proc/self/fd").iterdir())), trio.lowlevel.current_statistics().tasks_living
-
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        before = held()
-        for _ in range(30):
+    async def cycles(count: int) -> tuple[int, int, int]:
+        """Kill and call so often; descriptors, tasks and children (proc_pid_task(5)) afterwards."""
+        for _ in range(count):
             os.kill(int(words(await subject.call_tool("pid"))), signal.SIGKILL)
             await state(subject, "connecting")
             await subject.call_tool("pid")
         await trio.testing.wait_all_tasks_blocked(0.01)
-        assert held() == before
+        children = sum(len(path.read_text().split()) for path in Path("/proc/self/task").glob("*/children"))
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        return len(list(Path("/proc/self/fd").iterdir())), tasks, children
+
+    def rss() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    async with running(subject):
+        before = await cycles(100 if SOAK else 1)
+        memory = rss()
+        assert await cycles(1000 if SOAK else 30) == before
+        if SOAK:
+            print(f"1,000 cycles: {(rss() - memory) / 1e6:+.2f} MB")
+            assert rss() - memory <= 2_000_000
         assert len(find(Mark(subject.tag, exact=True))) == 1
 
 
@@ -213,6 +238,24 @@ async def test_a_flood_on_stderr_costs_others_nothing_and_is_kept_short() -> Non
         assert 0 < len(subject.stderr()) <= 100
 
 
+async def test_a_flood_of_messages_is_heard_at_a_bounded_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S10: valid ones, so nothing is wrong with it, but each costs the loop; a call is answered among them."""
+    heard = 0
+
+    async def hear(self: Following, message: object) -> None:
+        nonlocal heard
+        heard += 1
+
+    monkeypatch.setattr(Following, "hear", hear)
+    subject = server(minimal("chatter"))
+    began = trio.current_time()
+    async with running(subject):
+        assert await subject.wait_ready(10)
+        assert words(await subject.call_tool("echo", {"text": "through"})) == "through"
+        await trio.sleep(2.0)
+        assert 0 < heard <= MESSAGES_A_SECOND * (trio.current_time() - began + 1)
+
+
 async def test_noise_on_stdout_ends_in_a_recycled_server() -> None:
     """A program that is no MCP server is not read for ever."""
     subject = server(minimal("noise"))
@@ -243,12 +286,12 @@ async def test_a_missing_program_is_an_error_that_names_it() -> None:
         assert caught.value.kind == "down"
 
 
-async def test_an_unset_variable_is_an_error_that_names_it() -> None:
-    """And nothing is started."""
-    subject = server(minimal(env={"TOKEN": "${NOT_THERE}"}))
+async def test_a_server_without_command_and_url_has_failed() -> None:
+    """Nothing is started, and nothing is tried again by itself."""
+    subject = server(McpServerConfig())
     async with running(subject):
         await state(subject, "failed")
-        assert "NOT_THERE" in subject.last_error
+        assert "neither command nor url" in subject.last_error
 
 
 async def test_a_call_that_takes_too_long_is_given_up_and_others_go_on() -> None:
@@ -280,7 +323,7 @@ async def test_a_burst_of_list_changed_is_two_lists_at_most_and_one_event() -> N
     """L1: the new tool is seen within 500 ms."""
     events = []
     subject = McpServer(
-        "default", "m", minimal(), env={}, on_change=lambda found, what: events.append((what, len(found.tools)))
+        "default", "m", minimal(), on_change=lambda found, what: events.append((what, len(found.tools)))
     )
     async with running(subject):
         assert await subject.wait_ready(10)
@@ -306,7 +349,7 @@ async def test_an_idle_server_is_ended_and_comes_back_for_the_next_call() -> Non
 async def test_a_lazy_server_with_known_tools_is_started_by_its_first_call() -> None:
     """lifecycle: lazy."""
     tools = [{"name": "echo", "inputSchema": {"type": "object"}}]
-    subject = McpServer("default", "m", minimal(lifecycle="lazy"), env={}, cached_tools=tools)
+    subject = McpServer("default", "m", minimal(lifecycle="lazy"), cached_tools=tools)
     async with running(subject):
         await state(subject, "idle")
         assert subject.pid == 0
@@ -327,15 +370,15 @@ async def test_reconnect_starts_another_process() -> None:
 async def test_a_child_has_the_allowed_environment_and_what_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Case 18: nothing of the daemon's own, and the tag by which the boot reaper finds it."""
     monkeypatch.setenv("SECRET_OF_THE_DAEMON", "x")
-    subject = McpServer("default", "m", minimal(env={"TOKEN": "${MINE}"}), env={"MINE": "y", "OTHER": "z"})
+    subject = server(minimal(env={"TOKEN": "y", "LITERAL": "${MINE}"}))  # references are resolved with the settings
     async with running(subject):
         assert await subject.wait_ready(10)
         environ = dict(
             item.split("=", 1) for item in Path(f"/proc/{subject.pid}/environ").read_text().split("\0") if item
         )
-    assert environ["TOKEN"] == "y"
+    assert (environ["TOKEN"], environ["LITERAL"]) == ("y", "${MINE}")
     assert environ["HERMESD_PROCESS"] == subject.tag
-    assert not {"SECRET_OF_THE_DAEMON", "OTHER", "MINE"} & set(environ)
+    assert "SECRET_OF_THE_DAEMON" not in environ
 
 
 async def test_the_reference_server_answers_and_comes_back_after_a_kill() -> None:
@@ -364,7 +407,7 @@ from hermesd.mcp.server import McpServer
 async def main():
     config = McpServerConfig(command=sys.executable, args=["-I", "-S", {str(MINIMAL)!r}, "stay", "deaf"])
     async with trio.open_nursery() as nursery:
-        servers = [McpServer("default", str(n), config, env={{}}, tag={prefix!r}) for n in range(5)]
+        servers = [McpServer("default", str(n), config, tag={prefix!r}) for n in range(5)]
         for each in servers:
             nursery.start_soon(each.run)
         for each in servers:

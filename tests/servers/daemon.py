@@ -30,6 +30,7 @@ class Daemon:
     home: Path
     env: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    module: str = "hermesd"  # what ``python -m`` runs
 
     @property
     def socket_path(self) -> Path:
@@ -58,7 +59,7 @@ class Daemon:
         log = self.output_path.open("ab")
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hermesd", "--ready-fd", str(writer), *arguments],
+                [sys.executable, "-m", self.module, "--ready-fd", str(writer), *arguments],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -135,6 +136,12 @@ class Daemon:
         """One call on a connection of its own; raises RpcFailure on an error answer."""
         with self.connect() as wire:
             return wire.call(method, **params)
+
+    def mcp_url(self) -> str:
+        """Where the MCP endpoint listens, which is enabled."""
+        services = self.call("daemon.tree")["root"]["children"]
+        detail = next(service["detail"] for service in services if service["name"] == "mcp-endpoint")
+        return f"http://127.0.0.1:{detail.split()[1].rstrip(',')}/mcp"
 
 
 class RpcFailure(AssertionError):  # noqa: N818 - it is a failure of the test unless expected

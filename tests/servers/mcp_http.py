@@ -1,7 +1,7 @@
 """An HTTP MCP server made with the official SDK, in a process of its own; port and transport from the command line.
 
 ``python -m tests.servers.mcp_http PORT [streamable-http|sse]``. Tools: echo {text}; sleep {seconds}; count (how often
-count was called); cut (the connection is reset in mid-call).
+count was called); grow (adds a tool and says so); note {path, text, seconds} (appends a line to a file, then sleeps).
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ def main() -> None:
     """Serve until killed."""
     import anyio
     from mcp.server import MCPServer
+    from mcp.server.mcpserver import Context
 
     server = MCPServer("http-test")
     counted = 0
@@ -106,6 +107,21 @@ def main() -> None:
         counted += 1
         return counted
 
+    @server.tool()
+    async def note(path: str, text: str, seconds: float) -> str:
+        with Path(path).open("a") as file:
+            file.write(f"{text}\n")
+        await anyio.sleep(seconds)
+        return text
+
+    async def grow(ctx: Context) -> str:  # type: ignore[type-arg]  # of any lifespan
+        server.add_tool(echo, name="grown")
+        await ctx.notify_tools_changed()  # from 2026-07-28 on
+        await ctx.session.send_tool_list_changed()  # before
+        return "grown"
+
+    grow.__annotations__["ctx"] = Context  # a local name, which the SDK could not find by itself
+    server.add_tool(grow)
     server.run(sys.argv[2], host="127.0.0.1", port=int(sys.argv[1]))  # type: ignore[call-overload]  # a literal
 
 

@@ -2,7 +2,8 @@
 
 Modes: hang (never answers initialise), deaf (ignores SIGTERM), stay (ignores the end of input), grandchild (a child
 in the same session), setsid (a child in its own session), flood (writes to stderr without end), noise (writes to
-stdout what is no message), crash (exits during initialise), legacy-strict (passes over unknown methods).
+stdout what is no message), chatter (notifications without end), crash (exits during initialise), legacy-strict (passes
+over unknown methods).
 Tools: echo {text}; pid; sleep {seconds}; die; big {bytes}; more (adds a tool and says so five times).
 """
 
@@ -91,6 +92,9 @@ def misbehave() -> None:
         threading.Thread(
             target=lambda: [sys.stderr.write("flood " * 20 + "\n") for _ in iter(int, 1)], daemon=True
         ).start()
+    if "chatter" in MODES:
+        word = {"method": "notifications/message", "params": {"level": "info", "data": "x"}}
+        threading.Thread(target=lambda: [say(word) for _ in iter(int, 1)], daemon=True).start()
     if "noise" in MODES:
         threading.Thread(target=lambda: [sys.stdout.write("noise\n") for _ in iter(int, 1)], daemon=True).start()
 

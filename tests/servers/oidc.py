@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import httpx2
+import pytest
 
 NODE = Path(__file__).parent / "node_oidc"
 
@@ -50,11 +51,8 @@ class AuthorizationServer:
 @contextlib.contextmanager
 def oidc_provider(life_s: float = 3600) -> Iterator[AuthorizationServer]:
     """Start it with access tokens that live so long, and stop it at the end."""
-    modules = _node_modules()
-    program = modules.parent / "server.js"
-    if not program.exists():  # packages elsewhere: the program must lie beside them
-        shutil.copy(NODE / "server.js", program)
-    with running(["node", str(program), str(life_s)]) as server:
+    modules = node_modules(NODE, "OIDC_NODE_MODULES", "server.js", "mcp.js")
+    with running(["node", str(modules.parent / "server.js"), str(life_s)]) as server:
         yield server
 
 
@@ -73,20 +71,32 @@ def running(command: list[str]) -> Iterator[AuthorizationServer]:
             process.kill()
 
 
-def _node_modules() -> Path:
-    """Where oidc-provider is installed; installs it when it is not there yet."""
-    path = Path(os.environ.get("OIDC_NODE_MODULES") or NODE / "node_modules")
+def node_modules(directory: Path, variable: str, *programs: str) -> Path:
+    """Where the packages of ``directory`` are installed; npm does it when they are not there yet.
+
+    ``variable`` names another place in the environment; ``programs`` of the directory are then put beside it, because
+    node looks for packages from there. Skips the test where there is no npm, or nothing to install from.
+    """
+    path = Path(os.environ.get(variable) or directory / "node_modules")
     done = path / ".package-lock.json"  # npm writes it last
-    if not done.exists():
-        lock_path = Path(tempfile.gettempdir()) / f"hermesd-oidc-install-{os.getuid()}.lock"
-        with lock_path.open("w") as lock:  # one of several test processes installs
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not done.exists():
-                npm = shutil.which("npm")
-                assert npm, "npm is needed to install oidc-provider"
-                options = ["--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
-                subprocess.run([npm, "install", *options], cwd=NODE, check=True, stdout=subprocess.DEVNULL)
+    lock_path = Path(tempfile.gettempdir()) / f"hermesd-{directory.name}-install-{os.getuid()}.lock"
+    with lock_path.open("w") as lock:  # one of several test processes installs
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            _install(directory)
+        for name in programs if path.parent != directory else ():
+            shutil.copy(directory / name, path.parent / name)
     return path
+
+
+def _install(directory: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed")
+    options = ["--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
+    done = subprocess.run([npm, "install", *options], cwd=directory, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"npm could not install what {directory.name} needs: {done.stderr[-200:]}")
 
 
 class Browser:

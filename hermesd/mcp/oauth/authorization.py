@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import msgspec
 
 from hermesd.mcp.errors import McpError
-from hermesd.mcp.oauth.discovery import same_issuer
 from hermesd.mcp.oauth.metadata import usable_url, visible
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class AuthorizationRequest(msgspec.Struct, frozen=True):
     def _check_issuer(self, iss: str | None) -> None:
         if iss is None and self.iss_required:
             raise _refused("the answer does not say which authorization server it is from (RFC 9207)")
-        if iss is not None and not same_issuer(iss, self.issuer):
+        if iss is not None and iss != self.issuer:  # "simple string comparison", RFC 9207 §2.4
             raise _refused("the answer is from another authorization server than the one asked (RFC 9207)")
 
 

@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from hermesd.mcp.errors import McpError
-from hermesd.mcp.oauth.metadata import usable_url
+from hermesd.mcp.oauth.metadata import usable_url, visible
 from hermesd.mcp.oauth.ssrf import AddressPolicy, guarded_transport
 
 if TYPE_CHECKING:
@@ -22,16 +22,22 @@ MAX_BODY_BYTES = 256 * 1024
 MAX_REDIRECTS = 3
 REQUEST_S = 20.0
 PROTOCOL_VERSION = "2025-11-25"
+MODERN_VERSION = "2026-07-28"
+_US = {"name": "hermesd", "version": "0"}
 
 _limiter = trio.CapacityLimiter(2)
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A response. ``body`` is empty unless it was a JSON object; ``challenges`` are the WWW-Authenticate values."""
+    """A response. ``body`` is empty unless it was a JSON object; ``challenges`` are the WWW-Authenticate values.
+
+    ``session``: the MCP session that it began.
+    """
 
     status: int
     body: dict[str, object] = {}
     challenges: tuple[str, ...] = ()
+    session: str = ""
 
     @property
     def error(self) -> str:
@@ -72,19 +78,29 @@ class Fetcher:
         return answer
 
     async def probe(self, url: str) -> Answer:
-        """How the MCP server itself answers somebody without a token; its body is not read."""
-        hello = {
-            "jsonrpc": "2.0",
-            "id": 0,
-            "method": "initialize",
-            "params": {
-                "protocolVersion": PROTOCOL_VERSION,
-                "capabilities": {},
-                "clientInfo": {"name": "hermesd", "version": "0"},
-            },
-        }
-        headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
-        answer, _ = await self._send("POST", url, content=msgspec.json.encode(hello), headers=headers, read_body=False)
+        """How the MCP server answers somebody without a token; bodies are not read.
+
+        Some let everybody introduce themselves and want a token for the next request only, so that is tried too: its
+        challenge is the one that says for which scope.
+        """
+        hello = await self._ask(url, _hello())
+        if hello.challenges or hello.status == 401:
+            return hello
+        if hello.status >= 400:  # perhaps it is of the 2026-07-28 era, which has no introduction
+            listed = await self._ask(url, _list_modern(), {"mcp-protocol-version": MODERN_VERSION})
+        else:
+            session = {"mcp-session-id": hello.session} if hello.session else {}
+            headers = {"mcp-protocol-version": PROTOCOL_VERSION, **session}
+            await self._ask(url, {"jsonrpc": "2.0", "method": "notifications/initialized"}, headers)
+            listed = await self._ask(url, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, headers)
+            if session:
+                await self._send("DELETE", url, headers=headers, read_body=False)
+        return listed if listed.challenges or listed.status == 401 else hello
+
+    async def _ask(self, url: str, message: dict[str, object], more: Mapping[str, str] | None = None) -> Answer:
+        headers = {"content-type": "application/json", "accept": "application/json, text/event-stream", **(more or {})}
+        content = msgspec.json.encode(message)
+        answer, _ = await self._send("POST", url, content=content, headers=headers, read_body=False)
         return answer
 
     async def look(self, url: str) -> Answer:
@@ -114,7 +130,9 @@ class Fetcher:
                     client.stream(method, url, headers=headers, data=data, content=content) as response,
                 ):
                     body = await _read(response) if read_body else {}
-                    answer = Answer(response.status_code, body, tuple(response.headers.get_list("www-authenticate")))
+                    challenges = tuple(response.headers.get_list("www-authenticate"))
+                    session = visible(response.headers.get("mcp-session-id"), 1024)
+                    answer = Answer(response.status_code, body, challenges, session)
                     location = response.headers.get("location", "") if response.has_redirect_location else ""
         except trio.TooSlowError:
             raise McpError(f"no answer within {REQUEST_S:g} s", kind="timeout", where=host) from None
@@ -145,6 +163,17 @@ def _tls(verify: bool | str) -> ssl.SSLContext:
     if isinstance(verify, str):
         return ssl.create_default_context(cafile=verify)
     return httpx2.create_ssl_context(verify=verify, trust_env=False)
+
+
+def _hello() -> dict[str, object]:
+    params = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": _US}
+    return {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+
+
+def _list_modern() -> dict[str, object]:
+    prefix = "io.modelcontextprotocol/"
+    meta = {f"{prefix}protocolVersion": MODERN_VERSION, f"{prefix}clientInfo": _US, f"{prefix}clientCapabilities": {}}
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}
 
 
 async def _read(response: httpx2.Response) -> dict[str, object]:

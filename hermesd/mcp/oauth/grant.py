@@ -35,7 +35,7 @@ async def refresh(fetcher: Fetcher, at: Discovered, client: Client, old: Tokens)
     Raises RefusedError, McpError (down, timeout).
     """
     form = {"grant_type": "refresh_token", "refresh_token": old.refresh_token or "", "resource": at.resource}
-    new = await _request(fetcher, at, client, form)
+    new = await request_tokens(fetcher, at, client, form)
     return msgspec.structs.replace(
         new, refresh_token=new.refresh_token or old.refresh_token, scope=new.scope or old.scope
     )
@@ -52,13 +52,14 @@ async def redeem(
         "redirect_uri": redirect_uri,
         "resource": at.resource,
     }
-    return await _request(fetcher, at, client, form)
+    return await request_tokens(fetcher, at, client, form)
 
 
-async def _request(fetcher: Fetcher, at: Discovered, client: Client, form: dict[str, str]) -> Tokens:
+async def request_tokens(fetcher: Fetcher, at: Discovered, client: Client, form: dict[str, str]) -> Tokens:
+    """Tokens for a form of any grant, with the client's credentials added to it. Raises as ``refresh`` does."""
     methods = client.methods(at.server)
     for method in methods:
-        fields, headers = _authenticated(client, method, form)
+        fields, headers = authenticated(client, method, form)
         answer = await fetcher.post_form(at.server.token_endpoint, fields, headers)
         if answer.error == "invalid_client" and method != methods[-1]:
             continue
@@ -66,7 +67,7 @@ async def _request(fetcher: Fetcher, at: Discovered, client: Client, form: dict[
     raise AssertionError("there is always a method")
 
 
-def _authenticated(client: Client, method: str, form: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+def authenticated(client: Client, method: str, form: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """The form and headers with the client's credentials (RFC 6749 §2.3.1)."""
     fields = {**form, "client_id": client.client_id}
     if method == "client_secret_post":

@@ -25,6 +25,7 @@ from hermesd.mcp.oauth.discovery import Discovered, discover, from_file
 from hermesd.mcp.oauth.grant import RefusedError, refresh
 from hermesd.mcp.oauth.registration import Client, configured_client, stored_client
 from hermesd.mcp.oauth.settings import needs_reauth
+from hermesd.mcp.oauth.unattended import obtain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,7 +54,10 @@ class _Renewal:
 
 
 class TokenKeeper:
-    """``spawn`` starts a function in a task that outlives the caller; without it the caller itself renews."""
+    """``spawn`` starts a function in a task that outlives the caller; without it the caller itself renews.
+
+    ``on_needed`` is called when only a person's sign-in helps, with whether that is just for more rights.
+    """
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class TokenKeeper:
         fetcher: Fetcher,
         *,
         spawn: Callable[[], Spawn | None] = lambda: None,
+        on_needed: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self.server = server
         self.settings = settings
@@ -71,6 +76,7 @@ class TokenKeeper:
         self.renewals = 0
         self._fetcher = fetcher
         self._spawn = spawn
+        self._on_needed = on_needed
         self._tokens: Tokens | None = None
         self._stamp: Stamp | None = None
         self._renewal: _Renewal | None = None
@@ -106,6 +112,9 @@ class TokenKeeper:
         """
         self.reload_if_changed()
         tokens = self._tokens
+        if tokens is None and self.settings.is_unattended:
+            await self._renew("")
+            tokens = self._tokens
         if tokens is None:
             raise self._give_up("nobody has signed in yet")
         if self._is_rejected(tokens.access_token):
@@ -113,7 +122,7 @@ class TokenKeeper:
         now = time.time()
         if now < tokens.renew_at():
             return tokens.access_token
-        if not tokens.refresh_token:  # the clock may be wrong: let the server judge
+        if not (tokens.refresh_token or self.settings.is_unattended):  # the clock may be wrong: let the server judge
             return tokens.access_token
         try:
             await self._renew(tokens.access_token)
@@ -151,14 +160,21 @@ class TokenKeeper:
         return self._give_up("it refuses a fresh access token")
 
     async def want_scope(self, scope: str) -> McpError:
-        """The server wants more scope (RFC 6750 §3.1): note it for the next sign-in, which adds it to the old."""
+        """The server wants more scope (RFC 6750 §3.1): note it for the next sign-in, which adds it to the old.
+
+        Where all of that scope was granted already another sign-in cannot help, and nobody is sent into one.
+        """
+        held = (self._tokens.scope or "").split() if self._tokens is not None else []
+        if scope and set(scope.split()) <= set(held):
+            what = f"the MCP server {self.server.name!r} refuses what it has granted the right to ({scope})"
+            return McpError(what, kind="tool", where=f"mcp/{self.server.name}", next_step="ask who runs the server")
         raw = self.storage.read_meta()
         known = from_file(raw, self.server.url)
         if known is not None and scope and scope != known.step_up:
             with contextlib.suppress(OSError, ConfigError, McpError):  # then it is asked for the next time
                 async with self.storage.lock(timeout_s=2.0):
                     await self._save_meta(msgspec.structs.replace(known, step_up=scope))
-        return self._give_up(f"it wants more rights ({scope})" if scope else "it wants more rights")
+        return self._give_up(f"it wants more rights ({scope})" if scope else "it wants more rights", rights=True)
 
     def _reject(self, token: str) -> None:
         self._rejected_access = token
@@ -211,20 +227,28 @@ class TokenKeeper:
         async with self.storage.lock():
             self.reload_if_changed()
             tokens = self._tokens
-            if tokens is None:
-                raise self._give_up("nobody has signed in")
-            if tokens.access_token != failed and time.time() < tokens.renew_at():
+            if tokens is not None and tokens.access_token != failed and time.time() < tokens.renew_at():
                 return  # another process has renewed it meanwhile
-            if not tokens.refresh_token:
-                raise self._give_up("its access has ended and there is no refresh token")
-            if tokens.refresh_token == self._refused_refresh:
-                raise self._give_up("its refresh token was refused")
+            spent = None if self.settings.is_unattended else self._refreshable(tokens)
             if trio.current_time() < self._not_before and self.failure is not None:
                 raise self.failure
-            await self._to_its_end(tokens)
+            await self._to_its_end(spent)
 
-    async def _to_its_end(self, tokens: Tokens) -> None:
-        """Exchange, uncancelled; a cancel (shutdown) leaves the authorization server ``GRACE_S`` to answer."""
+    def _refreshable(self, tokens: Tokens | None) -> Tokens:
+        """The tokens, if they hold a refresh token to try. Raises McpError (auth) where only a person helps."""
+        if tokens is None:
+            raise self._give_up("nobody has signed in")
+        if not tokens.refresh_token:
+            raise self._give_up("its access has ended and there is no refresh token")
+        if tokens.refresh_token == self._refused_refresh:
+            raise self._give_up("its refresh token was refused")
+        return tokens
+
+    async def _to_its_end(self, tokens: Tokens | None) -> None:
+        """Exchange the tokens, or without any ask by the configured credentials, uncancelled.
+
+        A cancel (shutdown) leaves the authorization server ``GRACE_S`` to answer.
+        """
         scope = trio.CancelScope(shield=True, deadline=trio.current_time() + EXCHANGE_S)
 
         async def hurry_when_cancelled() -> None:
@@ -238,7 +262,7 @@ class TokenKeeper:
             nursery.start_soon(hurry_when_cancelled)
             with scope:
                 try:
-                    await self._exchange(tokens)
+                    await (self._exchange(tokens) if tokens is not None else self._obtain())
                 except McpError as raised:  # kept out of the nursery, which would wrap it in a group
                     error = raised
             nursery.cancel_scope.cancel()
@@ -265,6 +289,30 @@ class TokenKeeper:
         self._pause_s = self._not_before = 0.0
         self.failure = None
         await self._save(new)
+
+    async def _obtain(self) -> None:
+        """Ask for a token with the configured credentials."""
+        known = from_file(self.storage.read_meta(), self.server.url)
+        self.renewals += 1
+        try:
+            at, new = await obtain(self._fetcher, self.server.url, self.settings, known)
+        except RefusedError as refused:
+            raise self._not_soon(f"the configured credentials were refused ({refused.code})") from None
+        except McpError as error:
+            if error.kind == "auth":
+                raise self._not_soon(f"{error.what} ({error.where}: {error.next_step})") from None
+            raise self._later(error) from None
+        self._tokens = new
+        self._pause_s = self._not_before = 0.0
+        self.failure = None
+        if known is None or known.server != at.server:
+            await self._save_meta(at)
+        await self._save(new)
+
+    def _not_soon(self, why: str) -> McpError:
+        """A no to the credentials is not asked for again at once."""
+        self._not_before = trio.current_time() + PAUSE_S[1]
+        return self._give_up(why)
 
     def _refused(self, refused: RefusedError, tokens: Tokens, *, configured: bool) -> None:
         """The grant or the client is gone, unless somebody without our lock (hermes-agent) has been quicker."""
@@ -311,8 +359,9 @@ class TokenKeeper:
             )
 
     # -- failures ----------------------------------------------------------------------------------------------------
-    def _give_up(self, why: str) -> McpError:
+    def _give_up(self, why: str, *, rights: bool = False) -> McpError:
         self.failure = needs_reauth(self.server, why)
+        self._on_needed(rights)
         return self.failure
 
     def _later(self, error: McpError) -> McpError:

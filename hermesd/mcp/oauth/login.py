@@ -34,6 +34,7 @@ from hermesd.mcp.oauth.registration import (
 )
 from hermesd.mcp.oauth.ssrf import AddressPolicy
 from hermesd.mcp.oauth.storage import LOCK_TIMEOUT_S
+from hermesd.mcp.oauth.unattended import obtain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,6 +67,9 @@ async def login(server: ServerIdentity, settings: OAuthSettings, storage: TokenS
     """Sign in and store the tokens. Raises McpError (auth: refused, or nobody came)."""
     policy = AddressPolicy.for_server(server.url, allow_private=settings.allow_private)
     fetcher = Fetcher(policy, verify=settings.verify)
+    if settings.is_unattended:
+        await _by_credentials(fetcher, server, settings, storage)
+        return
     with trio.move_on_after(settings.timeout):
         at, scope = await _find(fetcher, server, settings, storage)
         async with await _listen(settings, storage) as listener:
@@ -82,6 +86,25 @@ async def login(server: ServerIdentity, settings: OAuthSettings, storage: TokenS
         where=f"mcp/{server.name}",
         next_step=f"run `{server.login_command}` again; what was there before is unchanged",
     )
+
+
+async def _by_credentials(
+    fetcher: Fetcher, server: ServerIdentity, settings: OAuthSettings, storage: TokenStorage
+) -> None:
+    """No person is needed: get a token to see whether the credentials are good, and keep it."""
+    known = from_file(storage.read_meta(), server.url)
+    try:
+        at, tokens = await obtain(fetcher, server.url, settings, known)
+    except RefusedError as refused:
+        raise McpError(
+            f"the configured credentials were refused ({refused.code})",
+            kind="auth",
+            where=f"mcp/{server.name}",
+            next_step=f"see mcp_servers.{server.name}.oauth in config.yaml",
+        ) from None
+    async with storage.lock():
+        storage.write_meta(at.to_file())
+        storage.write_tokens(tokens)
 
 
 async def _find(
@@ -141,16 +164,16 @@ async def _prepare(
     client = configured_client(settings, at.server)
     if client is None:
         client = stored_client(storage.read_client(), at.server)
-        if client is not None and not (client.may_ask(uri, scope) and await _is_known(fetcher, at, client, uri)):
+        if client is not None and not (client.may_ask(uri, scope) and await _is_known(fetcher, at, client, uri, scope)):
             client = None
     if client is None:
         client = await register(fetcher, at.server, settings, redirect_uri=uri, scope=scope)
     return _Plan(at, client, build_request(at, client, redirect_uri=uri, scope=scope))
 
 
-async def _is_known(fetcher: Fetcher, at: Discovered, client: Client, uri: str) -> bool:
+async def _is_known(fetcher: Fetcher, at: Discovered, client: Client, uri: str, scope: str) -> bool:
     """Ask with a request that is thrown away: a browser would only show an error page, and nobody would come back."""
-    answer = await fetcher.look(build_request(at, client, redirect_uri=uri, scope="").url)
+    answer = await fetcher.look(build_request(at, client, redirect_uri=uri, scope=scope).url)
     return answer.status not in (400, 401, 404)
 
 

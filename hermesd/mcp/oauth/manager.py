@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
 from hermesd.home import DEFAULT_PROFILE
 from hermesd.mcp.oauth.settings import OAuthSettings, ServerIdentity
 from hermesd.mcp.oauth.storage import TokenStorage
+from hermesd.mcp.oauth.watch import watch_directory
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,30 +21,54 @@ if TYPE_CHECKING:
     from hermesd.mcp.errors import McpError
     from hermesd.mcp.oauth.keeper import TokenKeeper
     from hermesd.mcp.oauth.login import Surface
+    from hermesd.mcp.oauth.logout import LogoutResult
     from hermesd.mcp.oauth.provider import OAuthProvider
+
+Notice = Literal["needed", "rights", "tokens"]
+"""Only a sign-in helps; so it does for more rights; others have written or removed the file of tokens."""
+
+
+def _nothing(_server: str, _notice: Notice) -> None:
+    """Nobody listens."""
 
 
 class OAuthManager:
     """The providers of one profile. ``directory`` is its mcp-tokens/.
 
     Run as a service (``run``) renewals are tasks of the manager; otherwise they are shielded in whoever asked first.
+    ``on_notice`` is called with a server's name, must not block, and tells of files only while the service runs.
     """
 
-    def __init__(self, directory: Path, *, profile: str = DEFAULT_PROFILE) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        profile: str = DEFAULT_PROFILE,
+        on_notice: Callable[[str, Notice], None] = _nothing,
+    ) -> None:
         self._directory = directory
         self._profile = profile
+        self._on_notice = on_notice
         self._providers: dict[str, OAuthProvider] = {}
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Own the renewals until cancelled; one that is being answered is still saved."""
+        """Own the renewals until cancelled, and tell of token files; one that is being answered is still saved."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             try:
                 task_status.started()
+                await watch_directory(self._directory, self._file_changed)
                 await trio.sleep_forever()
             finally:
                 self._nursery = None
+
+    def _file_changed(self, file_name: str) -> None:
+        """A file in the directory was written or removed; "" stands for any of them."""
+        for server_name, provider in list(self._providers.items()):
+            keeper = provider.keeper
+            if file_name in ("", keeper.storage.tokens_path.name) and keeper.reload_if_changed():  # not by ourselves
+                self._on_notice(server_name, "tokens")
 
     def get_or_build_provider(self, server_name: str, url: str, config: McpServerConfig) -> httpx2.Auth:
         """The provider of this server: the same object for as long as URL and settings are the same."""
@@ -63,6 +88,7 @@ class OAuthManager:
             TokenStorage(self._directory, server_name),
             Fetcher(policy, verify=settings.verify),
             spawn=lambda: self._spawn if self._nursery is not None else None,
+            on_needed=lambda rights: self._on_notice(server_name, "rights" if rights else "needed"),
         )
         self._providers[server_name] = provider = OAuthProvider(keeper)
         return provider
@@ -76,6 +102,20 @@ class OAuthManager:
 
         server = ServerIdentity(server_name, url, self._profile)
         await login(server, OAuthSettings.of(config), TokenStorage(self._directory, server_name), surface)
+
+    async def logout(self, server_name: str, url: str, config: McpServerConfig) -> LogoutResult:
+        """Give the tokens back and delete them; the registration stays for the next sign-in.
+
+        The authorization server is told where it takes that (RFC 7009), in bounded time; the files go whatever it
+        answers. Raises McpError (down: another process holds the tokens), OSError.
+        """
+        from hermesd.mcp.oauth.logout import logout
+
+        return await logout(url, OAuthSettings.of(config), TokenStorage(self._directory, server_name))
+
+    def has_tokens(self, server_name: str) -> bool:
+        """Whether there is a file of tokens now."""
+        return TokenStorage(self._directory, server_name).stamp() is not None
 
     def evict(self, server_name: str) -> None:
         """Forget the provider; what is on disk stays."""

@@ -64,6 +64,7 @@ class ServerMetadata(msgspec.Struct, frozen=True):
     authorization_endpoint: str
     token_endpoint: str
     registration_endpoint: str = ""
+    revocation_endpoint: str = ""
     scopes_supported: tuple[str, ...] = ()
     token_auth_methods: tuple[str, ...] = ()
     pkce_s256: bool = False
@@ -112,6 +113,7 @@ def server_metadata_from(found: Json) -> ServerMetadata | None:
         authorization_endpoint=authorize,
         token_endpoint=token,
         registration_endpoint=usable_url(found.get("registration_endpoint")),
+        revocation_endpoint=usable_url(found.get("revocation_endpoint")),
         scopes_supported=_names(found.get("scopes_supported")),
         token_auth_methods=_names(found.get("token_endpoint_auth_methods_supported")),
         pkce_s256="S256" in _names(found.get("code_challenge_methods_supported")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -13,13 +13,16 @@ from hermesd.mcp.errors import McpError
 if TYPE_CHECKING:
     from hermesd.config.schema import McpServerConfig
 
+Grant = Literal["authorization_code", "client_credentials", "jwt_bearer"]
+
 
 class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``mcp_servers.<name>.oauth`` and ``ssl_verify``. ``client_id`` may be the https URL of a metadata document.
 
     ``redirect_port`` 0 takes a free port; ``redirect_uri`` replaces the loopback URI, e.g. behind a proxy. ``timeout``:
-    seconds a person has for signing in. ``allow_private``: private and loopback addresses may be reached. ``verify``:
-    False, or the file of the certificate authorities to trust.
+    seconds a person has for signing in. ``grant`` other than authorization_code needs no person; ``issuer`` is then the
+    only authorization server that gets the credentials. ``allow_private``: private and loopback addresses may be
+    reached. ``verify``: False, or the file of the certificate authorities to trust.
     """
 
     client_id: str = ""
@@ -29,8 +32,17 @@ class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     redirect_uri: str = ""
     client_name: str = "hermesd"
     timeout: float = 300.0
+    grant: Grant = "authorization_code"
+    issuer: str = ""
+    private_key_file: str = ""
+    assertion_file: str = ""
     allow_private: bool = False
     verify: bool | str = True
+
+    @property
+    def is_unattended(self) -> bool:
+        """Whether the configuration alone suffices for a token."""
+        return self.grant != "authorization_code"
 
     @classmethod
     def of(cls, config: McpServerConfig) -> OAuthSettings:
@@ -44,7 +56,11 @@ class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
             redirect_uri=found.redirect_uri,
             client_name=found.client_name,
             timeout=found.timeout,
-            allow_private=found.allow_private,
+            grant=found.grant,
+            issuer=found.issuer,
+            private_key_file=found.private_key_file,
+            assertion_file=found.assertion_file,
+            allow_private=config.allow_private or found.allow_private,
             verify=config.ssl_verify,
         )
 

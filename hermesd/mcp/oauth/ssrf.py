@@ -119,7 +119,7 @@ class AddressPolicy:
             address = literal(text)
             kind = kind_of(address) if address is not None else "forbidden"
             if kind not in self.allowed:
-                hint = "" if kind == "forbidden" else "; if that is meant, set oauth.allow_private: true"
+                hint = "" if kind == "forbidden" else "; if that is meant, set allow_private: true for the server"
                 raise PermissionError(f"{host[:100]} has an address that may not be reached ({text[:64]}){hint}")
             found.append(text)
         return found

@@ -68,6 +68,8 @@ class TokenStorage:
         self.client_path = directory / f"{name}.client.json"
         self.meta_path = directory / f"{name}.meta.json"
         self._lock_path = directory / f".{name}.lock"
+        self._damaged_path = directory / f"{name}.json.damaged"
+        self._retired_path = directory / f"{name}.client.json.bak"
         self._warned: dict[Path, Stamp | None] = {}
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -123,7 +125,7 @@ class TokenStorage:
         make_private_directory(self.directory)
         if self.stamp() is not None and self.read_tokens() is None:
             with contextlib.suppress(OSError):
-                self.tokens_path.replace(self.tokens_path.with_name(f"{self.tokens_path.name}.damaged"))
+                self.tokens_path.replace(self._damaged_path)
         self._write(self.tokens_path, tokens.to_file())
 
     def write_client(self, client: Mapping[str, object]) -> None:
@@ -140,17 +142,16 @@ class TokenStorage:
         The tokens stay: an access token may well outlive the registration.
         """
         with contextlib.suppress(FileNotFoundError):
-            self.client_path.replace(self.client_path.with_name(f"{self.client_path.name}.bak"))
+            self.client_path.replace(self._retired_path)
         self.meta_path.unlink(missing_ok=True)
 
+    def remove_tokens(self) -> bool:
+        """Delete the tokens and keep who we are to the server; whether there were any."""
+        return _unlink(self.tokens_path, self._damaged_path)
+
     def remove(self) -> bool:
-        """Delete what is stored; whether there was anything."""
-        found = False
-        for path in (self.tokens_path, self.client_path, self.meta_path):
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-                found = True
-        return found
+        """Delete all that is stored, what was set aside too; whether there was anything. The lock file stays."""
+        return _unlink(self.tokens_path, self.client_path, self.meta_path, self._damaged_path, self._retired_path)
 
     def _write(self, path: Path, value: object) -> None:
         make_private_directory(self.directory)
@@ -208,6 +209,16 @@ class _LockAttempt:
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
+
+
+def _unlink(*paths: Path) -> bool:
+    """Delete files; whether there was any."""
+    found = False
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            found = True
+    return found
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from hermesd.errors import NotFoundError, UsageError
+from hermesd.errors import DeniedError, NotFoundError, UsageError
 from hermesd.rpc import queries
 from hermesd.rpc.routes import slow, stream
 from hermesd.rpc.turn_follower import TurnFollower
@@ -33,11 +33,17 @@ MAX_TEXT_CHARS = 1024 * 1024
 MAX_DELIVERY_ID_CHARS = 200
 REPEATS_LOOKED_AT = 200
 SOURCE = "rpc"
+AGENT_SOURCE = "mcp"
 
 
 def local_session_key(profile: str, uid: int) -> str:
     """The conversation that a local user has with a profile when none is named."""
     return f"agent:{profile}:local:dm:{uid}"
+
+
+def agent_session_key(profile: str, uid: int) -> str:
+    """The conversation that a user's other agents have with a profile: theirs never mix with the user's own."""
+    return f"agent:{profile}:{AGENT_SOURCE}:dm:{uid}"
 
 
 @stream("chat.send")
@@ -62,7 +68,7 @@ async def send(caller: Caller, params: ChatSendParams, stream: Stream) -> ChatRe
 
 
 async def _event(caller: Caller, params: ChatSendParams) -> NewEvent:
-    """The message as an event. Raises UsageError, NotFoundError and ConflictError (the session)."""
+    """The message as an event. Raises UsageError, NotFoundError, ConflictError and DeniedError (the session)."""
     if not params.text.strip():
         raise UsageError("text is empty", where="text", next_step="say something")
     if len(params.text) > MAX_TEXT_CHARS:
@@ -75,12 +81,13 @@ async def _event(caller: Caller, params: ChatSendParams) -> NewEvent:
     key, session = await _conversation(caller, params, profile)
     return NewEvent(
         profile=profile,
-        source=SOURCE,
+        source=_source(params),
         delivery_id=params.delivery_id or secrets.token_hex(16),
         session_key=key,
         text=params.text,
         address=Address(platform=SOURCE, chat=str(caller.peer.uid)),
         sender=f"uid:{caller.peer.uid}",
+        untrusted=params.agent,
         meta={"session": session} if session else {},
     )
 
@@ -92,19 +99,29 @@ async def _conversation(caller: Caller, params: ChatSendParams, profile: str) ->
         raise UsageError("session and new exclude each other", where="new", next_step="give one of them")
     if params.session:
         found = await store.session(params.session, profile=profile)
+        if params.agent and not found.key.startswith(f"agent:{profile}:{AGENT_SOURCE}:"):
+            raise DeniedError(
+                f"session {found.id} is not one that agents write into",
+                where="session",
+                next_step="leave session out, or name one whose source is mcp",
+            )
         return found.key, found.id
-    key = local_session_key(profile, caller.peer.uid)
-    if params.new and not await _is_known(caller, profile, params.delivery_id):
-        await store.new_session(profile, key, source=SOURCE)
+    key = (agent_session_key if params.agent else local_session_key)(profile, caller.peer.uid)
+    if params.new and not await _is_known(caller, profile, params):
+        await store.new_session(profile, key, source=_source(params))
     return key, ""
 
 
-async def _is_known(caller: Caller, profile: str, delivery_id: str) -> bool:
+async def _is_known(caller: Caller, profile: str, params: ChatSendParams) -> bool:
     """Whether one of the newest messages came with this id: a repeat must not open one more session."""
-    if not delivery_id:
+    if not params.delivery_id:
         return False
     newest = await caller.daemon.store.inbox(profile=profile, limit=REPEATS_LOOKED_AT)
-    return any(row.source == SOURCE and row.delivery_id == delivery_id for row in newest)
+    return any(row.source == _source(params) and row.delivery_id == params.delivery_id for row in newest)
+
+
+def _source(params: ChatSendParams) -> str:
+    return AGENT_SOURCE if params.agent else SOURCE
 
 
 @slow("chat.interrupt")

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from hermesd.errors import ConflictError, NotFoundError
+from hermesd.errors import ConflictError, NotFoundError, UsageError
 from hermesd.rpc import mcp as queries
-from hermesd.rpc.routes import fast, slow
+from hermesd.rpc.routes import fast, slow, stream
 from hermesd.rpc.wire import (
     Done,
     McpApproveParams,
     McpCallParams,
     McpCallResult,
+    McpDefinitionParams,
+    McpDefinitionResult,
+    McpLoginAnswerParams,
+    McpLoginUpdate,
     McpServerDetail,
     McpServerParams,
     McpServersResult,
@@ -25,8 +29,9 @@ from hermesd.rpc.wire import (
 
 if TYPE_CHECKING:
     from hermesd.mcp.catalog import Offer
+    from hermesd.mcp.errors import McpErrorKind
     from hermesd.mcp.hub import McpHub
-    from hermesd.rpc.calls import Caller
+    from hermesd.rpc.calls import Caller, Stream
 
 _files = trio.CapacityLimiter(1)  # config.yaml is read, changed and written by one at a time
 
@@ -47,6 +52,12 @@ def show(caller: Caller, params: McpServerParams) -> McpServerDetail:
 def tools(caller: Caller, params: McpToolsParams) -> McpToolsResult:
     """Tools of one or all."""
     return queries.tools(caller.daemon, params.profile, params.name)
+
+
+@fast("mcp.definition")
+def definition(caller: Caller, params: McpDefinitionParams) -> McpDefinitionResult:
+    """One tool as its server has sent it."""
+    return queries.definition(caller.daemon, params.profile, params.name, params.tool)
 
 
 @slow("mcp.call")
@@ -78,9 +89,11 @@ async def _learn(hub: McpHub, name: str) -> None:
     server, config = hub.reach(name)
     if not hub.offers(name):
         if not await server.wait_ready(config.connect_timeout):
-            kind = "auth" if server.state == "auth" else "down"
+            kind: McpErrorKind = "auth" if server.state == "auth" else "down"
             step = hub.login_command(name) if kind == "auth" else f"hermesctl mcp show {name}"
-            raise McpError(f"it is not there ({server.state})", kind="down", where=f"mcp/{name}", next_step=step)
+            why = f": {error}" if (error := hub.last_error(name)) else ""
+            what = f"the server is not available ({server.state}){why}"
+            raise McpError(what, kind=kind, where=f"mcp/{name}", next_step=step)
         await hub.checked(name)
 
 
@@ -105,6 +118,7 @@ async def test(caller: Caller, params: McpServerParams) -> McpTestResult:
         return McpTestResult(ok=False, state="disabled", next_step=f"hermesctl mcp enable {params.name}")
     server, config = hub.reach(params.name)
     begin = trio.current_time()
+    hub.look_at_tokens(params.name)
     ok = await server.wait_ready(config.connect_timeout)
     await hub.checked(params.name)
     row = queries.server(caller.daemon, params.profile, params.name).server
@@ -145,10 +159,11 @@ async def disable(caller: Caller, params: McpServerParams) -> Done:
 async def _switch(caller: Caller, params: McpServerParams, *, on: bool) -> Done:
     from hermesd.config.managed import manager_of
     from hermesd.config.write import set_value
+    from hermesd.mcp.configure import key_of
 
     hub = caller.daemon.mcp(params.profile)
     hub.entry(params.name)
-    key = f"mcp_servers.{params.name}.enabled"
+    key = f"{key_of(params.name)}.enabled"
     profile = caller.daemon.settings(params.profile).profile
     if (manager := manager_of(caller.daemon.home)) is not None and manager.declares(key):
         raise manager.refusal(f"{'enable' if on else 'disable'} {params.name}")
@@ -162,3 +177,29 @@ async def approve(caller: Caller, params: McpApproveParams) -> Done:
     """Take what the server says now for right."""
     approved = await caller.daemon.mcp(params.profile).approve(params.name, params.tools)
     return Done(message=f"approved: {', '.join(approved)}" if approved else f"nothing of {params.name} is held back")
+
+
+@stream("mcp.login")
+async def login(caller: Caller, params: McpServerParams, stream: Stream) -> Done:
+    """Sign in for a client without the files; the sign-in ends with its connection, and leaves all as it was."""
+    hub = caller.daemon.mcp(params.profile)
+    config = hub.entry(params.name).config
+    if config.auth != "oauth" or not config.url:
+        where = f"mcp_servers.{params.name}.auth"
+        raise UsageError(f"{params.name} is not signed in to", where=where, next_step="set url and auth: oauth for it")
+    stream.resume = "begin again"
+    await hub.remote_sign_ins().run(
+        params.name,
+        config,
+        say=lambda text: stream.offer(McpLoginUpdate(id=stream.id, text=text)),
+        show=lambda url: stream.offer(McpLoginUpdate(id=stream.id, url=url)),
+    )
+    hub.look_at_tokens(params.name)
+    return Done(message=f"signed in to {params.name}")
+
+
+@fast("mcp.login_answer")
+def login_answer(caller: Caller, params: McpLoginAnswerParams) -> Done:
+    """Give the sign-in what the browser ended at; whether it was right is told on the stream."""
+    caller.daemon.mcp(params.profile).remote_sign_ins().answer(params.name, params.address)
+    return Done(message="handed in")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from hermesd.rpc.render.page import Painted, state
 from hermesd.rpc.render.table import table
 from hermesd.rpc.render.terminal import one_line
+from hermesd.rpc.render.units import ago
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hermesd.rpc.render.page import Page
     from hermesd.rpc.wire import McpServerDetail, McpServerRow, McpServersResult, McpToolRow, McpToolsResult
 
-HEADER = ("SERVER", "STATE", "KIND", "TOOLS", "RECONNECTS", "ERA", "LAST ERROR")
+HEADER = ("SERVER", "STATE", "KIND", "TOOLS", "RESTARTS", "ERA", "NEXT TRY", "LAST ERROR")
 TOOLS = ("TOOL", "EFFECT", "NOTE", "DESCRIPTION")
 
 
@@ -31,6 +31,7 @@ def render_list(page: Page, result: McpServersResult) -> str:
             _count(server),
             str(server.restarts) if server.restarts else "–",
             server.era or "–",
+            ago(page.now, server.next_try_at),
             one_line(server.last_error) or "–",
         )
         for server in result.servers
@@ -45,8 +46,6 @@ def render_tools(page: Page, result: McpToolsResult) -> str:
 
 def render_one(page: Page, result: McpServerDetail) -> str:
     """Everything about one."""
-    from hermesd.rpc.render.units import ago
-
     server = result.server
     entries = [
         ("server", f"{server.name} ({server.kind}, {server.lifecycle}{', trusted' if server.trusted else ''})"),
@@ -55,9 +54,10 @@ def render_one(page: Page, result: McpServerDetail) -> str:
         ("is", one_line(result.info)),
         ("era", server.era),
         ("pid", str(result.pid or "")),
-        ("reconnects", str(server.restarts or "")),
+        ("restarts", str(server.restarts or "")),
         ("last error", one_line(server.last_error)),
-        ("next try", ago(time.time(), server.next_try_at) if server.next_try_at else ""),
+        ("next try", ago(page.now, server.next_try_at) if server.next_try_at else ""),
+        ("left out", one_line(", ".join(result.left_out))),
         *(("noticed", one_line(flag)) for flag in result.flags),
     ]
     width = max(len(label) for label, _ in entries) + 2
@@ -67,11 +67,20 @@ def render_one(page: Page, result: McpServerDetail) -> str:
     if result.tools:
         text += "\n" + "\n".join(_tools(page, result.tools)) + "\n"
     if server.quarantined:
-        text += page.paint(
-            f"changed tools are held back; approve them with `hermesctl mcp approve {server.name}`", "red"
-        )
-        text += "\n"
+        text += _held(page, result)
     return text
+
+
+def _held(page: Page, result: McpServerDetail) -> str:
+    """What a person has to read before approving it: the whole description, and where the rest stands."""
+    name = result.server.name
+    text = "\n"
+    for tool in result.tools:
+        if tool.quarantined:
+            text += page.paint(f"{tool.tool} is held back: it has changed. It now says:", "red") + "\n"
+            text += "".join(f"  {one_line(line)}\n" for line in tool.description.splitlines())
+    text += f"all of it, with the arguments: `hermesctl mcp tools {name} --json`\n"
+    return text + f"if that is what you want: `hermesctl mcp approve {name} [TOOL …]`\n"
 
 
 def _count(server: McpServerRow) -> str:

@@ -25,6 +25,7 @@ STATE_COLORS = {
     "sent": "green",
     "ok": "green",
     "starting": "yellow",
+    "connecting": "yellow",
     "pending": "yellow",
     "attempting": "yellow",
     "backoff": "yellow",
@@ -37,8 +38,10 @@ STATE_COLORS = {
     "dead": "red",
     "startup_failed": "red",
     "problem": "red",
+    "auth": "red",
     "stopped": "dim",
     "dropped": "dim",
+    "disabled": "dim",
 }
 
 

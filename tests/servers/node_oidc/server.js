@@ -2,6 +2,7 @@
 // Arguments: access token life in seconds. Prints one line of JSON with its address when it listens.
 import { createServer } from "node:http";
 import Provider from "oidc-provider";
+import { answerTo, messageOf, scopeFor } from "./mcp.js";
 
 let lifeS = Number(process.argv[2] ?? 3600);
 const server = createServer();
@@ -9,7 +10,7 @@ await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
 const issuer = `http://127.0.0.1:${server.address().port}`;
 const resource = `${issuer}/mcp`;
 const scopes = "mcp:read mcp:write";
-const zero = () => ({ register: 0, code: 0, refresh: 0, refused: [], called: 0, unauthorized: 0, metadata: 0 });
+const zero = () => ({ register: 0, code: 0, refresh: 0, refused: [], revoked: 0, called: 0, unauthorized: 0, metadata: 0 });
 let counts = zero();
 
 const provider = new Provider(issuer, {
@@ -35,6 +36,7 @@ provider.on("registration_create.success", () => (counts.register += 1));
 provider.on("grant.success", (ctx) => {
   counts[ctx.oidc.params.grant_type === "refresh_token" ? "refresh" : "code"] += 1;
 });
+provider.on("grant.revoked", () => (counts.revoked += 1));
 provider.on("grant.error", (_, error) => counts.refused.push(error.error));
 
 const authorization = provider.callback();
@@ -52,13 +54,16 @@ async function protectedResource(request, answer, url) {
     const error = token ? 'error="invalid_token", ' : "";
     return send(answer, 401, {}, { "www-authenticate": `Bearer ${error}scope="mcp:read", ${metadata}` });
   }
-  const wanted = url.searchParams.get("scope");
+  const message = request.method === "POST" ? await messageOf(request) : undefined;
+  const wanted = url.searchParams.get("scope") ?? scopeFor(message);
   if (wanted && !(found.scope ?? "").split(" ").includes(wanted)) {
     const header = `Bearer error="insufficient_scope", scope="${wanted}", ${metadata}`;
     return send(answer, 403, {}, { "www-authenticate": header });
   }
   await new Promise((done) => setTimeout(done, Number(url.searchParams.get("ms") ?? 0)));
   counts.called += 1;
+  if (message) return answerTo(message, answer);
+  if ((request.headers.accept ?? "").includes("text/event-stream")) return send(answer, 405, {});
   return send(answer, 200, { scope: found.scope, audience: found.aud });
 }
 

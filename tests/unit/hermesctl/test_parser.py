@@ -60,9 +60,9 @@ def test_every_verb_has_a_module_and_help(verb: str, capsys: pytest.CaptureFixtu
 
 
 def test_there_is_no_module_without_a_verb() -> None:
-    """The list of verbs is complete."""
+    """The list of verbs is complete; ``verb_part.py`` is a part of a verb's."""
     modules = {path.stem for path in (Path(__file__).parents[3] / "hermesctl/commands").glob("[a-z]*.py")}
-    assert modules == set(VERBS)
+    assert {name.partition("_")[0] for name in modules} == set(VERBS)
 
 
 def test_global_flags_stand_before_or_after_the_verb() -> None:

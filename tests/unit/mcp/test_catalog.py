@@ -94,3 +94,12 @@ def test_resources_and_prompts_are_tools_and_step_aside() -> None:
     ]  # fmt: skip
     config = McpServerConfig(command="x", tools=McpToolsConfig(resources=False, prompts=False))
     assert offered(resources=True, prompts=True, config=config) == {}
+
+
+@pytest.mark.parametrize("long", [{"description": "x" * 4000}, {"description": "\u200b" * 20_000}])
+def test_a_list_that_no_model_could_read_ends_early(long: dict[str, Any]) -> None:
+    """Case 13: the tools that fit are offered, the flag says how many; also when nothing of it would be seen."""
+    definitions = [tool(f"t{number}", inputSchema={"properties": {"x": long}}, **long) for number in range(256)]
+    part = catalog.prepare("s", CONFIG, definitions)
+    assert 0 < len(part.offers) < 256
+    assert f"its definitions are too long for a model; the first {len(part.offers)} tools are taken" in part.flags

@@ -34,3 +34,20 @@ def test_the_tool_that_needs_no_change_keeps_a_contested_name() -> None:
     names = assign([("s", "a.b"), ("s", "a_b"), ("s", "a-b")])
     assert names["s", "a_b"] == "mcp__s__a_b"
     assert len(set(names.values())) == 3
+
+
+def test_it_keeps_it_also_where_the_servers_name_had_to_be_changed() -> None:
+    """A server called file-system has as much right to stable names as one called files."""
+    names = assign([("file-system", "a.b"), ("file-system", "a_b")])
+    assert names["file-system", "a_b"] == "mcp__file_system__a_b"
+    assert len(set(names.values())) == 2
+
+
+def test_no_server_can_take_a_name_that_was_made_for_another() -> None:
+    """Case 13: the hash of a name is no secret, so a tool may be called as another one is going to be called."""
+    victim = ("a__b", "c")
+    made = assign([victim, ("a", "b__c")])
+    shadow = ("a", made[victim].removeprefix("mcp__a__"))
+    names = assign([shadow, victim, ("a", "b__c")])
+    assert names[victim] == made[victim]
+    assert len(set(names.values())) == 3

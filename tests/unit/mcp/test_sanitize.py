@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from hermesd.mcp.sanitize import (
     MAX_DESCRIPTION,
     MAX_SCHEMA_CHARS,
+    MAX_SCHEMA_WORK,
+    MAX_WORK,
+    Work,
     clean,
     clean_result,
     clean_schema,
@@ -116,3 +119,15 @@ def test_a_reference_to_elsewhere_is_not_followed() -> None:
 def test_a_results_emoji_and_joiners_stay() -> None:
     """A file's contents are not a place to be strict, but a terminal's controls and overrides go."""
     assert clean_result("👩\u200d🚀 \x1b[31mred\u202e \U000e0041ok\n") == "👩\u200d🚀 [31mred ok\n"
+
+
+def test_a_text_that_is_referred_to_a_thousand_times_is_not_looked_through_as_often() -> None:
+    """Five kilobytes of schema would otherwise be a second of work."""
+    schema = {
+        "$defs": {"a": {"description": "ä" * 4000}},
+        "properties": {f"p{number}": {"$ref": "#/$defs/a"} for number in range(1500)},
+    }
+    work, flags = Work(), set[str]()
+    assert len(msgspec.json.encode(clean_schema(schema, flags, work))) <= MAX_SCHEMA_CHARS
+    assert "the schema was cut: too deep or too large" in flags
+    assert 0 < MAX_WORK - work.left < 2 * MAX_SCHEMA_WORK
