@@ -51,6 +51,7 @@ class ContainedClient(httpx2.AsyncClient):
         if request.method == "POST":
             self._posts += 1
             try:
+                await request.aread()  # one that a redirect has made does not hold its body yet
                 return await self._answered(request, await self._post(request, options))
             finally:
                 self._posts -= 1

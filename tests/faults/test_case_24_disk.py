@@ -188,6 +188,7 @@ def test_a_daemon_started_on_a_full_disk_serves_reads_and_writes_once_there_is_s
             daemon.start()
             daemon.call("chat.send", text="hello", quiet=True)
             with contextlib.closing(apsw.Connection(str(daemon.home / "state.db"))) as db:
+                db.set_busy_timeout(10_000)
                 db.execute("UPDATE events SET at = 0")  # old enough to be forgotten
             daemon.kill()
             ballast = fill(disk)
