@@ -105,6 +105,7 @@ class App:
             limiter=self._limiter,
             http=self._http,
             environment=os.environ.copy(),
+            jobs=lambda profile, origin: self.routines.for_agent(profile, origin),  # noqa: PLW0108 - it comes later
         )
         self._loaded = loaded
         self._fleet = Fleet(shared, self._root, loaded=self._on_settings)

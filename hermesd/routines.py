@@ -19,8 +19,9 @@ from hermesd.tools.terminal.leftovers import tag_prefix
 if TYPE_CHECKING:
     from hermesd.fleet import Fleet
     from hermesd.gateway.shared import Shared
-    from hermesd.store.records import JobRow, NewEvent, RunRow
+    from hermesd.store.records import Address, JobRow, NewEvent, RunRow
     from hermesd.supervision.supervisor import Supervisor
+    from hermesd.triggers.agent_jobs import AgentJobs
     from hermesd.triggers.desk import JobDesk, Owner
     from hermesd.triggers.job import JobSpec
     from hermesd.triggers.runner import Surroundings
@@ -86,6 +87,19 @@ class Routines:
         config = settings.config
         zone = config.timezone or self._fleet.unit(DEFAULT_PROFILE).settings.config.timezone or system_zone()
         return Owner(settings.profile.name, settings.profile.root, homes(config.platforms), zone)
+
+    def for_agent(self, profile: str, origin: Address | None) -> AgentJobs:
+        """What a turn of the profile may do about jobs; their results go to ``origin``."""
+        from hermesd.triggers.agent_jobs import AgentJobs
+
+        return AgentJobs(
+            store=self._shared.store,
+            desk=self.desk,
+            owner=lambda: self.owner(profile),
+            origin=origin,
+            ensure=self.ensure,
+            run_now=self.run_now,
+        )
 
     async def run_now(self, job: JobRow) -> RunRow:
         """A run by hand. Raises ConflictError."""

@@ -249,7 +249,7 @@ class Config(Section, frozen=True, kw_only=True):
     timezone: str = ""
     fallback_providers: list[ModelConfig] = []
     agent: AgentConfig = AgentConfig()
-    toolsets: list[str] = msgspec.field(default_factory=lambda: ["files", "terminal", "todo", "clarify"])
+    toolsets: list[str] = msgspec.field(default_factory=lambda: ["files", "terminal", "todo", "clarify", "cron"])
     terminal: TerminalConfig = TerminalConfig()
     policy: PolicyConfig = PolicyConfig()
     platforms: PlatformsConfig = PlatformsConfig()

@@ -93,6 +93,7 @@ class ProfileUnit:
             approvals=self.approvals,
             environment=self._child_environment(),
             tool_state=self._tool_state,
+            jobs=lambda origin: self._shared.jobs(self.name, origin),
         )
 
     def _registry(self) -> ToolRegistry:

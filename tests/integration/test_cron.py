@@ -279,3 +279,30 @@ def test_a_daemon_without_jobs_has_no_scheduler(working: Daemon) -> None:
     working.start()
     with log_of(working):
         assert "1 job waiting" in working.ctl("tree").stdout
+
+
+def test_the_agent_makes_a_job_for_this_conversation(working: Daemon) -> None:
+    """Its user is asked first; the job is the profile's, and a scheduled run can make none itself."""
+    working.write_config("model: offline\npolicy: {tools: {cron: allow}}\n")
+    working.ctl("reload")
+    answer = working.call("chat.send", text="schedule every 2h: schedule 30m: x")["text"]
+    assert "made job" in answer
+    assert "every 2h" in answer
+    [job] = working.call("cron.list")["jobs"]
+    assert job["fields"]["prompt"] == "schedule 30m: x"
+    assert job["fields"]["deliver"] == "local"
+    run = ran(working, job)
+    assert run["state"] == "done"
+    assert "a scheduled run must not schedule others" in delivered(working)[-1]
+    assert len(working.call("cron.list")["jobs"]) == 1
+
+
+def test_the_agent_asks_before_it_makes_a_job(working: Daemon) -> None:
+    """By default: a job acts later, when nobody is asked."""
+    with working.connect() as wire:
+        request = wire.send("chat.send", text="schedule 30m: say hello")
+        question = wire.until("chat.update", kind="question")["question"]
+        assert "cron" in question["text"]
+        working.call("chat.answer", question=question["id"], answer="no")
+        assert "the user said no" in wire.result(request)["text"]
+    assert working.call("cron.list")["jobs"] == []
