@@ -28,6 +28,7 @@ PARTS = {
     "supervision": "What crashes comes back",
     "store": "Commits",
     "mcp": "MCP servers, beside the bare SDK",
+    "cron": "Ten thousand scheduled jobs",
 }
 RUNS = {
     "client_start": 40,
@@ -39,6 +40,7 @@ RUNS = {
     "supervision": 1,
     "store": 1,
     "mcp": 40,
+    "cron": 7,
 }
 """How often each thing is measured; ``--quick`` does a quarter."""
 

@@ -22,6 +22,7 @@ SUBVERBS = {
     "outbox": ("", "list"),
     "profile": ("", "list", "show"),
     "mcp": ("", "list", "show", "tools"),
+    "cron": ("", "list", "show", "runs"),
     "gateway": ("", "list", "status"),
     "config": ("", "show", "get"),
 }

@@ -19,6 +19,7 @@ from hermesd.gateway.profile import FIXED
 from hermesd.gateway.shared import Shared
 from hermesd.health import Health
 from hermesd.home import DEFAULT_PROFILE
+from hermesd.routines import Routines
 from hermesd.rpc.inprocess import InProcess
 from hermesd.rpc.server import RpcServer
 from hermesd.serving.backend import METHODS as SERVED_METHODS
@@ -104,9 +105,11 @@ class App:
             limiter=self._limiter,
             http=self._http,
             environment=os.environ.copy(),
+            jobs=lambda profile, origin: self.routines.for_agent(profile, origin),  # noqa: PLW0108 - it comes later
         )
         self._loaded = loaded
         self._fleet = Fleet(shared, self._root, loaded=self._on_settings)
+        self.routines = Routines(shared, self._root, self._fleet)
         self._health = Health(home, store, self.tree, self._fleet, watchdog)
         self._watcher = ConfigWatcher(self._on_files)
         self._watched: set[str] = set()
@@ -143,6 +146,7 @@ class App:
         await self._root.add(ServiceSpec("store", lambda: self.store, group=STORE_GROUP))
         await self._fleet.boot()
         await self._fleet.answering()
+        await self.routines.boot()
         self._watch_profiles()
         await self._serving.apply(self._fleet.unit(DEFAULT_PROFILE).settings.config.mcp_serve)
         await self._root.add(ServiceSpec("reload", lambda: self._watcher, group=WATCH_GROUP), wait=False)

@@ -19,6 +19,8 @@ VARIABLES: dict[str, str] = {
     "TELEGRAM_BOT_TOKEN": "platforms.telegram.token",
     "TELEGRAM_ALLOWED_USERS": "platforms.telegram.allowed_users",
     "TELEGRAM_ALLOWED_CHATS": "platforms.telegram.allowed_chats",
+    "TELEGRAM_HOME_CHANNEL": "platforms.telegram.home_channel",
+    "HERMES_TIMEZONE": "timezone",
     "WEBHOOK_ENABLED": "platforms.webhook.enabled",
     "WEBHOOK_PORT": "platforms.webhook.port",
     "WEBHOOK_SECRET": "platforms.webhook.secret",

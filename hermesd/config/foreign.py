@@ -25,7 +25,7 @@ TOP = _words(
     profile profiles project_context prompt_caching provider_routing providers proxy qqbot quick_commands reasoning
     redaction reset_triggers runtime sampling search secrets security session session_reset sessions signal skills slack
     smart_model_routing sms stt streaming system_prompt teams telegram telemetry thread_sessions_per_user timeouts
-    timezone title tool_budget tool_loop_guardrails tool_output tools tts tui ui unauthorized_dm_behavior updates
+    title tool_budget tool_loop_guardrails tool_output tools tts tui ui unauthorized_dm_behavior updates
     verbose video_gen vision voice wake_word web web_search webhooks wecom whatsapp worktree worktree_sync x_search
     yuanbao"""
 )
@@ -65,7 +65,7 @@ PLATFORMS = _words(
 
 _ANY_PLATFORM = _words(
     """allow_all_users api_key channel_overrides channel_prompts channel_skill_bindings dm_policy
-    gateway_restart_notification group_policy home_channel reply_to_mode require_mention session_reset typing_indicator
+    gateway_restart_notification group_policy reply_to_mode require_mention session_reset typing_indicator
     unauthorized_dm_behavior"""
 )
 

@@ -71,6 +71,7 @@ _MCP_SERVER = {
 
 DESCRIPTIONS: dict[str, str] = {
     **{f"model.{name}": text for name, text in _MODEL.items()},
+    "timezone": "Time zone (IANA) of schedules; empty means this machine's. HERMES_TIMEZONE in .env.",
     **{f"fallback_providers[].{name}": f"As `model.{name}`." for name in _MODEL},
     "agent.max_turns": "Model requests within one turn before it is ended.",
     "agent.max_concurrent_turns": "Sessions of this profile that are answered at the same time.",
@@ -91,6 +92,8 @@ DESCRIPTIONS: dict[str, str] = {
     "policy.ask_timeout_s": "Seconds that a question waits for an answer.",
     "platforms.telegram.enabled": "Whether the bot runs.",
     "platforms.telegram.token": "The bot's token; TELEGRAM_BOT_TOKEN in .env.",
+    "platforms.telegram.home_channel": "Chat (`chat` or `chat:thread`) that `deliver: telegram` means; "
+    "TELEGRAM_HOME_CHANNEL in .env.",
     "platforms.telegram.base_url": "Root of the Bot API, for a server of your own.",
     "platforms.telegram.allowed_users": "Ids or @names that are answered; TELEGRAM_ALLOWED_USERS in .env.",
     "platforms.telegram.allowed_chats": "Groups in which everybody is answered; TELEGRAM_ALLOWED_CHATS in .env.",
@@ -105,7 +108,8 @@ DESCRIPTIONS: dict[str, str] = {
     "platforms.webhook.routes.<name>.events": "Types of event that are taken; none listed means all.",
     "platforms.webhook.routes.<name>.enabled": "Whether it takes events.",
     "platforms.webhook.routes.<name>.description": "For people.",
-    "platforms.webhook.routes.<name>.deliver": "Where the answer goes: `log`, or a platform and chat.",
+    "platforms.webhook.routes.<name>.deliver": "Where the answer goes: `log`, `local`, `all`, `telegram`, "
+    "`telegram:CHAT[:THREAD]`; several with commas.",
     "platforms.webhook.routes.<name>.session": "One session for the whole route, or a new one for each delivery.",
     "platforms.webhook.max_body_bytes": "Largest body that is read.",
     "platforms.webhook.rate_per_minute": "Events a minute that a route takes.",

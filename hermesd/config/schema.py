@@ -98,10 +98,14 @@ class WebhookConfig(Section, frozen=True, kw_only=True):
 
 
 class TelegramConfig(Section, frozen=True, kw_only=True):
-    """A bot. ``token`` usually stands in .env as TELEGRAM_BOT_TOKEN. Nobody but ``allowed_users`` is answered."""
+    """A bot. ``token`` usually stands in .env as TELEGRAM_BOT_TOKEN. Nobody but ``allowed_users`` is answered.
+
+    ``home_channel`` is the chat (``chat`` or ``chat:thread``) that ``deliver: telegram`` means.
+    """
 
     enabled: bool = False
     token: str = ""
+    home_channel: int | str = ""
     base_url: str = "https://api.telegram.org"
     allowed_users: list[int | str] = []
     allowed_chats: list[int | str] = []
@@ -239,12 +243,13 @@ class ShutdownConfig(Section, frozen=True, kw_only=True):
 
 
 class Config(Section, frozen=True, kw_only=True):
-    """A profile's whole configuration."""
+    """A profile's whole configuration. ``timezone`` (IANA) is that of its schedules; empty: this machine's."""
 
     model: ModelConfig = ModelConfig()
+    timezone: str = ""
     fallback_providers: list[ModelConfig] = []
     agent: AgentConfig = AgentConfig()
-    toolsets: list[str] = msgspec.field(default_factory=lambda: ["files", "terminal", "todo", "clarify"])
+    toolsets: list[str] = msgspec.field(default_factory=lambda: ["files", "terminal", "todo", "clarify", "cron"])
     terminal: TerminalConfig = TerminalConfig()
     policy: PolicyConfig = PolicyConfig()
     platforms: PlatformsConfig = PlatformsConfig()

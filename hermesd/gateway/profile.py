@@ -19,6 +19,7 @@ from hermesd.gateway import platforms
 from hermesd.gateway.connected import Connected
 from hermesd.gateway.delivery import DeliveryWorker
 from hermesd.gateway.outlets import FileOutlet
+from hermesd.gateway.overrides import Overrides
 from hermesd.gateway.presenter import Presenter
 from hermesd.gateway.router import Router
 from hermesd.gateway.tool_state import StoredToolState
@@ -76,6 +77,7 @@ class ProfileUnit:
             on_tools=self._tools_changed,
             model=lambda: (self.bench.provider, self.settings.config.model.default),
         )
+        self._overrides = Overrides(self.mcp.tools)
         self.bench = self._workbench(build_provider(settings.config, settings.secrets))
         self.router: Router | None = None
         self.presenter = Presenter(self.name, store=shared.store, live=shared.live, connected=self.connected)
@@ -91,6 +93,7 @@ class ProfileUnit:
             approvals=self.approvals,
             environment=self._child_environment(),
             tool_state=self._tool_state,
+            jobs=lambda origin: self._shared.jobs(self.name, origin),
         )
 
     def _registry(self) -> ToolRegistry:
@@ -158,6 +161,7 @@ class ProfileUnit:
             bench=lambda: self.bench,
             limiter=self._shared.limiter,
             turn_ended=self.close_retired,
+            overrides=self._overrides,
         )
         return self.router
 
@@ -250,7 +254,8 @@ class ProfileUnit:
             await self._apply_servers()
         self.bench = self._workbench(provider)
         if provider is not before.provider:
-            await self._retire(before.provider)
+            for former in (before.provider, *self._overrides.take()):
+                await self._retire(former)
         if self.gateway_on:
             await self._apply_platforms(touched)
         return sorted(touched)
@@ -279,6 +284,6 @@ class ProfileUnit:
 
     async def close(self) -> None:
         """After the supervisor has ended: close what is left."""
-        self._retired.append(self.bench.provider)
+        self._retired += [self.bench.provider, *self._overrides.take()]
         while self._retired:
             await self._retired.pop().aclose()

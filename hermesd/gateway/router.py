@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from hermesd.errors import ConflictError, NotFoundError
+from hermesd.errors import ConfigError, ConflictError, NotFoundError
 from hermesd.gateway import slash
 from hermesd.gateway.lane import SessionLane
 from hermesd.turns.engine import Outcome, TurnControl, run_turn
+from hermesd.turns.outgoing import outbox_rows
 from hermesd.turns.persist import persist
 from hermesd.turns.scope import is_attended
 from hermesd.turns.slots import Slot
@@ -27,6 +28,7 @@ from hermesd.turns.slots import Slot
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from hermesd.gateway.overrides import Overrides
     from hermesd.providers.base import Provider
     from hermesd.store.protocol import Store
     from hermesd.store.records import EventRow, InboxRow
@@ -38,8 +40,8 @@ log = logging.getLogger(__name__)
 class Router:
     """The service ``turns`` of a profile.
 
-    ``bench`` gives the workbench in force when a turn begins; ``limiter`` is shared by all profiles; ``turn_ended`` is
-    awaited after each turn.
+    ``bench`` gives the workbench in force when a turn begins, which ``overrides`` changes as its event wants;
+    ``limiter`` is shared by all profiles; ``turn_ended`` is awaited after each turn.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class Router:
         bench: Callable[[], Workbench],
         limiter: trio.CapacityLimiter,
         turn_ended: Callable[[], Awaitable[None]] | None = None,
+        overrides: Overrides | None = None,
     ) -> None:
         self._profile = profile
         self._store = store
         self._bench = bench
         self._limiter = limiter
         self._turn_ended = turn_ended
+        self._overrides = overrides
         self._lanes: dict[str, SessionLane] = {}
         self._taken: set[int] = set()  # rows in a lane's queue, and commands being carried out
         self._commands = 0
@@ -224,6 +228,8 @@ class Router:
             return Outcome("suspended")
         bench = self._bench()
         try:
+            if self._overrides is not None:
+                bench = self._overrides.bench(bench, row)
             session = await self._session_of(row)
             control = TurnControl(trio.CancelScope(), slot.standing_still)
             lane.begin(control, session, bench.provider)
@@ -233,9 +239,24 @@ class Router:
         except (ConflictError, NotFoundError) as error:
             log.info("inbox %d is not to be answered any more: %s", row.id, error.what)
             return Outcome("cancelled")
+        except ConfigError as error:
+            return await self._refuse(row, error)
         finally:
             lane.end()
             self._idle.set()
+
+    async def _refuse(self, row: InboxRow, error: ConfigError) -> Outcome:
+        """The event asks for what there is not: its turn fails with the reason."""
+        session = await self._session_of(row)
+        begun = await persist(lambda: self._store.begin_turn(row.id, session_id=session))
+        text = f"This could not be started: {error.what}. {error.next_step}".rstrip(". ") + "."
+        rows = outbox_rows(row, text, key=f"turn:{begun.turn.id}:reply", turn_id=begun.turn.id)
+        await persist(
+            lambda: self._store.finish_turn(
+                begun.turn.id, state="failed", inbox_state="failed", outbox=rows, error=error.what
+            )
+        )
+        return Outcome("failed")
 
     async def _session_of(self, row: InboxRow) -> str:
         """The session an event names (``meta.session``), or the one its key is bound to."""

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import trio
 
     from hermesd.gateway.http_front import HttpFront
     from hermesd.home import Home
     from hermesd.store.protocol import Store
+    from hermesd.store.records import Address
+    from hermesd.tools.base import Jobs
     from hermesd.turns.live import Live
     from hermesd.turns.questions import Questions
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 class Shared:
     """Handed to each profile: the store, the live updates, the bound over all turns, and the HTTP front.
 
-    ``environment`` is the daemon's own environment, of which children get an allow-listed part.
+    ``environment`` is the daemon's own environment, of which children get an allow-listed part. ``jobs(profile,
+    origin)`` is what a turn may do about scheduled jobs.
     """
 
     home: Home
@@ -31,3 +34,4 @@ class Shared:
     limiter: trio.CapacityLimiter
     http: HttpFront
     environment: Mapping[str, str]
+    jobs: Callable[[str, Address | None], Jobs]

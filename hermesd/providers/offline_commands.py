@@ -19,7 +19,7 @@ MAX_SLOW_WORDS = 10_000
 HELP = (
     "Try: read FILE · list [DIR] · write FILE: TEXT · patch FILE: OLD => NEW · search PATTERN [in DIR] ·\n"
     "$ COMMAND · background COMMAND · todo ONE; TWO · ask me QUESTION [A | B] · slow 20 ·\n"
-    "call mcp__SERVER__TOOL {JSON}.\n"
+    "schedule WHEN: PROMPT · call mcp__SERVER__TOOL {JSON}.\n"
     "For a real model set model.default in config.yaml and its key in .env."
 )
 
@@ -42,6 +42,11 @@ _FORMS: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], Arguments]],
     (tool, re.compile(pattern, re.IGNORECASE | re.DOTALL), arguments)
     for tool, pattern, arguments in (
         ("terminal", r"\$ *(?P<command>\S.*)", lambda m: {"command": m["command"]}),
+        (
+            "cron",
+            r"schedule +(?P<schedule>.+?): +(?P<prompt>\S.*)",
+            lambda m: {"action": "create", "schedule": m["schedule"], "prompt": m["prompt"]},
+        ),
         ("terminal", r"run +(?P<command>\S.*)", lambda m: {"command": m["command"]}),
         ("terminal", r"background +(?P<command>\S.*)", lambda m: {"command": m["command"], "background": True}),
         ("write_file", r"write +(?P<path>\S+) *: ?(?P<text>.*)", lambda m: {"path": m["path"], "content": m["text"]}),

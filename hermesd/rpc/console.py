@@ -209,6 +209,31 @@ async def _mcp_tools(call: Call, daemon: Daemon) -> Answer:
     return Answer(result, lambda page: mcp.render_tools(page, result))
 
 
+async def _cron_list(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import cron as queries_cron
+    from hermesd.rpc.render import cron
+
+    result = await queries_cron.listing(daemon, call.profile, everywhere="all" in call.values)
+    return Answer(result, lambda page: cron.render_list(page, result))
+
+
+async def _cron_show(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import cron as queries_cron
+    from hermesd.rpc.render import cron
+
+    result = await queries_cron.one(daemon, call.words[0], call.profile)
+    return Answer(result, lambda page: cron.render_one(page, result))
+
+
+async def _cron_runs(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import cron as queries_cron
+    from hermesd.rpc.render import cron
+
+    word = call.words[0] if call.words else ""
+    result = await queries_cron.runs(daemon, word, call.profile, _limit(call, 20))
+    return Answer(result, lambda page: cron.render_runs(page, result))
+
+
 def _limit(call: Call, default: int) -> int:
     return min(call.number("limit", default), MAX_ROWS)
 
@@ -231,6 +256,9 @@ VERBS: dict[str, Callable[[Call, Daemon], Awaitable[Answer]]] = {
     "mcp list": _mcp_list,
     "mcp show": _mcp_show,
     "mcp tools": _mcp_tools,
+    "cron list": _cron_list,
+    "cron show": _cron_show,
+    "cron runs": _cron_runs,
     "gateway list": _profiles,
     "gateway status": _profile,
     "config show": _config,

@@ -45,6 +45,9 @@ GRAMMARS: dict[str, Grammar] = {
     "mcp list": Grammar(),
     "mcp show": Grammar({}, 1, 1, "NAME"),
     "mcp tools": Grammar(most=1, words="NAME"),
+    "cron list": Grammar({"-a": "all", "--all": "all"}),
+    "cron show": Grammar({}, 1, 1, "JOB"),
+    "cron runs": Grammar(LIMIT, 0, 1, "JOB"),
     "gateway list": Grammar(),
     "gateway status": Grammar(most=1, words="PROFILE"),
     "config show": Grammar(),
@@ -57,6 +60,7 @@ DEFAULT_ACTIONS = {
     "profile": "list",
     "gateway": "list",
     "mcp": "list",
+    "cron": "list",
     "config": "show",
 }
 

@@ -10,8 +10,27 @@ if TYPE_CHECKING:
     from hermesd.mcp.hub import McpHub
     from hermesd.rpc.wire import DoctorCheck, ProfileSummary, ReloadResult
     from hermesd.store.protocol import Store
+    from hermesd.store.records import JobRow, RunRow
     from hermesd.supervision.service import ServiceStatus
+    from hermesd.triggers.desk import JobDesk, Owner
     from hermesd.turns.live import Live
+
+
+class Routines(Protocol):
+    """Scheduled jobs, as ``hermesd.routines`` keeps them."""
+
+    @property
+    def desk(self) -> JobDesk:
+        """Where jobs are made and changed."""
+
+    async def ensure(self) -> None:
+        """Have the scheduler run: a job is about to be made."""
+
+    def owner(self, profile: str) -> Owner:
+        """A profile as the desk needs it; '' is the current one. Raises NotFoundError, ConfigError."""
+
+    async def run_now(self, job: JobRow) -> RunRow:
+        """A run by hand. Raises ConflictError."""
 
 
 class Daemon(Protocol):
@@ -20,6 +39,10 @@ class Daemon(Protocol):
     home: Home
     live: Live
     started_at: float
+
+    @property
+    def routines(self) -> Routines:
+        """Scheduled jobs."""
 
     @property
     def store(self) -> Store:

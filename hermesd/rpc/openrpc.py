@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 import hermesd
-from hermesd.rpc.wire import METHODS, Method
+from hermesd.rpc.wire_methods import METHODS, Method
 
 OPENRPC_VERSION = "1.3.2"
 _REFERENCE = "#/components/schemas/{name}"

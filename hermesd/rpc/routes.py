@@ -13,14 +13,15 @@ import msgspec
 
 from hermesd.rpc.codec import JSON
 from hermesd.rpc.peer import RANK
-from hermesd.rpc.wire import METHODS, Params
+from hermesd.rpc.wire import Params
+from hermesd.rpc.wire_methods import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hermesd.rpc.calls import Caller, Stream
     from hermesd.rpc.codec import Encoding
-    from hermesd.rpc.wire import Method
+    from hermesd.rpc.wire_methods import Method
 
 P = TypeVar("P", bound=Params)
 P_contra = TypeVar("P_contra", bound=Params, contravariant=True)

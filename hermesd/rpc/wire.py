@@ -12,7 +12,6 @@ from typing import Any, Literal
 import msgspec
 
 from hermesd.store.records import (  # records are plain msgspec structs, part of the wire
-    EventPage,
     EventRow,
     InboxRow,
     MessageRow,
@@ -555,70 +554,3 @@ class McpLoginAnswerParams(Params, kw_only=True):
     name: str
     address: str
     profile: str = ""
-
-
-class Method(msgspec.Struct, frozen=True):
-    """A method of the protocol. ``mutating`` calls are audited; ``update`` is the type of a stream's notifications."""
-
-    name: str
-    params: type[Params]
-    result: type[msgspec.Struct]
-    role: Role
-    doc: str
-    mutating: bool = False
-    update: type[Result] | None = None
-
-
-METHODS: tuple[Method, ...] = (
-    Method("rpc.hello", Nothing, HelloResult, "read", "Who answers, and what it can do."),
-    Method("rpc.ping", Nothing, Done, "read", "An empty round trip."),
-    Method("rpc.schema", Nothing, SchemaResult, "read", "This protocol as OpenRPC."),
-    Method("console.run", ConsoleParams, ConsoleResult, "read", "Render a read-only verb for a terminal."),
-    Method("daemon.status", Nothing, StatusResult, "read", "The daemon at a glance."),
-    Method("daemon.tree", Nothing, TreeResult, "read", "The supervision tree."),
-    Method("daemon.doctor", Nothing, DoctorResult, "read", "Check everything that can be checked."),
-    Method("daemon.reload", Nothing, ReloadResult, "operate", "Read the configuration again.", mutating=True),
-    Method("daemon.stop", StopParams, Done, "owner", "Stop in order.", mutating=True),
-    Method("service.start", ServiceParams, Done, "operate", "Start a stopped or failed service.", mutating=True),
-    Method("service.stop", ServiceParams, Done, "operate", "Stop a service until it is started again.", mutating=True),
-    Method("service.restart", ServiceParams, Done, "operate", "Restart a service.", mutating=True),
-    Method("chat.send", ChatSendParams, ChatResult, "chat", "Say something and stream the answer.", True, ChatUpdate),
-    Method("chat.interrupt", InterruptParams, Done, "chat", "Stop the running turn.", mutating=True),
-    Method("chat.questions", OptionalProfileParams, QuestionsResult, "chat", "Open questions."),
-    Method("chat.answer", AnswerParams, Done, "chat", "Answer a question.", mutating=True),
-    Method("events.list", EventsParams, EventPage, "read", "Events after a revision."),
-    Method("events.watch", EventsParams, Done, "read", "Events, then new ones.", False, EventNotification),
-    Method("logs.tail", LogsParams, LogsResult, "read", "The last log lines."),
-    Method("logs.follow", LogsParams, Done, "read", "The last log lines, then new ones.", False, LogNotification),
-    Method("sessions.list", OptionalProfileParams, SessionsResult, "read", "Sessions."),
-    Method("sessions.show", SessionParams, SessionResult, "read", "A session's messages."),
-    Method("sessions.search", SearchParams, SearchResult, "read", "Search messages."),
-    Method("inbox.list", InboxParams, InboxResult, "read", "Accepted events."),
-    Method("inbox.show", RowParams, InboxDetail, "read", "An event with its journal."),
-    Method("inbox.resolve", ResolveParams, Done, "operate", "Decide on a parked or failed event.", mutating=True),
-    Method("outbox.list", OutboxParams, OutboxResult, "read", "Outgoing messages."),
-    Method("outbox.resolve", ResolveParams, Done, "operate", "Retry or drop a message.", mutating=True),
-    Method("config.show", ConfigParams, ConfigResult, "read", "The configuration in force."),
-    Method("profile.list", Nothing, ProfilesResult, "read", "Profiles."),
-    Method("profile.show", ProfileNameParams, ProfileSummary, "read", "One profile."),
-    Method("profile.create", ProfileCreateParams, Done, "operate", "Make a profile.", mutating=True),
-    Method("profile.use", ProfileNameParams, Done, "operate", "Make it the current one.", mutating=True),
-    Method("profile.delete", ProfileNameParams, Done, "operate", "Remove a profile and all it holds.", mutating=True),
-    Method("profile.rename", ProfileRenameParams, Done, "operate", "Rename a profile.", mutating=True),
-    Method("gateway.start", GatewayParams, Done, "operate", "Start gateways and keep them started.", mutating=True),
-    Method("gateway.stop", GatewayParams, Done, "operate", "Stop gateways and keep them stopped.", mutating=True),
-    Method("gateway.restart", GatewayParams, Done, "operate", "Restart gateways.", mutating=True),
-    Method("mcp.list", ProfileParams, McpServersResult, "read", "MCP servers of a profile."),
-    Method("mcp.show", McpServerParams, McpServerDetail, "read", "One MCP server with its tools."),
-    Method("mcp.tools", McpToolsParams, McpToolsResult, "read", "Tools of MCP servers."),
-    Method("mcp.definition", McpDefinitionParams, McpDefinitionResult, "read", "A tool in its server's own words."),
-    Method("mcp.call", McpCallParams, McpCallResult, "operate", "Call a tool of a server.", mutating=True),
-    Method("mcp.test", McpServerParams, McpTestResult, "operate", "Connect to a server and list its tools."),
-    Method("mcp.restart", McpServerParams, Done, "operate", "End a server and start it again.", mutating=True),
-    Method("mcp.enable", McpServerParams, Done, "operate", "Have a server run.", mutating=True),
-    Method("mcp.disable", McpServerParams, Done, "operate", "Have a server not run.", mutating=True),
-    Method("mcp.approve", McpApproveParams, Done, "operate", "Approve tools that have changed.", mutating=True),
-    Method("mcp.login", McpServerParams, Done, "owner", "Sign in to a server.", True, McpLoginUpdate),
-    Method("mcp.login_answer", McpLoginAnswerParams, Done, "owner", "Where the browser ended.", mutating=True),
-    Method("gateway.list", GatewayParams, ProfilesResult, "read", "Gateways with their platforms."),
-)

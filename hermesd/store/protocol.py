@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hermesd.store.jobs import JobStore
     from hermesd.store.records import (
         Accepted,
         BegunTurn,
@@ -37,7 +38,11 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """Inbox, journal, outbox, sessions, questions, events, small values."""
+    """Inbox, journal, outbox, sessions, questions, events, small values, jobs."""
+
+    @property
+    def jobs(self) -> JobStore:
+        """Jobs and their runs."""
 
     # -- inbox ---------------------------------------------------------------------------------------------------
     async def accept(self, events: Sequence[NewEvent], *, cursor: Cursor | None = None) -> list[Accepted]:

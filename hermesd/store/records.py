@@ -29,6 +29,14 @@ held | dead → pending | dropped."""
 QuestionState = Literal["open", "answered", "expired"]
 
 
+JobState = Literal["active", "paused", "ended"]
+"""active ⇄ paused;  active → ended (its last occurrence has come, or it expired)."""
+
+RunState = Literal["queued", "script", "handed", "done", "silent", "failed", "skipped"]
+"""queued → script (its script runs) → handed (an event of the inbox carries it on) | done | silent | failed;
+skipped: it was due and was not to run (an earlier run was under way, or too much time had passed)."""
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of all rows: immutable, keyword-only."""
 
@@ -214,6 +222,67 @@ class QuestionRow(Record, frozen=True, kw_only=True):
     key: str
     answer: str = ""
     asked_at: float = 0.0
+
+
+class JobRow(Record, frozen=True, kw_only=True):
+    """A job: what is done when it is due. ``spec`` is a ``triggers.job.JobSpec`` as JSON text.
+
+    ``due_at`` is the next occurrence, 0 for none, and ``next_at`` when it is taken up (later by the job's jitter);
+    ``fired`` counts those that came.
+    """
+
+    id: str
+    profile: str
+    name: str
+    spec: str
+    state: JobState = "active"
+    due_at: float = 0.0
+    next_at: float = 0.0
+    fired: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+class Occurrence(Record, frozen=True, kw_only=True):
+    """One due instant of a job. ``event`` begins the turn; without one the run is queued for its script.
+
+    ``skip`` says why it is not to run. ``alone``: not while an earlier run of the job is under way.
+    """
+
+    due_at: float
+    event: NewEvent | None = None
+    skip: str = ""
+    alone: bool = False
+
+
+class Firing(Record, frozen=True, kw_only=True):
+    """What is due of a job, and where it stands afterwards. ``expected`` is its ``next_at`` as it was read."""
+
+    job_id: str
+    expected: float
+    occurrences: list[Occurrence]
+    due_at: float
+    next_at: float
+    state: JobState
+
+
+class RunRow(Record, frozen=True, kw_only=True):
+    """A job's occurrence and what came of it. ``output`` is what its script said.
+
+    Once it is ``handed``, the inbox row tells how it goes on: then ``state`` here is shown as done, failed, … too.
+    """
+
+    id: int
+    job_id: str
+    profile: str
+    due_at: float
+    state: RunState
+    fired_at: float
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    inbox_id: int = 0
+    output: str = ""
+    error: str = ""
 
 
 class EventRow(Record, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -28,6 +28,19 @@ async def _nothing_asked() -> None:
     """There is no question to take back."""
 
 
+class Jobs(Protocol):
+    """Scheduled jobs of the turn's profile. Every method answers in words for the model, and raises HermesError."""
+
+    async def create(self, schedule: str, prompt: str, *, name: str, deliver: str, repeat: int) -> str:
+        """Make a job; '' and 0 leave a field to its default."""
+
+    async def listing(self) -> str:
+        """Those there are."""
+
+    async def act(self, action: Literal["pause", "resume", "run", "remove"], reference: str) -> str:
+        """Change one, by id or name."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """The scope of one call: nothing a tool needs comes from a module global or the process environment.
@@ -50,6 +63,7 @@ class ToolContext:
     read_roots: tuple[Path, ...] = field(default=())
     attended: bool = True
     withdraw: Callable[[], Awaitable[None]] = _nothing_asked
+    jobs: Jobs | None = None
 
 
 class Tool(Protocol):

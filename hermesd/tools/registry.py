@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NOT_TOOLSETS = frozenset({"base", "environment", "registry", "schema", "state"})
 
-EVERYTHING = ("files", "terminal", "todo", "clarify")
+EVERYTHING = ("files", "terminal", "todo", "clarify", "cron")
 ALIASES: dict[str, tuple[str, ...]] = {
     "file": ("files",),
     "hermes-cli": EVERYTHING,

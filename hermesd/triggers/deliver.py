@@ -1,27 +1,82 @@
-"""The ``deliver`` target of a route: ``log``, ``local``, or ``<platform>:<chat>[:<thread>]``."""
+"""Where an answer goes: ``local``, ``log``, ``origin``, ``all``, a platform, or a chat of it; several with commas."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from hermesd.config.schema import PlatformsConfig
 from hermesd.errors import ConfigError
 from hermesd.store.records import Address
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_TARGETS = 16
 _WITHOUT_CHAT = frozenset({"log", "local"})
 _WITH_CHAT = frozenset(PlatformsConfig.__struct_fields__) - {"webhook"}
-_FORMS = ", ".join(f"{name}:<chat>[:<thread>]" for name in sorted(_WITH_CHAT))
+_FORMS = ", ".join(f"{name}[:<chat>[:<thread>]]" for name in sorted(_WITH_CHAT))
 
 
-def parse_deliver(text: str, *, where: str = "") -> Address:
-    """The address of one target; raises ConfigError for none, several, or a platform without a chat."""
-    target = text.strip()
-    if "," in target:
-        raise ConfigError(
-            f"deliver {text!r} names several targets", where=where, next_step="name one; make a route for each target"
-        )
+def homes(config: PlatformsConfig) -> dict[str, str]:
+    """Platform → its home channel (``chat`` or ``chat:thread``), of those that are on and have one."""
+    found = {}
+    for name in sorted(_WITH_CHAT):
+        platform = getattr(config, name)
+        if platform.enabled and platform.home_channel:
+            found[name] = str(platform.home_channel)
+    return found
+
+
+def parse_deliver(
+    text: str, *, homes: Mapping[str, str], origin: Address | None = None, where: str = ""
+) -> list[Address]:
+    """The addresses of the targets, each once. Raises ConfigError for what is no target or has no chat to go to."""
+    found: dict[Address, None] = {}
+    targets = [target.strip() for target in text.split(",")]
+    for target in targets:
+        if target == "all":
+            found |= dict.fromkeys(_home(name, homes, where) for name in homes)
+            if not homes:
+                raise ConfigError(
+                    "deliver 'all' reaches nobody: no platform has a home channel",
+                    where=where,
+                    next_step="hermesctl config set platforms.telegram.home_channel CHAT",
+                )
+        elif target == "origin":
+            if origin is None or not origin.platform:
+                raise ConfigError(
+                    "deliver 'origin' has no chat to go to", where=where, next_step="name one, like telegram:<chat>"
+                )
+            found[origin] = None
+        else:
+            found[_address(target, homes, where)] = None
+    if len(found) > MAX_TARGETS:
+        raise ConfigError(f"deliver names {len(found)} targets", where=where, next_step=f"name {MAX_TARGETS} at most")
+    return list(found)
+
+
+def _address(target: str, homes: Mapping[str, str], where: str) -> Address:
     platform, _, rest = target.partition(":")
-    chat, _, thread = rest.partition(":")
     if target in _WITHOUT_CHAT:
         return Address(platform=target)
-    if platform not in _WITH_CHAT or not chat:
-        raise ConfigError(f"deliver {text!r} is not a target", where=where, next_step=f"write log, local or {_FORMS}")
+    if platform not in _WITH_CHAT or target.endswith(":"):
+        raise ConfigError(
+            f"deliver {target[:80]!r} is not a target",
+            where=where,
+            next_step=f"write local, log, origin, all or {_FORMS}",
+        )
+    if not rest:
+        return _home(platform, homes, where)
+    chat, _, thread = rest.partition(":")
+    return Address(platform=platform, chat=chat, thread=thread)
+
+
+def _home(platform: str, homes: Mapping[str, str], where: str) -> Address:
+    if platform not in homes:
+        raise ConfigError(
+            f"deliver {platform!r} has no chat to go to: it has no home channel, or is not enabled",
+            where=where,
+            next_step=f"set platforms.{platform}.home_channel, or write {platform}:<chat>",
+        )
+    chat, _, thread = homes[platform].partition(":")
     return Address(platform=platform, chat=chat, thread=thread)

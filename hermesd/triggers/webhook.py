@@ -29,10 +29,11 @@ from hermesd.triggers.deliver import parse_deliver
 from hermesd.triggers.rate import TokenBucket
 from hermesd.triggers.signatures import PLACEHOLDER_SECRETS, Verdict, verify
 from hermesd.triggers.templates import render
+from hermesd.turns.outgoing import with_places
 from hermesd.web.message import Headers, Request, Response, json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from hermesd.config.schema import WebhookConfig, WebhookRoute
     from hermesd.store.protocol import Store
@@ -54,7 +55,7 @@ class _Route:
     name: str
     config: WebhookRoute
     secret: str
-    address: Address
+    places: list[Address]
     max_body_bytes: int
     bucket: TokenBucket
 
@@ -82,8 +83,11 @@ class Webhooks:
         self._clock = clock
         self._profiles: dict[str, dict[str, _Route]] = {}
 
-    def set_profile(self, profile: str, config: WebhookConfig) -> None:
-        """Put a profile's routes in force in place of its former ones; raises ConfigError and changes nothing."""
+    def set_profile(self, profile: str, config: WebhookConfig, *, homes: Mapping[str, str] | None = None) -> None:
+        """Put a profile's routes in force in place of its former ones; raises ConfigError and changes nothing.
+
+        ``homes``: the home channels of its platforms, for targets that name a platform only.
+        """
         where = f"platforms.webhook.routes of profile {profile}"
         self._profiles[profile] = {
             name: _Route(
@@ -91,7 +95,7 @@ class Webhooks:
                 name=name,
                 config=route,
                 secret=route.secret or config.secret,
-                address=parse_deliver(route.deliver, where=f"{where}.{name}"),
+                places=parse_deliver(route.deliver, homes=homes or {}, where=f"{where}.{name}"),
                 max_body_bytes=config.max_body_bytes,
                 bucket=TokenBucket(config.rate_per_minute, clock=self._clock),
             )
@@ -166,16 +170,17 @@ class Webhooks:
 
 def _event(route: _Route, payload: dict[str, object], *, event_type: str, delivery_id: str) -> NewEvent:
     key = f"agent:{route.profile}:webhook:dm:{route.name}"
+    address, meta = with_places(route.places)
     return NewEvent(
         profile=route.profile,
         source=f"webhook:{route.name}",
         delivery_id=delivery_id,
         session_key=key if route.config.session == "route" else f"{key}:{delivery_id}",
         text=render(route.config.prompt, payload, event_type=event_type),
-        address=route.address,
+        address=address,
         sender=f"webhook:{route.name}",
         untrusted=True,
-        meta={"event_type": event_type} if event_type else {},
+        meta=meta | ({"event_type": event_type} if event_type else {}),
     )
 
 

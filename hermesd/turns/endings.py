@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from hermesd import failpoint
-from hermesd.store.records import NewOutbox
+from hermesd.turns.outgoing import is_silent, outbox_rows
 from hermesd.turns.persist import persist
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hermesd.providers.base import ProviderError
-    from hermesd.store.records import InboxState, NewMessage, StepRow, TurnState
+    from hermesd.store.records import InboxState, NewMessage, NewOutbox, StepRow, TurnState
     from hermesd.turns.conversation import Conversation
     from hermesd.turns.scope import TurnScope
 
@@ -67,7 +67,9 @@ class Endings:
         """
         failpoint.hit("turn.before_finish")
         unknown = [msgspec.structs.replace(step, state="unknown") for step in self._scope.uncertain.values()]
-        outbox = self._outgoing(text, kind="notice" if state == "parked" else "reply", key=self._key(state))
+        quiet = state == "done" and "may_be_silent" in self._scope.event.meta and is_silent(text)
+        kind: Literal["reply", "notice"] = "notice" if state == "parked" else "reply"
+        outbox = [] if quiet else self._outgoing(text, kind=kind, key=self._key(state))
         messages = self._messages(state, said or f"[{text}]")
         await persist(
             lambda: self._store.finish_turn(
@@ -97,21 +99,12 @@ class Endings:
         return self._talk.record(partial=self._scope.partial or said, cut=self._scope.uncertain)
 
     def _outgoing(self, text: str, *, key: str, kind: Literal["reply", "notice"]) -> list[NewOutbox]:
-        """A row for where the event came from, if that is a place. Who waits over RPC reads the turn itself."""
+        """A row for each place the event names, if any. Who waits over RPC reads the turn itself."""
         event = self._scope.event
         place = event.address.platform
         if not place or (not text and place != "rpc") or (kind == "notice" and place == "rpc"):
             return []
-        return [
-            NewOutbox(
-                profile=event.profile,
-                address=event.address,
-                text=text,
-                idempotency_key=key,
-                turn_id=self._turn.id,
-                kind=kind,
-            )
-        ]
+        return outbox_rows(event, text, key=key, turn_id=self._turn.id, kind=kind)
 
     async def park(self, why: str) -> Outcome:
         """Put the turn before its owner; nothing is re-run and nothing dropped."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from hermesd.config.settings import Settings
     from hermesd.providers.base import Provider
     from hermesd.store.protocol import Store
-    from hermesd.store.records import InboxRow, QuestionRow, StepRow, TurnRow, TurnState
+    from hermesd.store.records import Address, InboxRow, QuestionRow, StepRow, TurnRow, TurnState
+    from hermesd.tools.base import Jobs
     from hermesd.tools.registry import ToolRegistry
     from hermesd.tools.state import ToolState
     from hermesd.turns.live import Live
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["TurnScope", "Workbench", "is_attended", "persist"]
 
 UNATTENDED_SOURCES = ("webhook", "cron", "watch")
+JOB_SOURCE = "cron:"
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class Workbench:
     approvals: dict[str, SessionApprovals]
     environment: Mapping[str, str]
     tool_state: Callable[[str], ToolState]
+    jobs: Callable[[Address | None], Jobs] | None = None
 
     @property
     def workspace(self) -> Path:
@@ -147,6 +150,7 @@ class TurnScope:
             ask=ask,
             state=self.bench.tool_state(self.session_id),
             terminal_timeout_s=self.config.terminal.timeout,
+            jobs=self._jobs(),
             attended=self.attended,
             withdraw=lambda: self._withdraw(f"{key}:"),
         )
@@ -156,6 +160,13 @@ class TurnScope:
         for question in await self.bench.store.open_questions(session_id=self.session_id):
             if question.turn_id == self.turn.id and question.key.startswith(prefix):
                 await self.bench.store.expire_question(question.id)
+
+    def _jobs(self) -> Jobs | None:
+        """What the turn may do about jobs; one that a job has begun may make none, or they would never end."""
+        if self.bench.jobs is None or self.event.source.startswith(JOB_SOURCE):
+            return None
+        place = self.event.address
+        return self.bench.jobs(place if place.platform not in ("", "rpc") else None)
 
     async def put_question(self, kind: str, key: str, text: str, options: list[str]) -> str | None:
         """Ask the user on the surface the session has, durably; the same key is asked once, also after a restart."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hermesd.rpc.docs import render
-from hermesd.rpc.wire import METHODS
+from hermesd.rpc.wire_methods import METHODS
 
 PAGE = Path(__file__).parents[2] / "docs" / "rpc.md"
 

@@ -212,7 +212,9 @@ async def test_a_refusing_store_is_503_with_retry_after(tmp_path: Path) -> None:
         assert await here.store.inbox() == []
 
 
-@pytest.mark.parametrize("deliver", ["telegram", "telegram:1,log", "", ":7", "log:7", "telegrm:7"])
+@pytest.mark.parametrize(
+    "deliver", ["telegram", "telegram:1,", "", ":7", "log:7", "telegrm:7", "all", "origin", "telegram:"]
+)
 def test_a_target_that_cannot_be_is_refused_when_it_is_configured(deliver: str) -> None:
     """ConfigError names the route, and the former routes stay in force."""
     webhooks = Webhooks(None)  # type: ignore[arg-type]  # no request is made

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from hermesd.supervision.service import ServiceSpec
+from hermesd.triggers.deliver import homes
 
 if TYPE_CHECKING:
     from hermesd.gateway.platforms import Wiring
@@ -27,7 +28,7 @@ async def reconfigure(wiring: Wiring) -> bool:
     """Swap the routes while requests go on being answered."""
     settings = wiring.settings()
     config = settings.config.platforms.webhook
-    wiring.http.webhooks.set_profile(settings.profile.name, config)
+    wiring.http.webhooks.set_profile(settings.profile.name, config, homes=homes(settings.config.platforms))
     await wiring.http.ensure(config.host, config.port)
     return True
 

@@ -10,9 +10,11 @@ from hermesd.store.records import (
     Address,
     EventRow,
     InboxRow,
+    JobRow,
     MessageRow,
     OutboxRow,
     QuestionRow,
+    RunRow,
     SessionRow,
     StepRow,
     TurnRow,
@@ -186,6 +188,45 @@ def question_row(row: Row) -> QuestionRow:
         key=row[8],
         answer=row[9],
         asked_at=row[10],
+    )
+
+
+JOB_COLUMNS = "id, profile, name, spec, state, due_at, next_at, fired, created_at, updated_at"
+
+
+def job_row(row: Row) -> JobRow:
+    """A row of ``jobs``."""
+    return JobRow(
+        id=row[0],
+        profile=row[1],
+        name=row[2],
+        spec=row[3],
+        state=row[4],
+        due_at=row[5],
+        next_at=row[6],
+        fired=row[7],
+        created_at=row[8],
+        updated_at=row[9],
+    )
+
+
+RUN_COLUMNS = "id, job_id, profile, due_at, state, fired_at, started_at, ended_at, inbox_id, output, error"
+
+
+def run_row(row: Row) -> RunRow:
+    """A row of ``runs``."""
+    return RunRow(
+        id=row[0],
+        job_id=row[1],
+        profile=row[2],
+        due_at=row[3],
+        state=row[4],
+        fired_at=row[5],
+        started_at=row[6],
+        ended_at=row[7],
+        inbox_id=row[8],
+        output=row[9],
+        error=row[10],
     )
 
 

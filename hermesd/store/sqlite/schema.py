@@ -189,7 +189,42 @@ CREATE TABLE small_values (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(version=1, oldest_reader=1, script=_FIRST),)
+_JOBS = """
+CREATE TABLE jobs (
+  id         TEXT PRIMARY KEY,
+  profile    TEXT NOT NULL,
+  name       TEXT NOT NULL,
+  spec       TEXT NOT NULL,
+  state      TEXT NOT NULL,
+  due_at     REAL NOT NULL,
+  next_at    REAL NOT NULL,
+  fired      INTEGER NOT NULL DEFAULT 0,
+  created_at REAL NOT NULL,
+  updated_at REAL NOT NULL,
+  UNIQUE (profile, name)
+) STRICT;
+
+CREATE TABLE runs (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  job_id     TEXT NOT NULL,
+  profile    TEXT NOT NULL,
+  due_at     REAL NOT NULL,
+  state      TEXT NOT NULL,
+  fired_at   REAL NOT NULL,
+  started_at REAL NOT NULL DEFAULT 0,
+  ended_at   REAL NOT NULL DEFAULT 0,
+  inbox_id   INTEGER NOT NULL DEFAULT 0,
+  output     TEXT NOT NULL DEFAULT '',
+  error      TEXT NOT NULL DEFAULT '',
+  UNIQUE (job_id, due_at)
+) STRICT;
+CREATE INDEX runs_open ON runs (profile, state) WHERE state IN ('queued', 'script');
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(version=1, oldest_reader=1, script=_FIRST),
+    Migration(version=2, oldest_reader=1, script=_JOBS),
+)
 
 
 def migrate(db: apsw.Connection, *, where: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:

@@ -11,6 +11,7 @@ from hermesd.errors import StoreError
 from hermesd.store.records import EventRow
 from hermesd.store.sqlite import events, inbox, maintenance, outbox, questions, sessions, turns
 from hermesd.store.sqlite.file import open_database
+from hermesd.store.sqlite.job_store import SqliteJobs
 from hermesd.store.sqlite.readers import Readers
 from hermesd.store.sqlite.writer import Writer
 
@@ -57,6 +58,7 @@ class SqliteStore:
         self._subscribers = events.Subscribers()
         self._writer = Writer(path, db, self._subscribers.tell)
         self._read = Readers(path)
+        self.jobs = SqliteJobs(self._writer, self._read)
 
     @classmethod
     def open(cls, path: Path) -> SqliteStore:

@@ -44,7 +44,8 @@ def shell_argv(command: str) -> list[str]:
 class Spawn:
     """What to start. ``env`` is the child's whole environment, except that ``tag`` is added as HERMESD_PROCESS.
 
-    ``stdin`` is a descriptor or None for /dev/null; ``pass_fds`` stay open in the child.
+    ``stdin`` is a descriptor or None for /dev/null, ``stderr`` one or None for where the output goes; ``pass_fds`` stay
+    open in the child.
     """
 
     argv: Sequence[str]
@@ -52,6 +53,7 @@ class Spawn:
     env: Mapping[str, str]
     tag: str
     stdin: int | None = None
+    stderr: int | None = None
     pass_fds: tuple[int, ...] = ()
 
 
@@ -169,7 +171,7 @@ def _popen(spawn: Spawn, output: int) -> subprocess.Popen[bytes]:
         list(spawn.argv),
         stdin=subprocess.DEVNULL if spawn.stdin is None else spawn.stdin,
         stdout=output,
-        stderr=output,
+        stderr=output if spawn.stderr is None else spawn.stderr,
         cwd=spawn.cwd,
         env={**spawn.env, TAG: spawn.tag},
         start_new_session=True,

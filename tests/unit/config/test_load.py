@@ -162,13 +162,14 @@ def test_a_hermes_agent_configuration_opens_with_notices() -> None:
     assert config.model.base_url == "https://openrouter.ai/api/v1"
     assert config.mcp_servers["github"].env == {"GITHUB_PERSONAL_ACCESS_TOKEN": "ghp_1"}
     assert config.agent.max_turns == 60
+    assert config.timezone == "Europe/Berlin"
     assert config.terminal.cwd == ""
     assert config.platforms.telegram.allowed_users == ["123", 456]
     assert config.platforms.telegram.token == "1:a"
     assert config.platforms.webhook.port == 8645
     assert config.platforms.webhook.routes["deploy"].prompt == "{ref} costs ${amount}"
     said = "\n".join(found.notices)
-    for key in ("compression", "terminal.docker_image", "platforms.slack", "agent.verbose", "timezone"):
+    for key in ("compression", "terminal.docker_image", "platforms.slack", "agent.verbose", "stt"):
         assert f"{key} has no effect here" in said
     assert "max_turns has no effect here; use agent.max_turns" in said
     assert all(notice.startswith(str(PROFILE.config_path)) for notice in found.notices)

@@ -10,7 +10,7 @@ import pytest
 from hermesd.config.schema import Config, ModelConfig, PlatformsConfig, TelegramConfig
 from hermesd.config.settings import Secrets, Settings
 from hermesd.rpc.methods.config import redacted
-from hermesd.rpc.wire import METHODS
+from hermesd.rpc.wire_methods import METHODS
 from hermesd.store.records import Address, NewEvent
 from tests.servers.served import Served, Wire
 

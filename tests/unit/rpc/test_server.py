@@ -11,7 +11,7 @@ import trio
 from hermesd.config.schema import RpcConfig
 from hermesd.errors import ConflictError
 from hermesd.rpc.methods import ROUTES
-from hermesd.rpc.wire import METHODS
+from hermesd.rpc.wire_methods import METHODS
 from tests.servers.served import Served, Wire, pack
 
 

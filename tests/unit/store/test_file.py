@@ -211,7 +211,8 @@ def test_a_directory_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> Non
 
 # -- schema versions --------------------------------------------------------------------------------------------------
 
-ADD_COLUMN = schema.Migration(2, 1, "ALTER TABLE inbox ADD COLUMN priority INTEGER NOT NULL DEFAULT 0")
+NOW = schema.MIGRATIONS[-1].version
+ADD_COLUMN = schema.Migration(NOW + 1, 1, "ALTER TABLE inbox ADD COLUMN priority INTEGER NOT NULL DEFAULT 0")
 
 
 def _versions(path: Path) -> tuple[int, int]:
@@ -232,17 +233,17 @@ def _migrate(path: Path, *more: schema.Migration) -> None:
 async def test_a_newer_file_that_was_only_expanded_is_read_and_written(path: Path) -> None:
     """The previous release goes on, and leaves the version as it is."""
     _migrate(_made(path), ADD_COLUMN)
-    assert _versions(path) == (2, 1)
+    assert _versions(path) == (NOW + 1, 1)
     store = SqliteStore.open(path)
     await accept(store)
     store.close()
-    assert _versions(path) == (2, 1)
+    assert _versions(path) == (NOW + 1, 1)
 
 
 def test_a_newer_file_that_was_contracted_is_refused(path: Path) -> None:
     """With both versions named; the file stays where it is."""
-    _migrate(_made(path), ADD_COLUMN, schema.Migration(3, 3, "ALTER TABLE inbox DROP COLUMN sender"))
-    with pytest.raises(StoreError, match="schema 3, this release knows 1"):
+    _migrate(_made(path), ADD_COLUMN, schema.Migration(NOW + 2, NOW + 2, "ALTER TABLE inbox DROP COLUMN sender"))
+    with pytest.raises(StoreError, match=f"schema {NOW + 2}, this release knows {NOW}"):
         SqliteStore.open(path)
     assert path.exists()
 
@@ -251,13 +252,28 @@ def test_a_failed_migration_leaves_the_file_as_it_was(path: Path) -> None:
     """The steps before the failing one are undone with it."""
     _made(path)
     before = sqlite3.connect(path).execute("SELECT sql FROM sqlite_schema").fetchall()
-    broken = schema.Migration(3, 1, "CREATE TABLE half (a); INSERT INTO nowhere VALUES (1)")
+    broken = schema.Migration(NOW + 2, 1, "CREATE TABLE half (a); INSERT INTO nowhere VALUES (1)")
     with pytest.raises(apsw.SQLError):
         _migrate(path, ADD_COLUMN, broken)
     db = sqlite3.connect(path)
     assert db.execute("SELECT sql FROM sqlite_schema").fetchall() == before
-    assert _versions(path) == (1, 1)
+    assert _versions(path) == (NOW, 1)
     db.close()
+
+
+async def test_a_file_of_the_first_release_is_brought_up_to_date(path: Path) -> None:
+    """What is in it stays; the new tables are there."""
+    path.parent.mkdir(mode=0o700)
+    path.touch(mode=0o600)
+    db = open_writer(path)
+    schema.migrate(db, where=str(path), migrations=schema.MIGRATIONS[:1])
+    db.execute("INSERT INTO small_values VALUES ('kept', x'01')")
+    db.close()
+    store = SqliteStore.open(path)
+    assert await store.get_value("kept") == b"\x01"
+    assert await store.jobs.timetable() == []
+    store.close()
+    assert _versions(path) == (NOW, 1)
 
 
 def test_migrations_are_numbered_and_only_expand_without_a_release_between() -> None:

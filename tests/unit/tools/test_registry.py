@@ -17,7 +17,7 @@ from hermesd.tools import schema
 from hermesd.tools.base import Tool, ToolContext, ToolResult
 from hermesd.tools.registry import ToolRegistry, check_toolsets, toolset_names
 
-DEFAULT = ["files", "terminal", "todo", "clarify"]
+DEFAULT = ["files", "terminal", "todo", "clarify", "cron"]
 REGISTRY = ToolRegistry(DEFAULT)
 
 
@@ -53,6 +53,7 @@ def test_the_default_toolsets_have_these_tools() -> None:
         "process",
         "todo",
         "clarify",
+        "cron",
     ]
     assert sorted(REGISTRY.names()) == sorted(names)
     assert REGISTRY.names() == ToolRegistry(DEFAULT).names()
@@ -178,7 +179,7 @@ def test_an_idle_registry_imports_no_tool() -> None:
         "print('hermesd.tools.files' in sys.modules, len(registry.definitions()), 'hermesd.tools.files' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "9", "True"]
+    assert done.stdout.split() == ["False", "10", "True"]
 
 
 def test_loading_the_tools_imports_nothing_heavy() -> None:

@@ -1,0 +1,92 @@
+"""``cron list|show|runs``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hermesd.rpc.render.page import state
+from hermesd.rpc.render.table import table
+from hermesd.rpc.render.terminal import one_line
+from hermesd.rpc.render.units import ago
+
+if TYPE_CHECKING:
+    from hermesd.rpc.render.page import Page
+    from hermesd.rpc.wire_cron import CronJob, CronJobResult, CronListResult, CronRunsResult
+
+HEADER = ("ID", "NAME", "STATE", "SCHEDULE", "NEXT", "RUNS", "DELIVER")
+RUNS = ("RUN", "JOB", "DUE", "STATE", "TOOK", "DELIVERED", "ERROR")
+
+
+def render_list(page: Page, result: CronListResult) -> str:
+    """A line for each job."""
+    if not result.jobs:
+        return "no jobs; make one with `hermesctl cron create SCHEDULE PROMPT`\n"
+    rows = [
+        (
+            job.id,
+            one_line(job.name),
+            state(job.state),
+            job.schedule,
+            job.next[0] if job.next else "–",
+            str(job.fired),
+            one_line(job.fields.deliver or "local"),
+        )
+        for job in result.jobs
+    ]
+    return "\n".join(table(page, HEADER, rows)) + "\n"
+
+
+def render_one(page: Page, result: CronJobResult) -> str:
+    """Everything about one, and its next instants."""
+    job = result.job
+    entries = [
+        ("job", f"{job.id} {one_line(job.name)} (profile {job.profile})"),
+        ("state", page.state(job.state)),
+        ("schedule", f"{job.schedule}  {job.timezone}"),
+        *_fields(job),
+        ("runs", str(job.fired)),
+        ("last run", _last(page, job)),
+        *(("next" if number == 0 else "", instant) for number, instant in enumerate(job.next)),
+    ]
+    width = max(len(label) for label, _ in entries) + 2
+    return "".join(f"{page.paint(f'{label:<{width}}', 'dim')}{value}\n" for label, value in entries if value)
+
+
+def _fields(job: CronJob) -> list[tuple[str, str]]:
+    found = []
+    for name in job.fields.__struct_fields__:
+        value = getattr(job.fields, name)
+        if value not in (None, "", [], False):
+            text = (
+                ", ".join(value)
+                if isinstance(value, list)
+                else f"{value:g}"
+                if isinstance(value, float)
+                else str(value)
+            )
+            found.append((name.removesuffix("_s").replace("_", " "), one_line(text)))
+    return found
+
+
+def _last(page: Page, job: CronJob) -> str:
+    run = job.last_run
+    return f"{run.state}, {ago(page.now, run.fired_at)}{f': {one_line(run.error)}' if run.error else ''}" if run else ""
+
+
+def render_runs(page: Page, result: CronRunsResult) -> str:
+    """A line for each run."""
+    if not result.runs:
+        return "no runs yet\n"
+    rows = [
+        (
+            str(each.run.id),
+            one_line(each.job_name),
+            ago(page.now, each.run.due_at),
+            state(each.state),
+            f"{each.run.ended_at - each.run.started_at:.1f} s" if each.run.ended_at and each.run.started_at else "–",
+            ", ".join(each.deliveries) or "–",
+            one_line(each.run.error) or "–",
+        )
+        for each in result.runs
+    ]
+    return "\n".join(table(page, RUNS, rows)) + "\n"

@@ -1,0 +1,208 @@
+"""Making and changing jobs: what a person or the agent wrote becomes a job that can run, or is refused with the reason.
+
+Everything that can be known to be wrong is refused here: a schedule that never comes due, a target without a chat, a
+script or skill that is not there.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hermesd.errors import ConflictError, NotFoundError, UsageError
+from hermesd.store.records import Address, JobRow
+from hermesd.tools.registry import check_toolsets
+from hermesd.triggers import compose, schedule
+from hermesd.triggers import job as jobs
+from hermesd.triggers.deliver import parse_deliver
+from hermesd.triggers.job import MAX_CATCH_UP, JobSpec
+from hermesd.triggers.script import find_script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hermesd.rpc.wire_cron import JobFields
+    from hermesd.store.protocol import Store
+
+MAX_PROMPT = 32_000
+MAX_NAME = 100
+MAX_JOBS = 10_000  # of one profile
+_SLUG = re.compile(r"[^a-z0-9]+")
+
+
+PLAIN = (
+    "prompt",
+    "skills",
+    "script",
+    "no_agent",
+    "deliver",
+    "model",
+    "provider",
+    "toolsets",
+    "workdir",
+    "timeout_s",
+    "max_turns",
+    "misfire",
+    "catch_up",
+    "grace_s",
+    "overlap",
+    "jitter_s",
+    "repeat",
+)
+"""Fields that stand in the job as they are given."""
+
+BOUNDS = {
+    "timeout_s": (0, 86400),
+    "max_turns": (0, 1000),
+    "catch_up": (1, MAX_CATCH_UP),
+    "grace_s": (0, 366 * 86400),
+    "jitter_s": (0, 86400),
+    "repeat": (0, 1_000_000),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The profile a job belongs to: its directory, its home channels, and the zone its schedules are read in."""
+
+    name: str
+    root: Path
+    homes: Mapping[str, str]
+    timezone: str
+
+
+class JobDesk:
+    """Jobs by what people say of them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def create(
+        self, owner: Owner, fields: JobFields, *, origin: Address | None = None, paused: bool = False
+    ) -> JobRow:
+        """Make a job. Raises UsageError, ConfigError, NotFoundError, ConflictError."""
+        existing = await self._store.jobs.listing(profile=owner.name)
+        if len(existing) >= MAX_JOBS:
+            raise ConflictError(f"there are {MAX_JOBS} jobs already", next_step="remove some: hermesctl cron list")
+        now = time.time()
+        if fields.schedule is None:
+            raise UsageError("a job needs a schedule", next_step=schedule.EXAMPLES)
+        parsed = schedule.parse(fields.schedule, zone_name=fields.timezone or owner.timezone, now=now)
+        spec = await self._changed(owner, JobSpec(schedule=parsed, origin=origin), fields, now)
+        name = (fields.name or "").strip()[:MAX_NAME] or _name(
+            spec.prompt or spec.script, {job.name for job in existing}
+        )
+        row = JobRow(id=secrets.token_hex(4), profile=owner.name, name=name, spec=jobs.encode(spec))
+        return await self._store.jobs.put(_moved(row, spec, now, state="paused" if paused else "active"))
+
+    async def edit(self, owner: Owner, job: JobRow, fields: JobFields) -> JobRow:
+        """Change what is given. Raises as ``create``."""
+        now = time.time()
+        spec = jobs.decode(job.spec)
+        if fields.schedule is not None or fields.timezone is not None:
+            zone = fields.timezone or spec.schedule.zone
+            parsed = schedule.parse(fields.schedule or spec.schedule.text, zone_name=zone, now=now)
+            spec = msgspec.structs.replace(spec, schedule=parsed)
+        spec = await self._changed(owner, spec, fields, now)
+        name = (fields.name or "").strip()[:MAX_NAME] or job.name
+        row = msgspec.structs.replace(job, name=name, spec=jobs.encode(spec))
+        state = "active" if job.state == "ended" else job.state
+        return await self._store.jobs.put(_moved(row, spec, now, state=state))
+
+    async def switch(self, job: JobRow, *, paused: bool) -> JobRow:
+        """Pause or resume. What came while it was paused is not made up for. Raises ConflictError (it has ended)."""
+        now = time.time()
+        spec = jobs.decode(job.spec)
+        if not paused and spec.schedule.after(now) is None:
+            raise ConflictError(
+                f"job {job.name!r} has no instant left", next_step=f"hermesctl cron edit {job.id} --schedule …"
+            )
+        return await self._store.jobs.put(_moved(job, spec, now, state="paused" if paused else "active"))
+
+    async def find(self, reference: str, *, profile: str | None) -> JobRow:
+        """By id, beginning of an id, or name. Raises NotFoundError, ConflictError (several)."""
+        rows = await self._store.jobs.listing(profile=profile)
+        tests: tuple[Callable[[JobRow], bool], ...] = (
+            lambda row: row.id == reference,
+            lambda row: row.name == reference,
+            lambda row: len(reference) >= 2 and row.id.startswith(reference),
+            lambda row: row.name.casefold() == reference.casefold(),
+        )
+        for test in tests:
+            found = [row for row in rows if test(row)]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                names = ", ".join(f"{row.id} ({row.profile})" for row in found[:5])
+                raise ConflictError(
+                    f"{reference[:80]!r} is several jobs: {names}", next_step="give the id, or -p PROFILE"
+                )
+        raise NotFoundError(f"there is no job {reference[:80]!r}", next_step="see `hermesctl cron list`")
+
+    async def _changed(self, owner: Owner, spec: JobSpec, fields: JobFields, now: float) -> JobSpec:
+        given: dict[str, Any] = {  # Any: fields of many types, checked by JobFields
+            name: value for name in PLAIN if (value := getattr(fields, name)) is not None
+        }
+        for name, (low, high) in BOUNDS.items():
+            if name in given and not low <= given[name] <= high:
+                raise UsageError(f"{name} is {given[name]:g}", next_step=f"give {low} to {high}")
+        if fields.expires is not None:
+            given["expires_at"] = _instant(fields.expires, spec.schedule.zone, now)
+        if fields.context_from is not None:
+            other = fields.context_from
+            given["context_from"] = (await self.find(other, profile=owner.name)).id if other else ""
+        spec = msgspec.structs.replace(spec, **given)
+        _check(owner, spec)
+        return spec
+
+
+def _check(owner: Owner, spec: JobSpec) -> None:
+    """Refuse what could not run."""
+    if not spec.prompt.strip() and not (spec.script and spec.no_agent) and not spec.skills:
+        raise UsageError("a job needs a prompt", next_step="give one, or --script with --no-agent")
+    if len(spec.prompt) > MAX_PROMPT:
+        raise UsageError(f"the prompt has {len(spec.prompt)} characters", next_step=f"{MAX_PROMPT} at most")
+    if spec.no_agent and not spec.script:
+        raise UsageError("--no-agent needs a script", next_step="give --script NAME")
+    if spec.script:
+        find_script(spec.script, owner.root / "scripts")
+    compose.read_skills(spec.skills, owner.root / "skills")
+    parse_deliver(spec.deliver, homes=owner.homes, origin=spec.origin, where="deliver")
+    if spec.toolsets:
+        check_toolsets(spec.toolsets)
+    if spec.workdir and not Path(spec.workdir).expanduser().is_dir():
+        raise UsageError(f"{spec.workdir[:200]!r} is no directory", next_step="make it, or give another --workdir")
+
+
+def _moved(job: JobRow, spec: JobSpec, now: float, *, state: Any) -> JobRow:  # noqa: ANN401 - a JobState
+    due_at = spec.schedule.after(now) if state == "active" else None
+    if due_at is None:
+        return msgspec.structs.replace(job, state=state, due_at=0.0, next_at=0.0)
+    next_at = due_at + jobs.jitter(spec, job.id, due_at)
+    return msgspec.structs.replace(job, state=state, due_at=due_at, next_at=next_at)
+
+
+def _instant(text: str, zone: str, now: float) -> float:
+    if not text:
+        return 0.0
+    found = schedule.parse(text, zone_name=zone, now=now)
+    if found.kind != "once":
+        raise UsageError(f"{text[:80]!r} is not an instant", next_step="write 30d or 2026-12-31T00:00")
+    return found.at
+
+
+def _name(text: str, taken: set[str]) -> str:
+    """A name from the first words, unlike all others."""
+    words = _SLUG.sub(" ", text.lower()).split()[:5]
+    name = "-".join(words)[:40] or "job"
+    number = 2
+    found = name
+    while found in taken:
+        found, number = f"{name}-{number}", number + 1
+    return found
