@@ -37,23 +37,24 @@ class Challenge(msgspec.Struct, frozen=True):
 
 
 def parse_challenge(headers: Iterable[str]) -> Challenge:
-    """The first DPoP challenge in the header's values, else the first Bearer challenge, else an empty one.
+    """The first Bearer and the first DPoP challenge in the header's values, as one; what both say, DPoP says.
 
-    Never raises.
+    An empty challenge when there is neither. Never raises.
     """
     values = [value[:MAX_HEADER_CHARS] for value in headers]
-    for scheme in ("dpop", "bearer"):
-        for value in values:
-            found = _parameters(value, scheme)
-            if found is not None:
-                scope = found.get("scope", "")
-                return Challenge(
-                    error=found.get("error", "")[:64],
-                    scope=scope if len(scope) <= 1024 and _SCOPE.fullmatch(scope) else "",
-                    resource_metadata=usable_url(found.get("resource_metadata", "")),
-                    dpop=scheme == "dpop",
-                )
-    return Challenge()
+    bearer, dpop = _first(values, "bearer"), _first(values, "dpop")
+    found = {**(bearer or {}), **(dpop or {})}
+    scope = found.get("scope", "")
+    return Challenge(
+        error=found.get("error", "")[:64],
+        scope=scope if len(scope) <= 1024 and _SCOPE.fullmatch(scope) else "",
+        resource_metadata=usable_url(found.get("resource_metadata", "")),
+        dpop=dpop is not None,
+    )
+
+
+def _first(values: list[str], scheme: str) -> dict[str, str] | None:
+    return next((found for value in values if (found := _parameters(value, scheme)) is not None), None)
 
 
 def _parameters(value: str, scheme: str) -> dict[str, str] | None:
