@@ -96,6 +96,9 @@ async def test_a_second_sign_in_keeps_the_key_and_signing_out_deletes_it(
     result = await signed.manager().logout("srv", oidc.resource, SETTINGS)
     assert result.revoked
     assert not signed.storage.key_path.exists()
+    await signed.login()
+    assert await signed.manager().remove("srv")
+    assert not signed.storage.key_path.exists()
 
 
 async def test_without_its_key_a_person_is_needed(oidc: AuthorizationServer, tmp_path: Path) -> None:

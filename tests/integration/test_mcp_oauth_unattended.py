@@ -337,3 +337,13 @@ async def test_a_token_bound_to_somebody_elses_key_is_not_taken(server: Server, 
     keeper = with_secret(server, tmp_path, dpop="never")
     with pytest.raises(McpError, match="a key that we have not shown"):
         await keeper.usable_token()
+
+
+@pytest.mark.parametrize("refusal", ["use_dpop_nonce", "invalid_dpop_proof"])
+async def test_a_proof_that_is_not_liked_refuses_no_credentials(server: Server, tmp_path: Path, refusal: str) -> None:
+    """A nonce that never comes, a clock that is wrong: asked again after a pause, and no person is called."""
+    server.scheme, server.refusal = "DPoP", refusal
+    with pytest.raises(McpError) as caught:
+        await with_secret(server, tmp_path).usable_token()
+    assert (caught.value.kind, caught.value.needs_reauth) == ("down", False)
+    assert len(server.asked) == 1

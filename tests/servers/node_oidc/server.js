@@ -1,5 +1,6 @@
 // npm oidc-provider with registration, PKCE, rotation and reuse revocation, and a resource that it protects.
-// Arguments: access token life in seconds, and "dpop" for tokens bound to a key. Prints one line of JSON with its address when it listens.
+// Arguments: access token life in seconds, and "dpop" for a resource that takes only tokens
+// bound to a key; the provider announces them in any case. Prints one line of JSON with its address when it listens.
 import { createServer } from "node:http";
 import Provider from "oidc-provider";
 import { changeNonce, currentNonce, judge } from "./dpop.js";
@@ -21,7 +22,7 @@ const provider = new Provider(issuer, {
     devInteractions: { enabled: true },
     registration: { enabled: true },
     revocation: { enabled: true },
-    dPoP: bound ? { enabled: true, nonceSecret: Buffer.alloc(32, 1), requireNonce: () => true } : { enabled: false },
+    dPoP: bound ? { enabled: true, nonceSecret: Buffer.alloc(32, 1), requireNonce: () => true } : { enabled: true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => resource,
