@@ -125,13 +125,18 @@ class McpOAuthConfig(Section, frozen=True, kw_only=True):
 
     ``client_id`` may be the https URL of a client id metadata document. ``allow_private`` lets the authorization
     server be on a private address that the MCP server itself is not on. Grants other than authorization_code need no
-    person.
+    person. ``id_token_file`` and ``idp_…`` are for the grant id_jag.
     """
 
-    grant: Literal["authorization_code", "client_credentials", "jwt_bearer"] = "authorization_code"
+    grant: Literal["authorization_code", "client_credentials", "jwt_bearer", "id_jag"] = "authorization_code"
     issuer: str = ""
     private_key_file: str = ""
     assertion_file: str = ""
+    id_token_file: str = ""
+    idp_issuer: str = ""
+    idp_client_id: str = ""
+    idp_client_secret: str = ""
+    dpop: Literal["auto", "always", "never"] = "auto"
     client_id: str = ""
     client_secret: str = ""
     scope: str = ""

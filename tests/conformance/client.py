@@ -65,6 +65,13 @@ class Subject:
         if self.scenario == "auth/client-credentials-jwt":
             path = self._file("key.pem", self.context["private_key_pem"])
             return {"oauth.grant": "client_credentials", "oauth.private_key_file": path}
+        if self.scenario == "auth/enterprise-managed-authorization":
+            return {
+                "oauth.grant": "id_jag",
+                "oauth.id_token_file": self._file("id-token", self.context["idp_id_token"]),
+                "oauth.idp_issuer": self.context["idp_issuer"],
+                "oauth.idp_client_id": self.context["idp_client_id"],
+            }
         if self.scenario == "auth/client-credentials-basic":
             return {"oauth.grant": "client_credentials"}
         return {}

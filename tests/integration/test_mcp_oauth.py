@@ -56,6 +56,8 @@ async def test_a_sign_in_registers_and_leaves_three_private_files(oidc: Authoriz
     assert "code_challenge_method=S256" in signed.browser.visited[0]
     assert "resource=http" in signed.browser.visited[0]
     assert oidc.counts()["register"] == 1
+    assert signed.storage.read_meta()["dpop_signing_alg_values_supported"]
+    assert (signed.tokens.token_type, signed.storage.key_path.exists()) == ("Bearer", False)  # the resource wants none
 
 
 async def test_a_second_sign_in_uses_the_registration_again(oidc: AuthorizationServer, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from hermesd.config.schema import McpOAuthConfig, McpServerConfig
 from hermesd.mcp.errors import McpError
+from hermesd.mcp.oauth.id_jag import ID_JAG, ID_TOKEN, TOKEN_EXCHANGE
 from hermesd.mcp.oauth.keeper import TokenKeeper
 from hermesd.mcp.oauth.login import Surface
 from hermesd.mcp.oauth.manager import OAuthManager
@@ -31,7 +32,10 @@ SECRET = "s3cret/with+signs"
 
 
 class Server(ThreadingHTTPServer):
-    """An MCP server and its authorization server; ``path`` of the issuer may be changed while it runs."""
+    """An MCP server, its authorization server (``issuer`` may be changed while it runs) and an identity provider.
+
+    ``scheme`` DPoP: tokens are bound to the key of a proof. ``exchanged``: what the identity provider was asked.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -40,6 +44,10 @@ class Server(ThreadingHTTPServer):
         self.refusal = ""
         self.life_s = 3600
         self.asked: list[dict[str, str]] = []
+        self.idp = f"{self.origin}/idp"
+        self.idp_answer: tuple[int, dict[str, str]] = (200, {"access_token": "id.jag.sig", "issued_token_type": ID_JAG})
+        self.exchanged: list[dict[str, str]] = []
+        self.scheme = "Bearer"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -58,15 +66,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"])).decode()
-        if not self.path.endswith("/token"):
-            self.answer(401, {}, {"www-authenticate": 'Bearer scope="tools"'})
-            return
         at = self.server
+        if not self.path.endswith("/token"):
+            self.answer(401, {}, {"www-authenticate": f'{at.scheme} scope="tools"'})
+            return
+        if self.path == "/idp/token":
+            at.exchanged.append(dict(parse_qsl(body)))
+            self.answer(*at.idp_answer)
+            return
         at.asked.append({**dict(parse_qsl(body)), "authorization": self.headers.get("authorization", "")})
+        at.asked[-1]["proof"] = self.headers.get("dpop", "")
         if at.refusal:
             self.answer(400, {"error": at.refusal})
             return
-        token = {"access_token": f"token-{len(at.asked)}", "token_type": "Bearer", "expires_in": at.life_s}
+        token = {"access_token": f"token-{len(at.asked)}", "token_type": at.scheme, "expires_in": at.life_s}
         self.answer(200, token)
 
     def answer(self, status: int, value: object, headers: dict[str, str] | None = None) -> None:
@@ -203,6 +216,10 @@ async def test_refused_credentials_are_not_tried_again_at_once(server: Server, t
         {"grant": "jwt_bearer"},
         {"grant": "jwt_bearer", "assertion_file": "/nonexistent/token"},
         {"grant": "client_credentials", "private_key_file": "/etc/hostname"},
+        {"grant": "id_jag", "id_token_file": "/nonexistent/token"},
+        {"grant": "id_jag", "idp_issuer": "https://idp.example"},
+        {"grant": "id_jag", "idp_issuer": "https://idp.example", "id_token_file": "/nonexistent/token"},
+        {"grant": "id_jag", "idp_issuer": "http://idp.example", "id_token_file": "/etc/hostname"},
     ],
 )
 async def test_what_does_not_suffice_is_said_with_where_to_set_it(
@@ -231,3 +248,102 @@ async def test_login_tries_the_credentials_at_once_and_asks_nobody(server: Serve
         await manager.login("srv", url, config, Surface(said.append))
     basic = server.asked[-1]["authorization"].removeprefix("Basic ")
     assert base64.b64decode(basic).decode() == "robot:s3cret%2Fwith%2Bsigns"
+
+
+def by_company(server: Server, tmp_path: Path, **more: Any) -> TokenKeeper:
+    path = tmp_path / "id-token"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("id.token.sig\n")
+    settings = {"grant": "id_jag", "client_secret": SECRET, "idp_issuer": server.idp, "id_token_file": str(path)}
+    return keeper_of(server, tmp_path, **settings, **more)
+
+
+async def test_a_companys_identity_provider_opens_the_server(server: Server, tmp_path: Path) -> None:
+    """The ID token is exchanged for what is good at this authorization server and for this resource (SEP-990)."""
+    keeper = by_company(server, tmp_path, idp_client_id="robot-at-idp", idp_client_secret="other")
+    assert await keeper.usable_token() == "token-1"
+    resource = f"{server.origin}/mcp"
+    assert server.exchanged == [
+        {
+            "grant_type": TOKEN_EXCHANGE,
+            "requested_token_type": ID_JAG,
+            "audience": server.issuer,
+            "resource": resource,
+            "subject_token": "id.token.sig",
+            "subject_token_type": ID_TOKEN,
+            "scope": "tools",
+            "client_id": "robot-at-idp",
+            "client_secret": "other",
+        }
+    ]
+    [asked] = server.asked
+    assert (asked["grant_type"], asked["assertion"], asked["client_id"]) == (JWT_BEARER, "id.jag.sig", "robot")
+    assert "id.token.sig" not in asked.values()
+    assert "other" not in asked.values()
+    assert await keeper.recover("token-1")
+    assert (len(server.exchanged), len(server.asked)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "needs_person"),
+    [
+        (400, {"error": "invalid_grant"}, True),
+        (503, {}, False),
+        (200, {"access_token": "an.access.token", "issued_token_type": "urn:ietf:params:oauth:token-type:jwt"}, False),
+        (200, {"issued_token_type": ID_JAG}, False),
+    ],
+)
+async def test_what_the_identity_provider_refuses_goes_nowhere(
+    server: Server, tmp_path: Path, status: int, body: dict[str, str], needs_person: bool
+) -> None:
+    """The authorization server is not asked, the words name the provider, and no token is in them."""
+    server.idp_answer = (status, body)
+    with pytest.raises(McpError, match="identity provider") as caught:
+        await by_company(server, tmp_path).usable_token()
+    assert caught.value.needs_reauth is needs_person
+    assert "id.token" not in repr(caught.value.__dict__)
+    assert SECRET not in repr(caught.value.__dict__)
+    assert server.asked == []
+
+
+async def test_an_id_token_goes_to_no_other_provider_and_for_no_other_server(server: Server, tmp_path: Path) -> None:
+    """Neither where the MCP server names an issuer that was not meant, nor where the provider calls itself another."""
+    with pytest.raises(McpError, match="our credentials do not belong"):
+        await by_company(server, tmp_path, issuer=f"{server.origin}/two").usable_token()
+    server.idp = f"{server.origin}/idp/"
+    with pytest.raises(McpError, match="names another issuer"):
+        await by_company(server, tmp_path / "other").usable_token()
+    assert server.exchanged == server.asked == []
+
+
+async def test_credentials_get_a_bound_token_where_the_server_asks_for_it(server: Server, tmp_path: Path) -> None:
+    """The key is on disk beside the token, also after a restart, and proves each request."""
+    server.scheme = "DPoP"
+    keeper = with_secret(server, tmp_path)
+    token = await keeper.usable_token()
+    shown = await keeper.authorization(token, "POST", f"{server.origin}/mcp")
+    assert shown["authorization"] == "DPoP token-1"
+    key = jwt.get_unverified_header(server.asked[0]["proof"])["jwk"]
+    assert jwt.get_unverified_header(shown["dpop"])["jwk"] == key
+    again = with_secret(server, tmp_path)
+    shown = await again.authorization(await again.usable_token(), "POST", f"{server.origin}/mcp")
+    assert jwt.get_unverified_header(shown["dpop"])["jwk"] == key
+    assert len(server.asked) == 1
+
+
+async def test_a_token_bound_to_somebody_elses_key_is_not_taken(server: Server, tmp_path: Path) -> None:
+    """An answer of type DPoP to a request without a proof is of no use."""
+    server.scheme = "DPoP"
+    keeper = with_secret(server, tmp_path, dpop="never")
+    with pytest.raises(McpError, match="a key that we have not shown"):
+        await keeper.usable_token()
+
+
+@pytest.mark.parametrize("refusal", ["use_dpop_nonce", "invalid_dpop_proof"])
+async def test_a_proof_that_is_not_liked_refuses_no_credentials(server: Server, tmp_path: Path, refusal: str) -> None:
+    """A nonce that never comes, a clock that is wrong: asked again after a pause, and no person is called."""
+    server.scheme, server.refusal = "DPoP", refusal
+    with pytest.raises(McpError) as caught:
+        await with_secret(server, tmp_path).usable_token()
+    assert (caught.value.kind, caught.value.needs_reauth) == ("down", False)
+    assert len(server.asked) == 1

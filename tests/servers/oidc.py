@@ -39,7 +39,10 @@ class AuthorizationServer:
     process: subprocess.Popen[str] = field(repr=False)
 
     def counts(self) -> dict[str, Any]:
-        """What was asked of it: register, code, refresh, refused (error codes), called, unauthorized, metadata."""
+        """What was asked of it: register, code, refresh, refused (error codes), called, unauthorized, metadata.
+
+        And what was wrong with proofs of possession: proofs.
+        """
         with urllib.request.urlopen(f"{self.issuer}/counts", timeout=10) as answer:
             return json.load(answer)  # type: ignore[no-any-return]  # JSON of a test server
 
@@ -47,12 +50,20 @@ class AuthorizationServer:
         """Forget the counts; access tokens live so long from now on (oidc-provider only)."""
         urllib.request.urlopen(f"{self.issuer}/reset?life={life_s}", timeout=10).close()
 
+    def change_nonce(self) -> None:
+        """What proofs to the resource held is not good enough any more (oidc-provider with ``dpop`` only)."""
+        urllib.request.urlopen(f"{self.issuer}/nonce", timeout=10).close()
+
 
 @contextlib.contextmanager
-def oidc_provider(life_s: float = 3600) -> Iterator[AuthorizationServer]:
-    """Start it with access tokens that live so long, and stop it at the end."""
-    modules = node_modules(NODE, "OIDC_NODE_MODULES", "server.js", "mcp.js")
-    with running(["node", str(modules.parent / "server.js"), str(life_s)]) as server:
+def oidc_provider(life_s: float = 3600, *, dpop: bool = False) -> Iterator[AuthorizationServer]:
+    """Start it with access tokens that live so long, and stop it at the end.
+
+    ``dpop``: they are bound to a key (RFC 9449), and both servers want nonces of their own.
+    """
+    modules = node_modules(NODE, "OIDC_NODE_MODULES", "server.js", "mcp.js", "dpop.js")
+    kind = ["dpop"] if dpop else []
+    with running(["node", str(modules.parent / "server.js"), str(life_s), *kind]) as server:
         yield server
 
 

@@ -3,7 +3,8 @@
 manager ── one provider a server, kept over reconnects; what the rest of hermesd calls
 provider ─ httpx2.Auth: puts the token on a request, has it renewed, gives up in words
 login ──── a person signs in: loopback listener (callback), browser or pasted URL
-unattended ─ tokens by configured credentials alone
+unattended ─ tokens by configured credentials alone; id_jag: those of a company's identity provider
+binding ── whether tokens are bound to a key, and to which; dpop: that key and its proofs
 remote ─── the same for a person at a client elsewhere
 logout ─── tokens are revoked and deleted
 watch ──── files that others change are noticed

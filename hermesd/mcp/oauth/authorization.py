@@ -15,6 +15,7 @@ from hermesd.mcp.oauth.metadata import usable_url, visible
 
 if TYPE_CHECKING:
     from hermesd.mcp.oauth.discovery import Discovered
+    from hermesd.mcp.oauth.dpop import ProofKey
     from hermesd.mcp.oauth.registration import Client
 
 MAX_ANSWER_CHARS = 16 * 1024
@@ -78,8 +79,13 @@ class AuthorizationRequest(msgspec.Struct, frozen=True):
             raise _refused("the answer is from another authorization server than the one asked (RFC 9207)")
 
 
-def build_request(at: Discovered, client: Client, *, redirect_uri: str, scope: str) -> AuthorizationRequest:
-    """A new request with a state and verifier of its own. Raises McpError(protocol) where PKCE S256 is not offered."""
+def build_request(
+    at: Discovered, client: Client, *, redirect_uri: str, scope: str, key: ProofKey | None = None
+) -> AuthorizationRequest:
+    """A new request with a state and verifier of its own; its code is bound to ``key`` (RFC 9449 §10).
+
+    Raises McpError(protocol) where PKCE S256 is not offered.
+    """
     server = at.server
     if not server.pkce_s256:
         raise McpError(
@@ -101,6 +107,8 @@ def build_request(at: Discovered, client: Client, *, redirect_uri: str, scope: s
     }
     if scope:
         query["scope"] = scope
+    if key is not None:
+        query["dpop_jkt"] = key.thumbprint
     if "offline_access" in scope.split():  # OpenID Connect Core §11
         query["prompt"] = "consent"
     endpoint = usable_url(server.authorization_endpoint)

@@ -25,12 +25,16 @@ NOTES = "hermesd"
 
 
 class Discovered(msgspec.Struct, frozen=True):
-    """``resource`` is the RFC 8707 indicator; ``scopes`` what the resource's own metadata lists."""
+    """``resource`` is the RFC 8707 indicator; ``scopes`` what the resource's own metadata lists.
+
+    ``dpop``: the resource takes tokens bound to a key (RFC 9449). That is not persisted: the tokens then tell.
+    """
 
     server: ServerMetadata
     resource: str
     scopes: tuple[str, ...] = ()
     step_up: str = ""
+    dpop: bool = False
 
     def to_file(self) -> dict[str, object]:
         """The metadata document with our notes, as it is persisted."""
@@ -64,14 +68,22 @@ async def discover(fetcher: Fetcher, server_url: str, challenge: Challenge) -> D
     """Find the authorization server. Raises McpError: down or timeout (try again), protocol (it is set up wrongly)."""
     resource = await _resource_metadata(fetcher, server_url, challenge)
     if resource is None:
-        return Discovered(await _legacy_server(fetcher, server_url), canonical(server_url))
+        return Discovered(await _legacy_server(fetcher, server_url), canonical(server_url), dpop=challenge.dpop)
     if not resource.authorization_servers:
         raise _protocol("its protected resource metadata names no authorization server that may be used", server_url)
     issuer = resource.authorization_servers[0]
     server = await _server_metadata(fetcher, issuer)
     if server is None:
         raise _protocol("its authorization server publishes no metadata", issuer)
-    return Discovered(server, resource.resource, resource.scopes_supported)
+    return Discovered(server, resource.resource, resource.scopes_supported, dpop=resource.dpop or challenge.dpop)
+
+
+async def issuer_metadata(fetcher: Fetcher, issuer: str) -> ServerMetadata:
+    """The metadata of an issuer that the configuration names. Raises McpError as ``discover`` does."""
+    found = await _server_metadata(fetcher, issuer)
+    if found is None:
+        raise _protocol("it publishes no metadata", issuer)
+    return found
 
 
 def resource_metadata_urls(server_url: str, challenge: Challenge) -> list[str]:

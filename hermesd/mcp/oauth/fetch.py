@@ -31,13 +31,14 @@ _limiter = trio.CapacityLimiter(2)
 class Answer(msgspec.Struct, frozen=True):
     """A response. ``body`` is empty unless it was a JSON object; ``challenges`` are the WWW-Authenticate values.
 
-    ``session``: the MCP session that it began.
+    ``session``: the MCP session that it began. ``dpop_nonce``: what proofs are to hold from now on (RFC 9449 §8).
     """
 
     status: int
     body: dict[str, object] = {}
     challenges: tuple[str, ...] = ()
     session: str = ""
+    dpop_nonce: str = ""
 
     @property
     def error(self) -> str:
@@ -132,7 +133,8 @@ class Fetcher:
                     body = await _read(response) if read_body else {}
                     challenges = tuple(response.headers.get_list("www-authenticate"))
                     session = visible(response.headers.get("mcp-session-id"), 1024)
-                    answer = Answer(response.status_code, body, challenges, session)
+                    nonce = visible(response.headers.get("dpop-nonce"), 1024)
+                    answer = Answer(response.status_code, body, challenges, session, nonce)
                     location = response.headers.get("location", "") if response.has_redirect_location else ""
         except trio.TooSlowError:
             raise McpError(f"no answer within {REQUEST_S:g} s", kind="timeout", where=host) from None

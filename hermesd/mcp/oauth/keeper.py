@@ -22,6 +22,7 @@ from hermesd.errors import ConfigError
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.oauth.challenge import Challenge
 from hermesd.mcp.oauth.discovery import Discovered, discover, from_file
+from hermesd.mcp.oauth.dpop import ProofKey, key_from
 from hermesd.mcp.oauth.grant import RefusedError, refresh
 from hermesd.mcp.oauth.registration import Client, configured_client, stored_client
 from hermesd.mcp.oauth.settings import needs_reauth
@@ -79,6 +80,7 @@ class TokenKeeper:
         self._on_needed = on_needed
         self._tokens: Tokens | None = None
         self._stamp: Stamp | None = None
+        self._key: ProofKey | None = None
         self._renewal: _Renewal | None = None
         self._refused_refresh = ""
         self._rejected_access = ""
@@ -100,6 +102,7 @@ class TokenKeeper:
         if found is None and stamp is not None:
             return False
         self._tokens = found
+        self._key = None
         self._refused_refresh = self._rejected_access = ""
         self._pause_s = self._not_before = 0.0
         self.failure = None
@@ -131,6 +134,29 @@ class TokenKeeper:
                 raise
             return tokens.access_token  # there is a little left of its life
         return self._tokens.access_token if self._tokens else await self.usable_token()
+
+    async def authorization(self, token: str, method: str, url: str) -> dict[str, str]:
+        """The headers that present ``token`` with one request; a proof is good for that one only (RFC 9449 §7.1).
+
+        Raises McpError (auth) when the key that it is bound to is gone.
+        """
+        tokens = self._tokens
+        if tokens is None or not tokens.is_bound:
+            return {"authorization": f"Bearer {token}"}
+        key = await self._bound_key()
+        return {"authorization": f"DPoP {token}", "dpop": key.proof(method, url, token=token)}
+
+    def note_nonce(self, url: str, nonce: str | None) -> bool:
+        """What the server wants in proofs from now on; whether it said anything."""
+        return self._key is not None and self._key.note_nonce(url, nonce)
+
+    async def _bound_key(self) -> ProofKey:
+        """The key of the tokens. Raises McpError (auth) when it is gone."""
+        if self._key is None:
+            self._key = await key_from(self.storage.read_key())
+        if self._key is None:
+            raise self._give_up("the key that its access is bound to is gone")
+        return self._key
 
     async def recover(self, failed_token: str | None) -> bool:
         """After a 401 for ``failed_token`` (None: the one in use): whether there is another token now.
@@ -278,8 +304,9 @@ class TokenKeeper:
             client = self._client(at)
             if client is None:
                 raise self._give_up("its client registration is gone")
+            key = await self._bound_key() if tokens.is_bound else None
             self.renewals += 1
-            new = await refresh(self._fetcher, at, client, tokens)
+            new = await refresh(self._fetcher, at, client, tokens, key)
         except RefusedError as refused:
             self._refused(refused, tokens, configured=client is not None and client.source != "registered")
             return
@@ -295,19 +322,19 @@ class TokenKeeper:
         known = from_file(self.storage.read_meta(), self.server.url)
         self.renewals += 1
         try:
-            at, new = await obtain(self._fetcher, self.server.url, self.settings, known)
+            at, new, key = await obtain(self._fetcher, self.server.url, self.settings, self.storage)
         except RefusedError as refused:
             raise self._not_soon(f"the configured credentials were refused ({refused.code})") from None
         except McpError as error:
             if error.kind == "auth":
                 raise self._not_soon(f"{error.what} ({error.where}: {error.next_step})") from None
             raise self._later(error) from None
-        self._tokens = new
+        self._tokens, self._key = new, key
         self._pause_s = self._not_before = 0.0
         self.failure = None
         if known is None or known.server != at.server:
             await self._save_meta(at)
-        await self._save(new)
+        await self._save(new, key)
 
     def _not_soon(self, why: str) -> McpError:
         """A no to the credentials is not asked for again at once."""
@@ -336,9 +363,14 @@ class TokenKeeper:
     def _client(self, at: Discovered) -> Client | None:
         return configured_client(self.settings, at.server) or stored_client(self.storage.read_client(), at.server)
 
-    async def _save(self, tokens: Tokens) -> None:
-        """Write the tokens. If the disk refuses, they are used from memory: they are the only ones left."""
+    async def _save(self, tokens: Tokens, key: ProofKey | None = None) -> None:
+        """Write the tokens, and before them the key that they are bound to.
+
+        If the disk refuses, they are used from memory: they are the only ones left.
+        """
         try:
+            if key is not None:
+                await trio.to_thread.run_sync(self.storage.write_key, key.to_file())
             await trio.to_thread.run_sync(self.storage.write_tokens, tokens)
         except (OSError, ConfigError) as error:
             logger.error(  # noqa: TRY400 - what failed is said; a traceback adds nothing

@@ -21,6 +21,7 @@ import trio
 
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.oauth.authorization import AuthorizationRequest, NotOursError, build_request
+from hermesd.mcp.oauth.binding import proof_key
 from hermesd.mcp.oauth.callback import PATH, CallbackListener
 from hermesd.mcp.oauth.challenge import Challenge, parse_challenge
 from hermesd.mcp.oauth.discovery import Discovered, discover, from_file
@@ -39,6 +40,7 @@ from hermesd.mcp.oauth.unattended import obtain
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from hermesd.mcp.oauth.dpop import ProofKey
     from hermesd.mcp.oauth.metadata import Tokens
     from hermesd.mcp.oauth.settings import OAuthSettings, ServerIdentity
     from hermesd.mcp.oauth.storage import TokenStorage
@@ -61,6 +63,7 @@ class _Plan(NamedTuple):
     at: Discovered
     client: Client
     request: AuthorizationRequest
+    key: ProofKey | None
 
 
 async def login(server: ServerIdentity, settings: OAuthSettings, storage: TokenStorage, surface: Surface) -> None:
@@ -92,9 +95,8 @@ async def _by_credentials(
     fetcher: Fetcher, server: ServerIdentity, settings: OAuthSettings, storage: TokenStorage
 ) -> None:
     """No person is needed: get a token to see whether the credentials are good, and keep it."""
-    known = from_file(storage.read_meta(), server.url)
     try:
-        at, tokens = await obtain(fetcher, server.url, settings, known)
+        at, tokens, key = await obtain(fetcher, server.url, settings, storage)
     except RefusedError as refused:
         raise McpError(
             f"the configured credentials were refused ({refused.code})",
@@ -104,6 +106,8 @@ async def _by_credentials(
         ) from None
     async with storage.lock():
         storage.write_meta(at.to_file())
+        if key is not None:
+            storage.write_key(key.to_file())
         storage.write_tokens(tokens)
 
 
@@ -168,7 +172,8 @@ async def _prepare(
             client = None
     if client is None:
         client = await register(fetcher, at.server, settings, redirect_uri=uri, scope=scope)
-    return _Plan(at, client, build_request(at, client, redirect_uri=uri, scope=scope))
+    key = await proof_key(settings, at, storage)
+    return _Plan(at, client, build_request(at, client, redirect_uri=uri, scope=scope, key=key), key)
 
 
 async def _is_known(fetcher: Fetcher, at: Discovered, client: Client, uri: str, scope: str) -> bool:
@@ -232,7 +237,13 @@ async def _redeem(fetcher: Fetcher, plan: _Plan, code: str) -> Tokens:
     request = plan.request
     try:
         return await redeem(
-            fetcher, plan.at, plan.client, code=code, verifier=request.verifier, redirect_uri=request.redirect_uri
+            fetcher,
+            plan.at,
+            plan.client,
+            code=code,
+            verifier=request.verifier,
+            redirect_uri=request.redirect_uri,
+            key=plan.key,
         )
     except RefusedError as refused:
         raise McpError(
@@ -250,4 +261,6 @@ async def _store(storage: TokenStorage, plan: _Plan, tokens: Tokens) -> None:
             if plan.client.source == "registered":
                 storage.write_client(plan.client.raw)
             storage.write_meta(plan.at.to_file())
+            if plan.key is not None and tokens.is_bound:
+                storage.write_key(plan.key.to_file())
             storage.write_tokens(tokens)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_TOKEN_CHARS = 32 * 1024
 MAX_URL_CHARS = 2048
 MAX_LIST = 256
+SCHEMES = {"bearer": "Bearer", "dpop": "DPoP"}
+"""Token types (RFC 6750, RFC 9449 §5), which are also the schemes of the Authorization header."""
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _SCOPE = re.compile(r"[\x20-\x7e]+")
@@ -45,6 +47,11 @@ class Tokens(msgspec.Struct, frozen=True):
         return {
             name: value for name, value in found.items() if value is not None and (name, value) != ("expires_at", 0)
         }
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether each use needs a proof by the key of the sign-in (RFC 9449)."""
+        return self.token_type == "DPoP"  # noqa: S105 - the type's name, no token
 
     def renew_at(self) -> float:
         """Epoch seconds from which the token is not used any more: a tenth of its life early, 30 s at most."""
@@ -70,30 +77,33 @@ class ServerMetadata(msgspec.Struct, frozen=True):
     pkce_s256: bool = False
     iss_in_response: bool = False
     client_id_documents: bool = False
+    dpop_algorithms: tuple[str, ...] = ()
     assumed: bool = False
     raw: dict[str, object] = {}
 
 
 class ResourceMetadata(msgspec.Struct, frozen=True):
-    """The RFC 9728 document of a protected resource."""
+    """The RFC 9728 document of a protected resource. ``dpop``: it takes tokens bound to a key by ES256 proofs."""
 
     resource: str
     authorization_servers: tuple[str, ...]
     scopes_supported: tuple[str, ...] = ()
+    dpop: bool = False
 
 
 def tokens_from(found: Mapping[str, object], *, now: float) -> Tokens | None:
     """Tokens from a file or a token response (RFC 6749 §5.1) received at ``now``; None when they are not usable."""
     access = visible(found.get("access_token"), MAX_TOKEN_CHARS)
     kind = visible(found.get("token_type", "Bearer"), 64)
-    if not access or kind.lower() != "bearer":
+    scheme = SCHEMES.get(kind.lower())
+    if not access or scheme is None:
         return None
     life = _seconds(found.get("expires_in"))
     expires_at = _seconds(found.get("expires_at")) or (now + life if life is not None else 0.0)
     scope = found.get("scope")
     return Tokens(
         access_token=access,
-        token_type="Bearer",  # noqa: S106 - the type's name, no token
+        token_type=scheme,
         expires_in=life,
         scope=scope if isinstance(scope, str) and len(scope) <= 4096 and _SCOPE.fullmatch(scope) else None,
         refresh_token=visible(found.get("refresh_token"), MAX_TOKEN_CHARS) or None,
@@ -119,6 +129,7 @@ def server_metadata_from(found: Json) -> ServerMetadata | None:
         pkce_s256="S256" in _names(found.get("code_challenge_methods_supported")),
         iss_in_response=found.get("authorization_response_iss_parameter_supported") is True,
         client_id_documents=found.get("client_id_metadata_document_supported") is True,
+        dpop_algorithms=_names(found.get("dpop_signing_alg_values_supported")),
         raw=found,
     )
 
@@ -134,6 +145,8 @@ def resource_metadata_from(found: Json) -> ResourceMetadata | None:
         resource=resource,
         authorization_servers=tuple(filter(None, servers)),
         scopes_supported=_names(found.get("scopes_supported")),
+        dpop=found.get("dpop_bound_access_tokens_required") is True
+        or "ES256" in _names(found.get("dpop_signing_alg_values_supported")),
     )
 
 

@@ -1,4 +1,4 @@
-"""The httpx2.Auth of one server: bearer token on, one recovery after a 401, then words.
+"""The httpx2.Auth of one server: token on, with a proof if it is bound to a key, one recovery after a 401, then words.
 
 Imported on first use only: its base class belongs to the HTTP library.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from hermesd.mcp.oauth.challenge import parse_challenge
+from hermesd.mcp.oauth.dpop import USE_NONCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class OAuthProvider(httpx2.Auth):
-    """RFC 6750 bearer tokens from a TokenKeeper. Holds nothing while a request is under way, so nothing can stay held.
+    """RFC 6750 bearer and RFC 9449 DPoP tokens from a TokenKeeper.
+
+    Nothing is held while a request is under way, so nothing can stay held.
 
     A request raises McpError: auth (a person must sign in), down or timeout (the authorization server). Requests to
     another origin than the server's own go out without a token.
@@ -33,26 +36,38 @@ class OAuthProvider(httpx2.Auth):
         raise NotImplementedError("use httpx2.AsyncClient")
 
     async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
-        """Send the request with a token; again with another one if the first is refused."""
+        """Send the request with a token; again with another one, or with the nonce that is wanted, if it is refused."""
         if _origin(request.url) != self._origin:
             yield request
             return
         keeper = self.keeper
         token = await keeper.usable_token()
-        request.headers["authorization"] = f"Bearer {token}"
-        response = yield request
-        if response.status_code == 401:
+        renewed = answered = False
+        while True:
+            request.headers.pop("dpop", None)
+            request.headers.update(await keeper.authorization(token, request.method, str(request.url)))
+            response = yield request
+            has_nonce = keeper.note_nonce(str(request.url), response.headers.get("dpop-nonce"))
+            if response.status_code != 401:
+                break
+            if has_nonce and not answered and _wants_nonce(response):
+                answered = True
+                continue
+            if renewed:
+                raise keeper.reject(token)
             if not await keeper.recover(token):
                 raise keeper.failure or keeper.reject(token)
             token = await keeper.usable_token()
-            request.headers["authorization"] = f"Bearer {token}"
-            response = yield request
-            if response.status_code == 401:
-                raise keeper.reject(token)
+            renewed, answered = True, False
         if response.status_code == 403:
             challenge = parse_challenge(response.headers.get_list("www-authenticate"))
             if challenge.wants_more_scope:
                 raise await keeper.want_scope(challenge.scope)
+
+
+def _wants_nonce(response: httpx2.Response) -> bool:
+    """Whether only the proof was not good enough (RFC 9449 §9)."""
+    return parse_challenge(response.headers.get_list("www-authenticate")).error == USE_NONCE
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int]:

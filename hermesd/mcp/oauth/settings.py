@@ -13,7 +13,8 @@ from hermesd.mcp.errors import McpError
 if TYPE_CHECKING:
     from hermesd.config.schema import McpServerConfig
 
-Grant = Literal["authorization_code", "client_credentials", "jwt_bearer"]
+Grant = Literal["authorization_code", "client_credentials", "jwt_bearer", "id_jag"]
+Dpop = Literal["auto", "always", "never"]
 
 
 class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,8 +22,9 @@ class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``redirect_port`` 0 takes a free port; ``redirect_uri`` replaces the loopback URI, e.g. behind a proxy. ``timeout``:
     seconds a person has for signing in. ``grant`` other than authorization_code needs no person; ``issuer`` is then the
-    only authorization server that gets the credentials. ``allow_private``: private and loopback addresses may be
-    reached. ``verify``: False, or the file of the certificate authorities to trust.
+    only authorization server that gets the credentials. ``id_token_file`` and ``idp_…`` belong to id_jag. ``dpop``:
+    whether tokens are bound to a key of ours; auto: where the MCP server asks for it. ``allow_private``: private and
+    loopback addresses may be reached. ``verify``: False, or the file of the certificate authorities to trust.
     """
 
     client_id: str = ""
@@ -36,6 +38,11 @@ class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str = ""
     private_key_file: str = ""
     assertion_file: str = ""
+    id_token_file: str = ""
+    idp_issuer: str = ""
+    idp_client_id: str = ""
+    idp_client_secret: str = ""
+    dpop: Dpop = "auto"
     allow_private: bool = False
     verify: bool | str = True
 
@@ -60,6 +67,11 @@ class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
             issuer=found.issuer,
             private_key_file=found.private_key_file,
             assertion_file=found.assertion_file,
+            id_token_file=found.id_token_file,
+            idp_issuer=found.idp_issuer,
+            idp_client_id=found.idp_client_id,
+            idp_client_secret=found.idp_client_secret,
+            dpop=found.dpop,
             allow_private=config.allow_private or found.allow_private,
             verify=config.ssl_verify,
         )

@@ -1,8 +1,9 @@
 """mcp-tokens/: what one server's sign-in left on disk, shared with the command line and with hermes-agent.
 
 ``<server>.json`` holds tokens, ``<server>.client.json`` the RFC 7591 registration, ``<server>.meta.json`` the RFC 8414
-metadata (our own notes under ``hermesd``). All are 0600 and replaced in one step. Who changes them, or presents the
-refresh token, holds ``.<server>.lock`` (flock), so that two processes never use one refresh token twice.
+metadata (our own notes under ``hermesd``), ``<server>.dpop.json`` the key that the tokens are bound to. All are 0600
+and replaced in one step. Who changes them, or presents the refresh token, holds ``.<server>.lock`` (flock), so that two
+processes never use one refresh token twice.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def safe_file_name(server: str) -> str:
 
 
 class TokenStorage:
-    """One server's three files. Reads never raise for what is in a file; writes raise OSError and ConfigError."""
+    """One server's files. Reads never raise for what is in a file; writes raise OSError and ConfigError."""
 
     def __init__(self, directory: Path, server: str) -> None:
         name = safe_file_name(server)
@@ -67,6 +68,7 @@ class TokenStorage:
         self.tokens_path = directory / f"{name}.json"
         self.client_path = directory / f"{name}.client.json"
         self.meta_path = directory / f"{name}.meta.json"
+        self.key_path = directory / f"{name}.dpop.json"
         self._lock_path = directory / f".{name}.lock"
         self._damaged_path = directory / f"{name}.json.damaged"
         self._retired_path = directory / f"{name}.client.json.bak"
@@ -96,6 +98,10 @@ class TokenStorage:
     def read_meta(self) -> dict[str, object]:
         """The authorization server's metadata; empty when there is none that can be read."""
         return self._read(self.meta_path)
+
+    def read_key(self) -> dict[str, object]:
+        """The key that the tokens are bound to; empty when there is none that can be read."""
+        return self._read(self.key_path)
 
     def _read(self, path: Path) -> dict[str, object]:
         try:
@@ -136,6 +142,10 @@ class TokenStorage:
         """Replace the metadata."""
         self._write(self.meta_path, meta)
 
+    def write_key(self, key: Mapping[str, object]) -> None:
+        """Replace the key. It is written before tokens that are bound to it."""
+        self._write(self.key_path, key)
+
     def retire_client(self) -> None:
         """The registration is no longer known to its server: keep it as ``.client.json.bak``, forget the metadata.
 
@@ -147,11 +157,14 @@ class TokenStorage:
 
     def remove_tokens(self) -> bool:
         """Delete the tokens and keep who we are to the server; whether there were any."""
-        return _unlink(self.tokens_path, self._damaged_path)
+        found = _unlink(self.tokens_path, self._damaged_path)
+        _unlink(self.key_path)
+        return found
 
     def remove(self) -> bool:
         """Delete all that is stored, what was set aside too; whether there was anything. The lock file stays."""
-        return _unlink(self.tokens_path, self.client_path, self.meta_path, self._damaged_path, self._retired_path)
+        tokens = self.remove_tokens()
+        return _unlink(self.client_path, self.meta_path, self._retired_path) or tokens
 
     def _write(self, path: Path, value: object) -> None:
         make_private_directory(self.directory)

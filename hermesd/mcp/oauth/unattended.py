@@ -1,7 +1,8 @@
 """Tokens without a person: the configured credentials are the sign-in (MCP extension "OAuth client credentials").
 
 client_credentials (RFC 6749 §4.4) with a secret or a signed assertion (RFC 7523 §2.2), and jwt_bearer (RFC 7523 §2.1)
-with a workload's own token, which whoever runs the machine keeps fresh in a file. There is no refresh token: a new
+with a workload's own token, which whoever runs the machine keeps fresh in a file; id_jag does so with what a company's
+identity provider gives for a person's ID token. There is no refresh token: a new
 token is asked for in the same way.
 """
 
@@ -10,22 +11,26 @@ from __future__ import annotations
 import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
 from hermesd.errors import ConfigError
 from hermesd.home import read_bounded
 from hermesd.mcp.errors import McpError
+from hermesd.mcp.oauth.binding import proof_key
 from hermesd.mcp.oauth.challenge import parse_challenge
-from hermesd.mcp.oauth.discovery import Discovered, discover, same_issuer
+from hermesd.mcp.oauth.discovery import Discovered, discover, from_file, same_issuer
 from hermesd.mcp.oauth.grant import request_tokens
-from hermesd.mcp.oauth.metadata import MAX_TOKEN_CHARS, Tokens, visible
+from hermesd.mcp.oauth.id_jag import exchange
+from hermesd.mcp.oauth.metadata import MAX_TOKEN_CHARS, Tokens, usable_url, visible
 from hermesd.mcp.oauth.registration import Client
 
 if TYPE_CHECKING:
+    from hermesd.mcp.oauth.dpop import ProofKey
     from hermesd.mcp.oauth.fetch import Fetcher
     from hermesd.mcp.oauth.settings import OAuthSettings
+    from hermesd.mcp.oauth.storage import TokenStorage
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -35,13 +40,20 @@ MAX_FILE_BYTES = 64 * 1024
 _limiter = trio.CapacityLimiter(2)
 
 
-async def obtain(
-    fetcher: Fetcher, server_url: str, settings: OAuthSettings, known: Discovered | None
-) -> tuple[Discovered, Tokens]:
+class Obtained(NamedTuple):
+    """Tokens, who gave them, and the key that they are bound to, if any; nothing of it is on disk yet."""
+
+    at: Discovered
+    tokens: Tokens
+    key: ProofKey | None
+
+
+async def obtain(fetcher: Fetcher, server_url: str, settings: OAuthSettings, storage: TokenStorage) -> Obtained:
     """A token for the configured credentials. They go only to ``oauth.issuer``, or to the issuer of the first time.
 
     Raises grant.RefusedError, McpError (auth: the configuration does not suffice; protocol, down, timeout).
     """
+    known = from_file(storage.read_meta(), server_url)
     challenge = parse_challenge((await fetcher.probe(server_url)).challenges)
     at = await discover(fetcher, server_url, challenge)
     expected = settings.issuer or (known.server.issuer if known is not None else "")
@@ -55,24 +67,33 @@ async def obtain(
     step_up = known.step_up if known is not None else ""
     names = [*(settings.scope or challenge.scope or " ".join(at.scopes)).split(), *step_up.split()]
     scope = " ".join(dict.fromkeys(names))
-    form = {"resource": at.resource, **({"scope": scope} if scope else {}), **await _credentials(settings, at)}
+    credentials = await _credentials(fetcher, settings, at, scope)
+    form = {"resource": at.resource, **({"scope": scope} if scope else {}), **credentials}
     client = Client(settings.client_id, "configured", secret=settings.client_secret)
-    tokens = await request_tokens(fetcher, at, client, form)
-    return at, Tokens(
+    key = await proof_key(settings, at, storage)
+    tokens = await request_tokens(fetcher, at, client, form, key)
+    kept = Tokens(
         access_token=tokens.access_token,
         token_type=tokens.token_type,
         expires_in=tokens.expires_in,
         scope=tokens.scope or scope or None,
         expires_at=tokens.expires_at,
     )
+    return Obtained(at, kept, key if kept.is_bound else None)
 
 
-async def _credentials(settings: OAuthSettings, at: Discovered) -> dict[str, str]:
+async def _credentials(fetcher: Fetcher, settings: OAuthSettings, at: Discovered, scope: str) -> dict[str, str]:
     """What of the form says who asks; the secret, if there is one, is added where the request is made."""
     if settings.grant == "jwt_bearer":
         if not settings.assertion_file:
             raise _incomplete("jwt_bearer needs oauth.assertion_file")
-        return {"grant_type": JWT_BEARER, "assertion": await _assertion(settings.assertion_file)}
+        return {"grant_type": JWT_BEARER, "assertion": await _token(settings.assertion_file, "oauth.assertion_file")}
+    if settings.grant == "id_jag":
+        if not (settings.client_id and settings.id_token_file and usable_url(settings.idp_issuer)):
+            raise _incomplete("id_jag needs oauth.client_id, oauth.id_token_file and oauth.idp_issuer (an https URL)")
+        id_token = await _token(settings.id_token_file, "oauth.id_token_file")
+        assertion = await exchange(fetcher, settings, at, id_token=id_token, scope=scope)
+        return {"grant_type": JWT_BEARER, "assertion": assertion}
     if not settings.client_id or not (settings.client_secret or settings.private_key_file):
         raise _incomplete("client_credentials needs oauth.client_id, and oauth.client_secret or oauth.private_key_file")
     form = {"grant_type": "client_credentials"}
@@ -83,10 +104,10 @@ async def _credentials(settings: OAuthSettings, at: Discovered) -> dict[str, str
     return form
 
 
-async def _assertion(path: str) -> str:
-    text = (await _read(path, "oauth.assertion_file")).decode("ascii", "replace").strip()
+async def _token(path: str, where: str) -> str:
+    text = (await _read(path, where)).decode("ascii", "replace").strip()
     if not visible(text, MAX_TOKEN_CHARS):
-        raise _incomplete(f"{path} does not hold a token", "oauth.assertion_file")
+        raise _incomplete(f"{path} does not hold a token", where)
     return text
 
 

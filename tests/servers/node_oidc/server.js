@@ -1,16 +1,19 @@
 // npm oidc-provider with registration, PKCE, rotation and reuse revocation, and a resource that it protects.
-// Arguments: access token life in seconds. Prints one line of JSON with its address when it listens.
+// Arguments: access token life in seconds, and "dpop" for a resource that takes only tokens
+// bound to a key; the provider announces them in any case. Prints one line of JSON with its address when it listens.
 import { createServer } from "node:http";
 import Provider from "oidc-provider";
+import { changeNonce, currentNonce, judge } from "./dpop.js";
 import { answerTo, messageOf, scopeFor } from "./mcp.js";
 
 let lifeS = Number(process.argv[2] ?? 3600);
+const bound = process.argv[3] === "dpop";
 const server = createServer();
 await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
 const issuer = `http://127.0.0.1:${server.address().port}`;
 const resource = `${issuer}/mcp`;
 const scopes = "mcp:read mcp:write";
-const zero = () => ({ register: 0, code: 0, refresh: 0, refused: [], revoked: 0, called: 0, unauthorized: 0, metadata: 0 });
+const zero = () => ({ register: 0, code: 0, refresh: 0, refused: [], revoked: 0, called: 0, unauthorized: 0, metadata: 0, proofs: [] });
 let counts = zero();
 
 const provider = new Provider(issuer, {
@@ -19,6 +22,7 @@ const provider = new Provider(issuer, {
     devInteractions: { enabled: true },
     registration: { enabled: true },
     revocation: { enabled: true },
+    dPoP: bound ? { enabled: true, nonceSecret: Buffer.alloc(32, 1), requireNonce: () => true } : { enabled: true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => resource,
@@ -40,6 +44,7 @@ provider.on("grant.revoked", () => (counts.revoked += 1));
 provider.on("grant.error", (_, error) => counts.refused.push(error.error));
 
 const authorization = provider.callback();
+const scheme = bound ? "DPoP" : "Bearer";
 const send = (answer, status, body, headers = {}) => {
   answer.writeHead(status, { "content-type": "application/json", ...headers });
   answer.end(JSON.stringify(body));
@@ -52,7 +57,13 @@ async function protectedResource(request, answer, url) {
   if (!found) {
     counts.unauthorized += 1;
     const error = token ? 'error="invalid_token", ' : "";
-    return send(answer, 401, {}, { "www-authenticate": `Bearer ${error}scope="mcp:read", ${metadata}` });
+    return send(answer, 401, {}, { "www-authenticate": `${scheme} ${error}scope="mcp:read", ${metadata}` });
+  }
+  const wrong = bound ? await judge(request, resource, token, found.jkt) : "";
+  if (wrong) {
+    counts.proofs.push(wrong);
+    const headers = { "www-authenticate": `DPoP error="${wrong}", ${metadata}`, "dpop-nonce": currentNonce() };
+    return send(answer, 401, {}, headers);
   }
   const message = request.method === "POST" ? await messageOf(request) : undefined;
   const wanted = url.searchParams.get("scope") ?? scopeFor(message);
@@ -75,6 +86,7 @@ server.on("request", async (request, answer) => {
     return send(answer, 200, { resource, authorization_servers: [issuer], scopes_supported: scopes.split(" ") });
   }
   if (url.pathname === "/counts") return send(answer, 200, counts);
+  if (url.pathname === "/nonce") return send(answer, 200, { nonce: changeNonce() });
   if (url.pathname === "/reset") {
     counts = zero();
     lifeS = Number(url.searchParams.get("life") ?? 3600);

@@ -61,10 +61,16 @@ def server(**more: object):
         ),
         ('Bearer resource_metadata="file:///etc/passwd"', Challenge()),
         ('Bearer scope="a\tb"', Challenge()),
+        ('DPoP algs="ES256", scope="a"', Challenge(scope="a", dpop=True)),
+        (
+            'Bearer error="insufficient_scope", scope="a", DPoP algs="ES256"',
+            Challenge("insufficient_scope", "a", dpop=True),
+        ),
+        ('Bearer, dpop error="use_dpop_nonce"', Challenge(error="use_dpop_nonce", dpop=True)),
     ],
 )
 def test_challenges_are_read(header: str, challenge: Challenge) -> None:
-    """The Bearer challenge's own parameters, quoted or not, among others."""
+    """The parameters of Bearer and DPoP challenges, quoted or not, among others."""
     assert parse_challenge([header]) == challenge
 
 
