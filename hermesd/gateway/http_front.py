@@ -38,6 +38,10 @@ class HttpFront:
         """A route's counters; None while no webhook has been in force since the start."""
         return self._webhooks.counters(profile, route) if self._webhooks is not None else None
 
+    def in_force(self, profile: str) -> bool:
+        """Whether a profile's routes are answered."""
+        return self._webhooks is not None and self._webhooks.has(profile)
+
     async def ensure(self, host: str, port: int) -> None:
         """Make sure that there is a listener; a start that fails shows in the tree, as ``http:PORT``."""
         if (host, port) in self._listeners:

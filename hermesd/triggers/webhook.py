@@ -149,6 +149,10 @@ class Webhooks:
             for name, route in config.routes.items()
         }
 
+    def has(self, profile: str) -> bool:
+        """Whether its routes are in force."""
+        return profile in self._profiles
+
     def remove_profile(self, profile: str) -> None:
         """Answer the profile's routes with 404 from now on."""
         self._profiles.pop(profile, None)
