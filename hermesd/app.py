@@ -92,7 +92,7 @@ class App:
         self._root = Supervisor("hermesd", budgets=StoredBudgets(store), on_change=self._on_change)
         self._questions = Questions(store)
         self._limiter = trio.CapacityLimiter(math.inf)
-        self._http = HttpFront(self._root, store)
+        self.webhooks = HttpFront(self._root, store)
         self._watchdog = watchdog
         self._is_up = trio.Event()
         self._stop = trio.Event()
@@ -103,7 +103,7 @@ class App:
             live=self.live,
             questions=self._questions,
             limiter=self._limiter,
-            http=self._http,
+            http=self.webhooks,
             environment=os.environ.copy(),
             jobs=lambda profile, origin: self.routines.for_agent(profile, origin),  # noqa: PLW0108 - it comes later
         )

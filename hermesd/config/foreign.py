@@ -79,14 +79,11 @@ TELEGRAM = _ANY_PLATFORM | _words(
 
 WEBHOOK = _ANY_PLATFORM | frozenset({"idempotency_ttl", "rate_limit", "script_timeout_seconds", "public_url"})
 
-ROUTE = _words(
-    """created_at deliver_extra deliver_only filters idempotency_key_header model provider script skills
-    source toolsets"""
-)
+ROUTE = _words("""created_at deliver_extra filters idempotency_key_header script source""")
 
 MCP_SERVER = frozenset({"max_lifetime_seconds", "skip_preflight", "supports_parallel_tool_calls"})
 
-NARROWING = frozenset({"deliver_only", "filters", "script"})
+NARROWING = frozenset({"filters", "script"})
 """Keys of a route that hold events back: a route with one of them is kept disabled rather than run on everything."""
 
 KNOWN: dict[type[schema.Section], frozenset[str]] = {
@@ -106,6 +103,7 @@ KNOWN: dict[type[schema.Section], frozenset[str]] = {
 ALIASES: dict[type[schema.Section], dict[str, str]] = {
     schema.ModelConfig: {"model": "default", "name": "default"},
     schema.TelegramConfig: {"bot_token": "token"},
+    schema.WebhookRoute: {"auth": "scheme"},
 }
 """Other names of the same key."""
 

@@ -73,9 +73,24 @@ class RpcConfig(Section, frozen=True, kw_only=True):
     audit: bool = True
 
 
-class WebhookRoute(Section, frozen=True, kw_only=True):
-    """One route. ``prompt`` is a template over the payload; an empty one passes the payload as JSON."""
+WebhookScheme = Literal["auto", "standard", "slack", "stripe", "github", "gitlab", "v2", "plain", "hmac", "bearer"]
 
+
+class WebhookRoute(Section, frozen=True, kw_only=True):
+    """One route. ``prompt`` is a template over the payload; an empty one passes the payload as JSON.
+
+    ``scheme`` is how its sender signs; ``auto`` goes by what is present. ``header`` and ``algorithm`` are those of
+    ``hmac``. ``deliver_only`` sends the rendered text without a turn.
+    """
+
+    scheme: WebhookScheme = "auto"
+    header: str = "X-Webhook-Signature"
+    algorithm: Literal["sha256", "sha512", "sha1"] = "sha256"
+    deliver_only: bool = False
+    skills: list[str] = []
+    model: str = ""
+    provider: str = ""
+    toolsets: list[str] = []
     secret: str = ""
     prompt: str = ""
     events: list[str] = []

@@ -9,7 +9,7 @@ from hermesd.supervision.service import ServiceSpec
 if TYPE_CHECKING:
     from hermesd.store.protocol import Store
     from hermesd.supervision.supervisor import Supervisor
-    from hermesd.triggers.webhook import Webhooks
+    from hermesd.triggers.webhook import Counters, Webhooks
     from hermesd.web.message import Request, Response
 
 GROUP = 3
@@ -33,6 +33,14 @@ class HttpFront:
 
             self._webhooks = Webhooks(self._store)
         return self._webhooks
+
+    def counters(self, profile: str, route: str) -> Counters | None:
+        """A route's counters; None while no webhook has been in force since the start."""
+        return self._webhooks.counters(profile, route) if self._webhooks is not None else None
+
+    def in_force(self, profile: str) -> bool:
+        """Whether a profile's routes are answered."""
+        return self._webhooks is not None and self._webhooks.has(profile)
 
     async def ensure(self, host: str, port: int) -> None:
         """Make sure that there is a listener; a start that fails shows in the tree, as ``http:PORT``."""

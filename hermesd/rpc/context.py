@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hermesd.store.records import JobRow, RunRow
     from hermesd.supervision.service import ServiceStatus
     from hermesd.triggers.desk import JobDesk, Owner
+    from hermesd.triggers.webhook import Counters
     from hermesd.turns.live import Live
 
 
@@ -33,6 +34,16 @@ class Routines(Protocol):
         """A run by hand. Raises ConflictError."""
 
 
+class WebhookFront(Protocol):
+    """Webhook routes in force, as ``gateway.http_front`` keeps them."""
+
+    def counters(self, profile: str, route: str) -> Counters | None:
+        """A route's counters; None while there are none."""
+
+    def in_force(self, profile: str) -> bool:
+        """Whether the profile's routes are answered."""
+
+
 class Daemon(Protocol):
     """The running daemon, as its clients may see and steer it. Names that do not exist raise NotFoundError."""
 
@@ -43,6 +54,10 @@ class Daemon(Protocol):
     @property
     def routines(self) -> Routines:
         """Scheduled jobs."""
+
+    @property
+    def webhooks(self) -> WebhookFront:
+        """Webhook routes."""
 
     @property
     def store(self) -> Store:

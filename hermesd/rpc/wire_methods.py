@@ -80,6 +80,7 @@ from hermesd.rpc.wire_cron import (
     CronRunsParams,
     CronRunsResult,
 )
+from hermesd.rpc.wire_webhook import WebhookParams, WebhooksResult, WebhookView
 from hermesd.store.records import EventPage
 
 
@@ -147,6 +148,8 @@ METHODS: tuple[Method, ...] = (
     Method("mcp.login", McpServerParams, Done, "owner", "Sign in to a server.", True, McpLoginUpdate),
     Method("mcp.login_answer", McpLoginAnswerParams, Done, "owner", "Where the browser ended.", mutating=True),
     Method("gateway.list", GatewayParams, ProfilesResult, "read", "Gateways with their platforms."),
+    Method("webhook.list", ProfileParams, WebhooksResult, "read", "Webhook routes with their counters."),
+    Method("webhook.show", WebhookParams, WebhookView, "read", "One webhook route."),
     Method("cron.list", CronListParams, CronListResult, "read", "Scheduled jobs."),
     Method("cron.show", CronJobParams, CronJobResult, "read", "One job with its next instants."),
     Method("cron.next", CronNextParams, CronNextResult, "read", "When a schedule would be due."),

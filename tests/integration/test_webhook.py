@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,13 +16,16 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+from slack_sdk.signature import SignatureVerifier
 from standardwebhooks.webhooks import Webhook
+from stripe import WebhookSignature
 
 from hermesd.config.schema import WebhookConfig, WebhookRoute
 from hermesd.errors import ConfigError, StoreError
 from hermesd.store.records import Accepted, Address, Cursor, NewEvent
 from hermesd.store.sqlite import SqliteStore
 from hermesd.triggers.webhook import Webhooks
+from hermesd.turns.prompt import INSTRUCTIONS
 from hermesd.web.ingress import Ingress
 
 SECRET = "a long and quiet secret"
@@ -35,6 +39,10 @@ CONFIG = WebhookConfig(
         "deploy": WebhookRoute(prompt="Deploy {ref} of {repository.name}", events=["push"], deliver="telegram:7:3"),
         "any": WebhookRoute(session="route"),
         "signed": WebhookRoute(secret=KEY),
+        "slack": WebhookRoute(scheme="slack"),
+        "stripe": WebhookRoute(scheme="stripe"),
+        "only": WebhookRoute(prompt="{ref} is out", deliver_only=True, deliver="log,local"),
+        "else": WebhookRoute(skills=["review"], model="gpt", provider="openai", toolsets=["web", "files"]),
         "off": WebhookRoute(enabled=False),
         "open": WebhookRoute(secret="INSECURE_NO_AUTH"),
     },
@@ -194,6 +202,92 @@ async def test_a_form_with_a_payload_field_is_read(tmp_path: Path) -> None:
         assert (await here.signed("/webhooks/any", body, content_type=form))[0] == 202
         [row] = await here.store.inbox()
     assert row.text == '{"ref":"main"}'
+
+
+async def test_slacks_challenge_is_answered_only_when_it_is_signed(tmp_path: Path) -> None:
+    """As Slack wants it when the URL is entered; nothing is stored."""
+    body = b'{"type": "url_verification", "challenge": "3eZbrw1a"}'
+    async with site(tmp_path) as here:
+        status, answer, _ = await here.post("/webhooks/slack", body, **slack_fields(body))
+        assert (status, answer) == (200, {"challenge": "3eZbrw1a"})
+        assert (await here.post("/webhooks/slack", body))[0] == 401
+        assert (await here.signed("/webhooks/slack", body))[0] == 401
+        assert await here.store.inbox() == []
+
+
+async def test_the_ids_in_signed_bodies_of_slack_and_stripe_tell_repeats(tmp_path: Path) -> None:
+    """A new signature or an unsigned id beside it does not make a repeat look new."""
+    event = b'{"type": "event_callback", "event_id": "Ev1", "event": {"type": "app_mention"}}'
+    charge = b'{"id": "evt_1", "type": "charge.failed"}'
+    now = int(time.time())
+    async with site(tmp_path) as here:
+        assert (await here.post("/webhooks/slack", event, **slack_fields(event)))[1]["delivery_id"] == "Ev1"
+        again = await here.post("/webhooks/slack", event, x_request_id="new", **slack_fields(event, now - 60))
+        assert (again[0], again[1]["status"]) == (200, "duplicate")
+        assert (await here.post("/webhooks/stripe", charge, **stripe_fields(charge, now)))[1]["delivery_id"] == "evt_1"
+        again = await here.post("/webhooks/stripe", charge, x_request_id="new", **stripe_fields(charge, now - 60))
+        assert (again[0], again[1]["status"]) == (200, "duplicate")
+        assert [row.meta["event_type"] for row in await here.store.inbox()] == ["charge.failed", "app_mention"]
+
+
+def slack_fields(body: bytes, at: int = 0) -> dict[str, str]:
+    at = at or int(time.time())
+    signature = SignatureVerifier(SECRET).generate_signature(timestamp=str(at), body=body)
+    return {"x_slack_signature": str(signature), "x_slack_request_timestamp": str(at)}
+
+
+def stripe_fields(body: bytes, at: int) -> dict[str, str]:
+    digest = WebhookSignature._compute_signature(f"{at}.{body.decode()}", SECRET)
+    return {"stripe_signature": f"t={at},v1={digest}"}
+
+
+async def test_deliver_only_sends_the_text_without_a_turn(tmp_path: Path) -> None:
+    """A row for each target, once for a delivery id; the inbox gets nothing."""
+    async with site(tmp_path) as here:
+        assert (await here.signed("/webhooks/only", x_request_id="r-1"))[0] == 202
+        status, answer, _ = await here.signed("/webhooks/only", x_request_id="r-1")
+        assert (status, answer["status"]) == (200, "duplicate")
+        rows = await here.store.outbox()
+        assert await here.store.inbox() == []
+    assert sorted((row.address.platform, row.text) for row in rows) == [
+        ("local", "main is out"),
+        ("log", "main is out"),
+    ]
+
+
+async def test_a_routes_model_tools_and_skills_go_with_the_event(tmp_path: Path) -> None:
+    """A skill's text is the owner's: it is no part of the untrusted text. A missing one is said, and costs nothing."""
+    async with site(tmp_path) as here:
+        assert (await here.signed("/webhooks/else"))[0] == 202
+        (tmp_path / "skills" / "review").mkdir(parents=True)
+        (tmp_path / "skills" / "review" / "SKILL.md").write_text("Read every line.")
+        here.webhooks.set_profile("default", CONFIG, skills=tmp_path / "skills")
+        assert (await here.signed("/webhooks/else"))[0] == 202
+        with_it, without = await here.store.inbox()
+    assert with_it.meta["use_model"] == "gpt"
+    assert with_it.meta["use_provider"] == "openai"
+    assert with_it.meta["use_toolsets"] == "web,files"
+    assert "Read every line." in with_it.meta[INSTRUCTIONS]
+    assert "Read every line." not in with_it.text
+    assert "no skill 'review'" in without.meta[INSTRUCTIONS]
+
+
+async def test_each_answer_is_counted_by_its_reason(tmp_path: Path) -> None:
+    """For people who wonder why nothing happens."""
+    async with site(tmp_path) as here:
+        await here.signed("/webhooks/deploy", x_github_event="push", x_request_id="1")
+        await here.signed("/webhooks/deploy", x_github_event="push", x_request_id="1")
+        await here.signed("/webhooks/deploy", x_github_event="star")
+        await here.signed("/webhooks/deploy", b"[]")
+        await here.post("/webhooks/deploy", b"{}")
+        await here.post("/webhooks/deploy", b"x" * 3000)
+        await here.signed("/webhooks/off")
+        counted = here.webhooks.counters("default", "deploy")
+        assert (counted.accepted, counted.duplicates, counted.ignored) == (1, 1, 1)
+        assert counted.refused == {"body": 1, "signature": 1, "size": 1}
+        assert here.webhooks.counters("default", "off").refused == {"disabled": 1}
+        here.webhooks.set_profile("default", CONFIG)
+        assert here.webhooks.counters("default", "deploy") is counted
 
 
 class Refuses(SqliteStore):

@@ -28,7 +28,12 @@ async def reconfigure(wiring: Wiring) -> bool:
     """Swap the routes while requests go on being answered."""
     settings = wiring.settings()
     config = settings.config.platforms.webhook
-    wiring.http.webhooks.set_profile(settings.profile.name, config, homes=homes(settings.config.platforms))
+    wiring.http.webhooks.set_profile(
+        settings.profile.name,
+        config,
+        homes=homes(settings.config.platforms),
+        skills=settings.profile.root / "skills",
+    )
     await wiring.http.ensure(config.host, config.port)
     return True
 

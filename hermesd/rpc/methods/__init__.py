@@ -1,6 +1,19 @@
 """Every method, a file a namespace. Importing this fills the table of routes."""
 
-from hermesd.rpc.methods import chat, config, cron, daemon, events, lists, logs, mcp, profiles, protocol
+from hermesd.rpc.methods import chat, config, cron, daemon, events, lists, logs, mcp, profiles, protocol, webhook
 from hermesd.rpc.routes import ROUTES
 
-__all__ = ["ROUTES", "chat", "config", "cron", "daemon", "events", "lists", "logs", "mcp", "profiles", "protocol"]
+__all__ = [
+    "ROUTES",
+    "chat",
+    "config",
+    "cron",
+    "daemon",
+    "events",
+    "lists",
+    "logs",
+    "mcp",
+    "profiles",
+    "protocol",
+    "webhook",
+]
