@@ -102,6 +102,7 @@ DESCRIPTIONS: dict[str, str] = {
     "platforms.webhook.enabled": "Whether events are taken; WEBHOOK_ENABLED in .env.",
     "platforms.webhook.host": "Address to listen on. Anything but loopback needs a secret for every route.",
     "platforms.webhook.port": "Port; 0 takes any free one. WEBHOOK_PORT in .env.",
+    "platforms.webhook.deliver_private": "Whether `webhook:URL` may be http, or lead to loopback or private addresses.",
     "platforms.webhook.secret": "Secret of routes that have none of their own; WEBHOOK_SECRET in .env.",
     "platforms.webhook.routes.<name>.secret": "What the sender signs with.",
     "platforms.webhook.routes.<name>.prompt": "Template over the payload: `{a.b}`, `{__raw__}`, `{event_type}`.",

@@ -86,7 +86,10 @@ class WebhookRoute(Section, frozen=True, kw_only=True):
 
 
 class WebhookConfig(Section, frozen=True, kw_only=True):
-    """Signed HTTP events. ``max_body_bytes`` and ``rate_per_minute`` (a route) bound what is taken."""
+    """Signed HTTP events. ``max_body_bytes`` and ``rate_per_minute`` (a route) bound what is taken.
+
+    ``deliver_private``: answers may also be posted to http, loopback and private addresses.
+    """
 
     enabled: bool = False
     host: str = "127.0.0.1"
@@ -95,6 +98,7 @@ class WebhookConfig(Section, frozen=True, kw_only=True):
     routes: dict[str, WebhookRoute] = {}
     max_body_bytes: int = 1024 * 1024
     rate_per_minute: int = 30
+    deliver_private: bool = False
 
 
 class TelegramConfig(Section, frozen=True, kw_only=True):
