@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from hermesd.gateway.outlets_webhook import MAX_RETRY_AFTER_S, WebhookOutlet, retry_after_s
 from hermesd.gateway.platform import PlatformError
 from hermesd.store.records import Address, OutboxRow
+from tests.servers.daemon import Daemon
 
 SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
@@ -27,6 +30,7 @@ class Receiver:
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     taken: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     refused: int = 0
+    arrivals: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
 
 @contextmanager
@@ -41,6 +45,7 @@ def receiving() -> Iterator[Receiver]:
             try:
                 value = Webhook(SECRET).verify(body, dict(self.headers))
                 receiver.taken.append((self.headers["webhook-id"], value))
+                receiver.arrivals.release()
             except WebhookVerificationError:
                 receiver.refused += 1
                 status = 401
@@ -165,3 +170,27 @@ def test_retry_after_is_seconds_or_a_date_and_at_most_a_day() -> None:
     assert retry_after_s(formatdate(1_800_000_060, usegmt=True), 1_800_000_000.0) == 60.0
     assert retry_after_s("9" * 400, 0.0) == MAX_RETRY_AFTER_S
     assert [retry_after_s(text, 0.0) for text in ("", "soon", "-5", "²")] == [0.0] * 4
+
+
+def test_a_message_cut_between_sending_and_recording_comes_again_with_its_id(daemon: Daemon) -> None:
+    """The daemon is killed there; the next one posts it again, the receiver knows it, and the row is sent."""
+    with receiving() as receiver:
+        daemon.write_config(
+            "model: offline\nplatforms: {webhook: {deliver_private: true}}\n",
+            env=f"WEBHOOK_DELIVERY_SECRET={SECRET}\n",
+        )
+        daemon.start(HERMESD_FAILPOINT="outbox.after_send")
+        target = f"webhook:{receiver.url}"
+        made = daemon.ctl("cron", "create", "every 1d", "Say hello.", "--deliver", target, "--json")
+        assert made.returncode == 0, made.stderr
+        daemon.ctl("cron", "run", json.loads(made.stdout)["job"]["id"])  # its answer may be lost with the daemon
+        assert daemon.wait() == -signal.SIGKILL
+        daemon.start()
+        assert receiver.arrivals.acquire(timeout=30)
+        assert receiver.arrivals.acquire(timeout=30)
+        assert daemon.stop() == 0  # drains: what was posted is recorded
+        daemon.start()
+        [sent] = daemon.call("outbox.list", states=["sent"])["rows"]
+    first, repeat = receiver.taken
+    assert first == repeat
+    assert sent["ref"] == first[0]
