@@ -117,11 +117,23 @@ class TelegramConfig(Section, frozen=True, kw_only=True):
     poll_timeout_s: int = 50
 
 
+class EmailConfig(Section, frozen=True, kw_only=True):
+    """The SMTP server that takes what is delivered to ``email:a@b``; ``sender`` is the address it comes from."""
+
+    host: str = ""
+    port: int = 587
+    user: str = ""
+    password: str = ""
+    sender: str = ""
+    starttls: bool = True
+
+
 class PlatformsConfig(Section, frozen=True, kw_only=True):
     """Chat platforms by name."""
 
     telegram: TelegramConfig = TelegramConfig()
     webhook: WebhookConfig = WebhookConfig()
+    smtp: EmailConfig = EmailConfig()
 
 
 class McpOAuthConfig(Section, frozen=True, kw_only=True):

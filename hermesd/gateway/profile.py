@@ -19,6 +19,7 @@ from hermesd.gateway import platforms
 from hermesd.gateway.connected import Connected
 from hermesd.gateway.delivery import DeliveryWorker
 from hermesd.gateway.outlets import FileOutlet
+from hermesd.gateway.outlets_email import EmailOutlet
 from hermesd.gateway.outlets_webhook import SECRET, WebhookOutlet
 from hermesd.gateway.overrides import Overrides
 from hermesd.gateway.presenter import Presenter
@@ -170,6 +171,7 @@ class ProfileUnit:
         """Targets that need no connection; they look at the settings in force whenever they send."""
         return {
             "local": FileOutlet(self.settings.profile.root / "outbox"),
+            "email": EmailOutlet(lambda: self.settings.config.platforms.smtp),
             "webhook": WebhookOutlet(
                 secret=lambda: self.settings.secrets.get(SECRET, ""),
                 private=lambda: self.settings.config.platforms.webhook.deliver_private,

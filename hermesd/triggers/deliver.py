@@ -1,10 +1,11 @@
-"""Where an answer goes: ``local``, ``log``, ``origin``, ``all``, ``webhook:URL``, a platform, or a chat of it.
+"""Where an answer goes: ``local``, ``log``, ``origin``, ``all``, ``email:a@b``, ``webhook:URL``, a platform or a chat.
 
 Several stand with commas between them; a comma in a URL is written %2C.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 MAX_TARGETS = 16
 MAX_URL_CHARS = 2000
+MAX_MAIL_CHARS = 254
+_MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _WITHOUT_CHAT = frozenset({"log", "local"})
-_WITH_CHAT = frozenset(PlatformsConfig.__struct_fields__) - {"webhook"}
+_WITH_CHAT = frozenset(PlatformsConfig.__struct_fields__) - {"webhook", "smtp"}
 _FORMS = ", ".join(f"{name}[:<chat>[:<thread>]]" for name in sorted(_WITH_CHAT))
 
 
@@ -66,11 +69,13 @@ def _address(target: str, homes: Mapping[str, str], where: str) -> Address:
         return Address(platform=target)
     if platform == "webhook" and rest:
         return Address(platform=platform, chat=_url(rest, where))
+    if platform == "email" and len(rest) <= MAX_MAIL_CHARS and _MAIL.fullmatch(rest):
+        return Address(platform=platform, chat=rest)
     if platform not in _WITH_CHAT or target.endswith(":"):
         raise ConfigError(
             f"deliver {target[:80]!r} is not a target",
             where=where,
-            next_step=f"write local, log, origin, all, webhook:<URL> or {_FORMS}",
+            next_step=f"write local, log, origin, all, email:<a@b>, webhook:<URL> or {_FORMS}",
         )
     if not rest:
         return _home(platform, homes, where)
