@@ -21,6 +21,7 @@ VARIABLES: dict[str, str] = {
     "TELEGRAM_ALLOWED_CHATS": "platforms.telegram.allowed_chats",
     "TELEGRAM_HOME_CHANNEL": "platforms.telegram.home_channel",
     "HERMES_TIMEZONE": "timezone",
+    "EMAIL_PASSWORD": "platforms.smtp.password",
     "WEBHOOK_ENABLED": "platforms.webhook.enabled",
     "WEBHOOK_PORT": "platforms.webhook.port",
     "WEBHOOK_SECRET": "platforms.webhook.secret",

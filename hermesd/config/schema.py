@@ -101,7 +101,10 @@ class WebhookRoute(Section, frozen=True, kw_only=True):
 
 
 class WebhookConfig(Section, frozen=True, kw_only=True):
-    """Signed HTTP events. ``max_body_bytes`` and ``rate_per_minute`` (a route) bound what is taken."""
+    """Signed HTTP events. ``max_body_bytes`` and ``rate_per_minute`` (a route) bound what is taken.
+
+    ``deliver_private``: answers may also be posted to http, loopback and private addresses.
+    """
 
     enabled: bool = False
     host: str = "127.0.0.1"
@@ -110,6 +113,7 @@ class WebhookConfig(Section, frozen=True, kw_only=True):
     routes: dict[str, WebhookRoute] = {}
     max_body_bytes: int = 1024 * 1024
     rate_per_minute: int = 30
+    deliver_private: bool = False
 
 
 class TelegramConfig(Section, frozen=True, kw_only=True):
@@ -128,11 +132,23 @@ class TelegramConfig(Section, frozen=True, kw_only=True):
     poll_timeout_s: int = 50
 
 
+class EmailConfig(Section, frozen=True, kw_only=True):
+    """The SMTP server that takes what is delivered to ``email:a@b``; ``sender`` is the address it comes from."""
+
+    host: str = ""
+    port: int = 587
+    user: str = ""
+    password: str = ""
+    sender: str = ""
+    starttls: bool = True
+
+
 class PlatformsConfig(Section, frozen=True, kw_only=True):
     """Chat platforms by name."""
 
     telegram: TelegramConfig = TelegramConfig()
     webhook: WebhookConfig = WebhookConfig()
+    smtp: EmailConfig = EmailConfig()
 
 
 class McpOAuthConfig(Section, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _KNOWN = {
     "model.api_key": "OPENAI_API_KEY",
     "platforms.telegram.token": "TELEGRAM_BOT_TOKEN",
+    "platforms.smtp.password": "EMAIL_PASSWORD",
     "platforms.webhook.secret": "WEBHOOK_SECRET",
     "mcp_serve.token": "MCP_SERVE_TOKEN",
 }

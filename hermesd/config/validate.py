@@ -33,6 +33,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "platforms.webhook.max_body_bytes": (1, 64 * MIB),
     "platforms.webhook.rate_per_minute": (1, 1_000_000),
     "platforms.telegram.poll_timeout_s": (0, 600),
+    "platforms.smtp.port": (1, 65535),
     "mcp_servers.<name>.timeout": (0.001, 86400),
     "mcp_servers.<name>.connect_timeout": (0.001, 3600),
     "mcp_servers.<name>.keepalive_interval": (5, 86400),

@@ -19,6 +19,8 @@ from hermesd.gateway import platforms
 from hermesd.gateway.connected import Connected
 from hermesd.gateway.delivery import DeliveryWorker
 from hermesd.gateway.outlets import FileOutlet
+from hermesd.gateway.outlets_email import EmailOutlet
+from hermesd.gateway.outlets_webhook import SECRET, WebhookOutlet
 from hermesd.gateway.overrides import Overrides
 from hermesd.gateway.presenter import Presenter
 from hermesd.gateway.router import Router
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hermesd.config.settings import Settings
+    from hermesd.gateway.outlets import Outlet
     from hermesd.gateway.shared import Shared
     from hermesd.gateway.state import DesiredState
     from hermesd.providers.base import Provider
@@ -165,13 +168,24 @@ class ProfileUnit:
         )
         return self.router
 
+    def _outlets(self) -> dict[str, Outlet]:
+        """Targets that need no connection; they look at the settings in force whenever they send."""
+        return {
+            "local": FileOutlet(self.settings.profile.root / "outbox"),
+            "email": EmailOutlet(lambda: self.settings.config.platforms.smtp),
+            "webhook": WebhookOutlet(
+                secret=lambda: self.settings.secrets.get(SECRET, ""),
+                private=lambda: self.settings.config.platforms.webhook.deliver_private,
+            ),
+        }
+
     def _new_delivery(self) -> DeliveryWorker:
         return DeliveryWorker(
             self.name,
             store=self._shared.store,
             connected=self.connected,
             finish_drafts=self.presenter.finish,
-            outlets={"local": FileOutlet(self.settings.profile.root / "outbox")},
+            outlets=self._outlets(),
         )
 
     def _turns_detail(self) -> str:

@@ -1,8 +1,13 @@
-"""Where an answer goes: ``local``, ``log``, ``origin``, ``all``, a platform, or a chat of it; several with commas."""
+"""Where an answer goes: ``local``, ``log``, ``origin``, ``all``, ``email:a@b``, ``webhook:URL``, a platform or a chat.
+
+Several stand with commas between them; a comma in a URL is written %2C.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from hermesd.config.schema import PlatformsConfig
 from hermesd.errors import ConfigError
@@ -12,8 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_TARGETS = 16
+MAX_URL_CHARS = 2000
+MAX_MAIL_CHARS = 254
+_MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _WITHOUT_CHAT = frozenset({"log", "local"})
-_WITH_CHAT = frozenset(PlatformsConfig.__struct_fields__) - {"webhook"}
+_WITH_CHAT = frozenset(PlatformsConfig.__struct_fields__) - {"webhook", "smtp"}
 _FORMS = ", ".join(f"{name}[:<chat>[:<thread>]]" for name in sorted(_WITH_CHAT))
 
 
@@ -59,16 +67,39 @@ def _address(target: str, homes: Mapping[str, str], where: str) -> Address:
     platform, _, rest = target.partition(":")
     if target in _WITHOUT_CHAT:
         return Address(platform=target)
+    if platform == "webhook" and rest:
+        return Address(platform=platform, chat=_url(rest, where))
+    if platform == "email" and len(rest) <= MAX_MAIL_CHARS and _MAIL.fullmatch(rest):
+        return Address(platform=platform, chat=rest)
     if platform not in _WITH_CHAT or target.endswith(":"):
         raise ConfigError(
             f"deliver {target[:80]!r} is not a target",
             where=where,
-            next_step=f"write local, log, origin, all or {_FORMS}",
+            next_step=f"write local, log, origin, all, email:<a@b>, webhook:<URL> or {_FORMS}",
         )
     if not rest:
         return _home(platform, homes, where)
     chat, _, thread = rest.partition(":")
     return Address(platform=platform, chat=chat, thread=thread)
+
+
+def _url(text: str, where: str) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not text.isascii() or not text.isprintable() or " " in text or len(text) > MAX_URL_CHARS:
+        raise ConfigError(
+            "deliver 'webhook' has no usable URL", where=where, next_step="write webhook:https://<host>/<path>"
+        )
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(
+            "deliver 'webhook' has a name or password in its URL",
+            where=where,
+            next_step="leave it out: requests are signed with WEBHOOK_DELIVERY_SECRET from .env",
+        )
+    return text
 
 
 def _home(platform: str, homes: Mapping[str, str], where: str) -> Address:

@@ -1,0 +1,142 @@
+"""The outlet ``webhook:URL``: an answer as a signed HTTP POST.
+
+The body is a JSON object ``{"id", "profile", "text", "at"}`` (``at``: RFC 3339, UTC), signed as Standard Webhooks say
+(https://github.com/standard-webhooks/standard-webhooks, "Webhook scheme"). ``webhook-id`` is made from the message's
+key alone, so a receiver that keeps ids recognises a repeat after a crash.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+
+from hermesd.gateway.platform import PlatformError, Sent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import httpx2
+
+    from hermesd.store.records import OutboxRow
+
+SECRET = "WEBHOOK_DELIVERY_SECRET"  # noqa: S105 - the name of the variable in .env
+TIMEOUT_S = 30.0
+MAX_RETRY_AFTER_S = 86_400.0
+MIN_SECRET_BYTES = 24
+_PREFIX = "whsec_"
+_TRY_AGAIN = frozenset({408, 429})
+
+
+class WebhookOutlet:
+    """Posts to the URL in a row's ``chat``, with the settings that are in force when it does.
+
+    ``private``: also to http and to loopback and private addresses.
+    """
+
+    def __init__(
+        self, *, secret: Callable[[], str], private: Callable[[], bool], now: Callable[[], float] = time.time
+    ) -> None:
+        self._secret = secret
+        self._private = private
+        self._now = now
+
+    async def send(self, row: OutboxRow, *, progress: Callable[[str], Awaitable[None]]) -> Sent:
+        """Post the text once; raises PlatformError, permanent when trying again cannot help."""
+        url = row.address.chat
+        where = urlsplit(url).hostname or ""
+        if urlsplit(url).scheme != "https" and not self._private():
+            raise PlatformError(
+                "only https is posted to",
+                where=where,
+                next_step="use an https URL, or set platforms.webhook.deliver_private: true",
+                permanent=True,
+            )
+        key = _key(self._secret())
+        delivery = message_id(row.idempotency_key)
+        at = datetime.fromtimestamp(row.created_at, UTC).isoformat()
+        body = msgspec.json.encode({"id": delivery, "profile": row.profile, "text": row.text, "at": at})
+        status, retry_after = await self._post(url, where, body, signed(key, delivery, int(self._now()), body))
+        if not 200 <= status < 300:
+            raise PlatformError(
+                f"the receiver answered {status}",
+                where=where,
+                permanent=status < 500 and status not in _TRY_AGAIN,
+                retry_after_s=retry_after_s(retry_after, self._now()),
+            )
+        return Sent(delivery)
+
+    async def _post(self, url: str, where: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+        """Status and Retry-After. The answer's body is not read, and a redirect is not followed."""
+        import httpx2
+
+        try:
+            async with self._client() as client, client.stream("POST", url, content=body, headers=headers) as answer:
+                return answer.status_code, answer.headers.get("retry-after", "")
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise PlatformError(f"no connection: {error}", where=where) from error
+        except httpx2.InvalidURL as error:
+            raise PlatformError("the URL cannot be read", where=where, permanent=True) from error
+        except httpx2.TransportError as error:
+            words = f"no answer: {type(error).__name__}"
+            raise PlatformError(words, where=where, certainty="unknown") from error
+
+    def _client(self) -> httpx2.AsyncClient:
+        import httpx2
+
+        from hermesd.mcp.oauth.ssrf import AddressPolicy, guarded_transport
+
+        policy = AddressPolicy(frozenset({"global", "private", "loopback"} if self._private() else {"global"}))
+        return httpx2.AsyncClient(transport=guarded_transport(policy), timeout=TIMEOUT_S, trust_env=False)
+
+
+def message_id(key: str) -> str:
+    """The id of a message at its receiver: the same for every attempt."""
+    return "msg_" + hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def signed(key: bytes, delivery: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The headers of a signed request; ``timestamp`` in epoch seconds."""
+    content = f"{delivery}.{timestamp}.".encode() + body
+    signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+    return {
+        "content-type": "application/json",
+        "user-agent": "hermesd",
+        "webhook-id": delivery,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{signature}",
+    }
+
+
+def retry_after_s(value: str, now: float) -> float:
+    """Seconds to wait for a Retry-After field (RFC 9110, 10.2.3: seconds or a date), a day at most; 0 for none."""
+    if value.isascii() and value.isdigit():
+        return min(float(value[:9]), MAX_RETRY_AFTER_S)
+    try:
+        seconds = parsedate_to_datetime(value).timestamp() - now
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(max(0.0, seconds), MAX_RETRY_AFTER_S)
+
+
+def _key(secret: str) -> bytes:
+    try:
+        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) < MIN_SECRET_BYTES:
+        raise PlatformError(
+            f"{SECRET} is not set, or is not base64 of at least {MIN_SECRET_BYTES} bytes",
+            where=".env",
+            next_step=f'put {SECRET}=whsec_… there; make one with "openssl rand -base64 32"',
+            permanent=True,
+        )
+    return key
