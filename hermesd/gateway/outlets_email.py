@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0
 MAX_SUBJECT_CHARS = 78
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class EmailOutlet:
@@ -39,6 +40,13 @@ class EmailOutlet:
                 "mail has no server or no sender",
                 where="platforms.smtp",
                 next_step="set platforms.smtp.host and platforms.smtp.sender",
+                permanent=True,
+            )
+        if config.user and not config.starttls and config.host not in LOOPBACK:
+            raise PlatformError(
+                "the mail password would go out in clear",
+                where="platforms.smtp",
+                next_step="set platforms.smtp.starttls to true",
                 permanent=True,
             )
         mail = mail_of(row, config.sender)

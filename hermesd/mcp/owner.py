@@ -145,7 +145,8 @@ class Owner:
         if not config.command and not config.url:
             where = f"mcp_servers.{self.server.name}"
             raise ConfigError("it has neither command nor url", where=where, next_step="set one in config.yaml")
-        await sdk.load(http=bool(config.url))
+        if config.url:
+            await sdk.load(http=True)
         give_back = await starts.take(calls)
         self._quieten()
         following = Following(self.server)
@@ -153,6 +154,7 @@ class Owner:
             with trio.CancelScope(deadline=trio.current_time() + config.connect_timeout) as scope:
                 async with self._link(config) as link:
                     link.abrupt = True  # until it has answered, it is not asked politely
+                    await self._load_sdk(scope)
                     async with self._session(link, following) as session:
                         await self._greet(session, link, following)
                         scope.deadline = math.inf
@@ -165,6 +167,13 @@ class Owner:
             give_back()
         if scope.cancelled_caught:
             raise McpError(f"no session within {config.connect_timeout:g} s", kind="timeout", where=self.server.where)
+
+    @staticmethod
+    async def _load_sdk(scope: trio.CancelScope) -> None:
+        """Have the SDK ready, while the program starts that is to speak with it; the time is not the server's."""
+        left_s, scope.deadline = scope.deadline - trio.current_time(), math.inf
+        await sdk.load(http=False)
+        scope.deadline = trio.current_time() + left_s
 
     @staticmethod
     def _quieten() -> None:

@@ -63,7 +63,7 @@ class ToolContext:
     read_roots: tuple[Path, ...] = field(default=())
     attended: bool = True
     withdraw: Callable[[], Awaitable[None]] = _nothing_asked
-    jobs: Jobs | None = None
+    jobs: Callable[[], Jobs] | None = None
 
 
 class Tool(Protocol):

@@ -58,7 +58,7 @@ class Cron:
         if context.jobs is None:
             return ToolResult(NO_JOBS, is_error=True)
         try:
-            return ToolResult(await _act(wanted, context.jobs))
+            return ToolResult(await _act(wanted, context.jobs()))
         except HermesError as error:
             return ToolResult(f"{error.what}. {error.next_step}".strip(), is_error=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,12 +162,12 @@ class TurnScope:
             if question.turn_id == self.turn.id and question.key.startswith(prefix):
                 await self.bench.store.expire_question(question.id)
 
-    def _jobs(self) -> Jobs | None:
+    def _jobs(self) -> Callable[[], Jobs] | None:
         """What the turn may do about jobs; one that a job has begun may make none, or they would never end."""
         if self.bench.jobs is None or self.event.source.startswith(JOB_SOURCE):
             return None
         place = self.event.address
-        return self.bench.jobs(place if place.platform not in ("", "rpc") else None)
+        return partial(self.bench.jobs, place if place.platform not in ("", "rpc") else None)
 
     async def put_question(self, kind: str, key: str, text: str, options: list[str]) -> str | None:
         """Ask the user on the surface the session has, durably; the same key is asked once, also after a restart."""

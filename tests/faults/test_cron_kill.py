@@ -83,10 +83,9 @@ def open_work(daemon: Daemon) -> int:
     return int(count)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_every_occurrence_comes_once_however_often_the_daemon_is_killed(daemon: Daemon, seed: int) -> None:
-    """Random moments and named failpoints, 12 kills each, with 30 jobs."""
-    check(daemon, kills=12, seed=seed)
+def test_every_occurrence_comes_once_however_often_the_daemon_is_killed(daemon: Daemon) -> None:
+    """Random moments and named failpoints, 12 kills, with 30 jobs."""
+    check(daemon, kills=12, seed=0)
 
 
 @pytest.mark.long

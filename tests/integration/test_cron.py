@@ -150,29 +150,29 @@ def test_skills_and_another_jobs_words_come_before_the_prompt(working: Daemon) -
     assert "no skill 'nope'" in refused.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        (["30 2 30 2 *", "x"], "bad day-of-month"),
-        (["every 5s", "x"], "out of bounds"),
-        (["0 9 * * *"], "needs a prompt"),
-        (["0 9 * * *", "--no-agent", "--prompt", "x"], "needs a script"),
-        (["0 9 * * *", "x", "--script", "/bin/true"], "not below"),
-        (["0 9 * * *", "x", "--deliver", "telegram"], "no home channel"),
-        (["0 9 * * *", "x", "--deliver", "origin"], "no chat to go to"),
-        (["0 9 * * *", "x", "--tz", "Mars/Olympus"], "not a time zone"),
-        (["0 9 * * *", "x", "--toolsets", "fils"], "files"),
-        (["0 9 * * *", "x", "--workdir", "/no/such"], "no directory"),
-        (["0 9 * * *", "x", "--context-from", "nobody"], "no job"),
-        (["0 9 * * *", "x", "--repeat", "-1"], "repeat"),
-    ],
-)
-def test_what_could_not_run_is_refused(working: Daemon, arguments: list[str], why: str) -> None:
+REFUSED = [
+    (["30 2 30 2 *", "x"], "bad day-of-month"),
+    (["every 5s", "x"], "out of bounds"),
+    (["0 9 * * *"], "needs a prompt"),
+    (["0 9 * * *", "--no-agent", "--prompt", "x"], "needs a script"),
+    (["0 9 * * *", "x", "--script", "/bin/true"], "not below"),
+    (["0 9 * * *", "x", "--deliver", "telegram"], "no home channel"),
+    (["0 9 * * *", "x", "--deliver", "origin"], "no chat to go to"),
+    (["0 9 * * *", "x", "--tz", "Mars/Olympus"], "not a time zone"),
+    (["0 9 * * *", "x", "--toolsets", "fils"], "files"),
+    (["0 9 * * *", "x", "--workdir", "/no/such"], "no directory"),
+    (["0 9 * * *", "x", "--context-from", "nobody"], "no job"),
+    (["0 9 * * *", "x", "--repeat", "-1"], "repeat"),
+]
+
+
+def test_what_could_not_run_is_refused(working: Daemon) -> None:
     """With the reason and a next step; nothing is made."""
-    refused = working.ctl("cron", "create", *arguments)
-    assert refused.returncode != 0
-    assert why in refused.stderr
-    assert "→" in refused.stderr
+    for arguments, why in REFUSED:
+        refused = working.ctl("cron", "create", *arguments)
+        assert refused.returncode != 0
+        assert why in refused.stderr
+        assert "→" in refused.stderr
     assert working.call("cron.list").get("jobs") == []
 
 

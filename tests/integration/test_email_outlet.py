@@ -78,3 +78,12 @@ async def test_a_refusal_is_final_only_in_class_five(
     with pytest.raises(PlatformError) as caught:
         await EmailOutlet(lambda: config).send(row(), progress=ignore)
     assert (caught.value.permanent, mailbox.mails) == (permanent, [])
+
+
+async def test_a_password_does_not_go_out_in_clear() -> None:
+    """Nothing is connected to; the next step says what to set."""
+    config = EmailConfig(host="192.0.2.1", sender="bot@example.org", user="bot", password="x", starttls=False)
+    with pytest.raises(PlatformError, match="in clear") as caught:
+        await EmailOutlet(lambda: config).send(row(), progress=ignore)
+    assert caught.value.permanent
+    assert "starttls" in caught.value.next_step

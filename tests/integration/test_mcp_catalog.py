@@ -106,13 +106,14 @@ def test_a_tool_that_changes_is_quarantined_until_approved(daemon: Daemon, liste
     assert event["subject"] == "mcp/s"
     assert "add" in json.dumps(event["data"])
     for _ in range(2):
+        assert daemon.call("mcp.test", name="s")["ok"]
         assert names(daemon) == ["announce"]
         refused = daemon.call("mcp.call", name="s", tool="add")
         assert refused["is_error"]
         assert "approve" in refused["text"]
         daemon.stop()
         daemon.start()
-        assert daemon.call("mcp.test", name="s")["ok"]
+    assert daemon.call("mcp.test", name="s")["ok"]
     [row] = daemon.call("mcp.list")["servers"]
     assert row["quarantined"] == 1
     shown = daemon.ctl("mcp", "show", "s").stdout

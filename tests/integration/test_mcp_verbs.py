@@ -213,7 +213,7 @@ def test_a_server_that_cannot_run_says_why_and_what_comes_next(daemon: Daemon) -
     daemon.start()
     short = ("--connect-timeout", "0.5")
     ctl(daemon, "add", "missing", "--command", "no-such-program", *short)
-    add_minimal(daemon, "crash", "crash", options=short)
+    add_minimal(daemon, "crash", "crash", options=("--connect-timeout", "10"))  # a busy machine is slow to start it
     ctl(daemon, "add", "away", "--url", "http://127.0.0.1:9/mcp", *short)
     why = {
         "missing": "there is no program no-such-program in the daemon's PATH",

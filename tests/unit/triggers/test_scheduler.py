@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -28,10 +29,13 @@ class World:
         self.store = store
         self.time = START
         self._at: float | None = None
+        self.asleep = trio.Event()
+        self.watched = False
         self._rings, self._heard = trio.open_memory_channel[Ring](100)
 
     def set(self, at: float | None) -> None:
         self._at = at
+        self.asleep.set()
         while True:
             try:
                 self._heard.receive_nowait()
@@ -50,21 +54,27 @@ class World:
         """Time goes by."""
         self.time = time
         if self._at is not None and self._at <= time:
-            self._rings.send_nowait("due")
-        await self.settle()
+            await self._ring("due")
 
     async def step_to(self, time: float) -> None:
         """Somebody sets the clock."""
         self.time = time
-        self._rings.send_nowait("clock")
-        await self.settle()
+        await self._ring("clock")
 
-    async def settle(self) -> None:
-        """Until everybody waits again; a commit is in a thread, so its end is waited for by another after it."""
-        for _ in range(3):
-            await wait_all_tasks_blocked()
-            await self.store.record_event("test.settled", subject="")
+    async def _ring(self, ring: Ring) -> None:
+        """Ring, and wait until the scheduler has done what it has to and sets its alarm anew."""
+        self.asleep = trio.Event()
+        self._rings.send_nowait(ring)
+        await self.asleep.wait()
         await wait_all_tasks_blocked()
+
+    async def put(self, row: JobRow) -> JobRow:
+        """A change that a running scheduler takes notice of."""
+        self.asleep = trio.Event()
+        kept = await self.store.jobs.put(row)
+        if self.watched:
+            await self.asleep.wait()
+        return kept
 
     def event_of(self, job: JobRow, spec: JobSpec, instant: float) -> NewEvent | None:
         if spec.script:
@@ -82,9 +92,7 @@ class World:
         spec = JobSpec(schedule=parse(text, zone_name="UTC", now=self.time), prompt=name, **fields)  # type: ignore[arg-type]  # a test's own
         due = spec.schedule.after(self.time) or 0.0
         row = JobRow(id=name, profile="default", name=name, spec=encode(spec), due_at=due, next_at=due)
-        kept = await self.store.jobs.put(row)
-        await self.settle()
-        return kept
+        return await self.put(row)
 
     async def runs(self, job_id: str = "job") -> list[tuple[float, str]]:
         """(hours after START, state), oldest first."""
@@ -109,8 +117,11 @@ async def begin(world: World, nursery: trio.Nursery) -> trio.CancelScope:
         with scope:
             await scheduler.run(task_status=task_status)
 
+    world.watched = True
+    world.asleep = trio.Event()
     await nursery.start(run)
-    await world.settle()
+    await world.asleep.wait()
+    await wait_all_tasks_blocked()
     return scope
 
 
@@ -156,15 +167,15 @@ async def test_a_job_may_be_changed_paused_and_removed_while_it_waits(world: Wor
     await world.pass_to(START + 600)
     assert len(await world.runs()) == 1
     paused = await world.store.jobs.get("job")
-    await world.store.jobs.put(
-        JobRow(**{f: getattr(paused, f) for f in paused.__struct_fields__} | {"state": "paused"})
-    )
-    await world.settle()
+    await world.put(msgspec.structs.replace(paused, state="paused"))
     await world.pass_to(START + HOUR)
     assert len(await world.runs()) == 1
-    await world.store.jobs.put(paused)
+    ahead = START + 3 * HOUR
+    await world.put(msgspec.structs.replace(paused, due_at=ahead, next_at=ahead))
+    world.asleep = trio.Event()
     await world.store.jobs.delete("job")
-    await world.pass_to(START + 2 * HOUR)
+    await world.asleep.wait()
+    await world.pass_to(START + 4 * HOUR)
     assert len(await world.runs()) == 1
 
 
@@ -173,7 +184,7 @@ async def test_after_a_restart_what_was_missed_runs_once(world: World, nursery: 
     scope = await begin(world, nursery)
     await world.add()
     scope.cancel()
-    await world.settle()
+    await wait_all_tasks_blocked()
     world.time = START + 48.5 * HOUR
     await begin(world, nursery)
     assert await world.runs() == [(48, "handed")]
