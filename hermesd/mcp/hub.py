@@ -277,22 +277,30 @@ class McpHub:
             await self._wake.wait()
             self._wake = trio.Event()
             names, self._changed = self._changed, set()
-            for name in sorted(names & self.entries.keys()):
-                await self._take(self.entries[name])
+            await self._take([self.entries[name] for name in sorted(names & self.entries.keys())])
 
-    async def _take(self, entry: Entry) -> None:
-        await self._note_state(entry)
-        checked, before = entry.checked, entry.prepared
-        if checked.is_set():
-            return
-        await self._check(entry)
-        if entry.server is not None and entry.server.state != "idle":
-            await self._lists.keep(entry.name, entry.config, entry.listing)
-        if entry.prepared != before:
+    async def _take(self, entries: list[Entry]) -> None:
+        """One new catalog for all that changed together: its names depend on each other."""
+        looked_at: list[tuple[Entry, trio.Event]] = []
+        changed: list[Entry] = []
+        for entry in entries:
+            await self._note_state(entry)
+            checked, before = entry.checked, entry.prepared
+            if checked.is_set():
+                continue
+            await self._check(entry)
+            if entry.server is not None and entry.server.state != "idle":
+                await self._lists.keep(entry.name, entry.config, entry.listing)
+            looked_at.append((entry, checked))
+            if entry.prepared != before:
+                changed.append(entry)
+        if changed:
             self._rebuild()
+        for entry in changed:
             data = {"tools": len(entry.prepared.offers), "flags": list(entry.prepared.flags)}
             await self._event("mcp.tools", entry.name, data)
-        checked.set()
+        for _, checked in looked_at:
+            checked.set()
 
     async def _check(self, entry: Entry) -> None:
         definitions = self._definitions(entry)
