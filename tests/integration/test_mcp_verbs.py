@@ -209,7 +209,7 @@ def test_what_was_added_reads_as_if_a_person_had_written_it(daemon: Daemon) -> N
 
 
 def test_a_server_that_cannot_run_says_why_and_what_comes_next(daemon: Daemon) -> None:
-    """A missing program, one that crashes, an address nobody listens at: in list, show, test and call."""
+    """A missing program, one that crashes, an address nobody listens at: in list, show, test, call and doctor."""
     daemon.start()
     short = ("--connect-timeout", "0.5")
     ctl(daemon, "add", "missing", "--command", "no-such-program", *short)
@@ -229,6 +229,9 @@ def test_a_server_that_cannot_run_says_why_and_what_comes_next(daemon: Daemon) -
         assert words in refusal(daemon, "call", name, "x", status=1)
     listed = ctl(daemon, "list")
     assert all(words in listed for words in why.values())
+    advice = daemon.ctl("doctor").stdout
+    assert why["missing"] in advice
+    assert "hermesctl mcp restart missing" in advice
 
 
 def test_calls_name_the_nearest_tool_and_take_their_arguments_from_the_input(daemon: Daemon) -> None:
