@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from hermesd.config.document import Node
 
+PLATFORMS = frozenset(
+    type(getattr(schema.PlatformsConfig(), name)) for name in schema.PlatformsConfig.__struct_fields__
+)
 MAX_VISITS = 5_000  # values, each counted as often as aliases repeat it
 MAX_PROBLEMS = 20
 MAX_WORDS = 1000  # of a list written as one text with commas
@@ -193,7 +196,7 @@ class Reading:
             return node
         if struct is schema.ModelConfig and "key_env" in node.values:
             return self._with_key_from_env(node, key)
-        if struct in (schema.TelegramConfig, schema.WebhookConfig) and "extra" in node.values:
+        if struct in PLATFORMS and "extra" in node.values:
             return self._with_extra(node, key)
         if struct is schema.TerminalConfig and isinstance(cwd := node.values.get("cwd"), Scalar) and cwd.text == ".":
             return _with(node, "cwd", Scalar("", cwd.line))  # of a daemon, "here" is the profile's workspace

@@ -143,12 +143,44 @@ class EmailConfig(Section, frozen=True, kw_only=True):
     starttls: bool = True
 
 
+class SlackConfig(Section, frozen=True, kw_only=True):
+    """Where ``slack[:<channel>[:<thread>]]`` goes. ``token`` (xoxb-…) stands in .env as SLACK_BOT_TOKEN."""
+
+    enabled: bool = True
+    token: str = ""
+    home_channel: str = ""
+    base_url: str = "https://slack.com/api"
+
+
+class DiscordConfig(Section, frozen=True, kw_only=True):
+    """Where ``discord[:<channel>[:<thread>]]`` goes. ``token`` stands in .env as DISCORD_BOT_TOKEN."""
+
+    enabled: bool = True
+    token: str = ""
+    home_channel: int | str = ""
+    base_url: str = "https://discord.com/api/v10"
+
+
+class SmsConfig(Section, frozen=True, kw_only=True):
+    """The Twilio account that sends ``sms:+<number>``; ``sender`` is its number."""
+
+    enabled: bool = True
+    account_sid: str = ""
+    auth_token: str = ""
+    sender: str = ""
+    home_channel: str = ""
+    base_url: str = "https://api.twilio.com"
+
+
 class PlatformsConfig(Section, frozen=True, kw_only=True):
-    """Chat platforms by name."""
+    """Chat platforms by name; smtp, slack, discord and sms only send."""
 
     telegram: TelegramConfig = TelegramConfig()
     webhook: WebhookConfig = WebhookConfig()
     smtp: EmailConfig = EmailConfig()
+    slack: SlackConfig = SlackConfig()
+    discord: DiscordConfig = DiscordConfig()
+    sms: SmsConfig = SmsConfig()
 
 
 class McpOAuthConfig(Section, frozen=True, kw_only=True):

@@ -169,7 +169,7 @@ def test_a_hermes_agent_configuration_opens_with_notices() -> None:
     assert config.platforms.webhook.port == 8645
     assert config.platforms.webhook.routes["deploy"].prompt == "{ref} costs ${amount}"
     said = "\n".join(found.notices)
-    for key in ("compression", "terminal.docker_image", "platforms.slack", "agent.verbose", "stt"):
+    for key in ("compression", "terminal.docker_image", "platforms.slack.native_task_cards", "agent.verbose", "stt"):
         assert f"{key} has no effect here" in said
     assert "max_turns has no effect here; use agent.max_turns" in said
     assert all(notice.startswith(str(PROFILE.config_path)) for notice in found.notices)
