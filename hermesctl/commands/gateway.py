@@ -1,4 +1,4 @@
-"""``hermesctl gateway list|status|start|stop|restart``: the chat platforms of a profile."""
+"""``hermesctl gateway list|status|start|stop|restart|setup``: the chat platforms of a profile."""
 
 from __future__ import annotations
 
@@ -18,22 +18,28 @@ ACTIONS = {
     "start": "start it, and keep it started across restarts of the daemon",
     "stop": "finish what is under way and stop it, and keep it stopped",
     "restart": "stop and start it; failed services get a new chance",
+    "setup": "answer questions about its platforms, or about those that are named",
 }
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """The five actions."""
+    """The actions."""
     verbs = actions(parser, ACTIONS, default="list")
     for name in ("status", "start", "stop", "restart"):
         verbs[name].add_argument("name", nargs="?", default="", metavar="PROFILE", help="instead of -p")
     for name in ("start", "stop", "restart"):
         verbs[name].add_argument("--all", action="store_true", help="every profile")
+    verbs["setup"].add_argument("platform", nargs="*", metavar="PLATFORM", help="e.g. webhook; none: it asks which")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Reading is rendered by the daemon; everything else is one call."""
     if args.action in ("list", "status"):
         return context.render()
+    if args.action == "setup":
+        from hermesctl.commands import setup
+
+        return setup.ask(context, args.platform or ["gateway"])
     profile = args.name or context.profile
     status = context.show(context.act(f"gateway.{args.action}", profile=profile, all=args.all))
     if args.action == "start" and not args.all and not context.json:
@@ -47,4 +53,4 @@ def _hint(context: Context, profile: str) -> None:
     if not found.get("platforms"):
         name = "" if found.get("current") else f" -p {found['name']}"
         print(f"notice: no chat platform is enabled for {found['name']}", file=sys.stderr)
-        print(f"  → e.g. `hermesctl{name} config set platforms.telegram.enabled true`", file=sys.stderr)
+        print(f"  → `hermesctl{name} gateway setup`", file=sys.stderr)
