@@ -79,6 +79,7 @@ DESCRIPTIONS: dict[str, str] = {
     "timezone": "Time zone (IANA) of schedules; empty means this machine's. HERMES_TIMEZONE in .env.",
     **{f"fallback_providers[].{name}": f"As `model.{name}`." for name in _MODEL},
     "agent.max_turns": "Model requests within one turn before it is ended.",
+    "agent.token_budget": "Tokens, in and out of all its requests, after which a turn asks no more; 0: no bound.",
     "agent.max_concurrent_turns": "Sessions of this profile that are answered at the same time.",
     "agent.turn_timeout_s": "Seconds that one turn may take.",
     "agent.busy": "What a new message does to its session's running turn: wait behind it, or interrupt it.",

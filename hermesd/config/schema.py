@@ -29,9 +29,10 @@ class ModelConfig(Section, frozen=True, kw_only=True):
 
 
 class AgentConfig(Section, frozen=True, kw_only=True):
-    """Bounds of a turn. ``busy``: what a new message does to a running turn of its session."""
+    """Bounds of a turn (``token_budget`` 0: none). ``busy``: what a new message does to a running turn."""
 
     max_turns: int = 90
+    token_budget: int = 0
     max_concurrent_turns: int = 16
     turn_timeout_s: float = 3600.0
     busy: Literal["queue", "interrupt"] = "interrupt"

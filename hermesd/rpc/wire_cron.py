@@ -30,6 +30,7 @@ class JobFields(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown
     workdir: str | None = None
     timeout_s: float | None = None
     max_turns: int | None = None
+    budget: int | None = None
     misfire: Misfire | None = None
     catch_up: int | None = None
     grace_s: float | None = None

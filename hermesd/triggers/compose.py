@@ -66,6 +66,7 @@ def overrides(spec: JobSpec) -> dict[str, str]:
         "workdir": spec.workdir,
         "timeout_s": f"{spec.timeout_s:g}" if spec.timeout_s else "",
         "max_turns": str(spec.max_turns or ""),
+        "budget": str(spec.budget or ""),
     }
     return {f"use_{name}": value for name, value in wanted.items() if value}
 

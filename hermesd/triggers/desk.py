@@ -48,6 +48,7 @@ PLAIN = (
     "workdir",
     "timeout_s",
     "max_turns",
+    "budget",
     "misfire",
     "catch_up",
     "grace_s",
@@ -60,6 +61,7 @@ PLAIN = (
 BOUNDS = {
     "timeout_s": (0, 86400),
     "max_turns": (0, 1000),
+    "budget": (0, 10**12),
     "catch_up": (1, MAX_CATCH_UP),
     "grace_s": (0, 366 * 86400),
     "jitter_s": (0, 86400),

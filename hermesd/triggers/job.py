@@ -25,8 +25,9 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``misfire``: what becomes of occurrences that were missed by more than ``grace_s``: none is made up for, the last
     one is, or the last ``catch_up`` ones are. ``overlap``: while an earlier run is under way the next one is left out,
-    waits, or runs beside it. ``repeat`` bounds how often it runs. ``jitter_s`` spreads the start, by a time that is
-    always the same for an occurrence. ``context_from`` is the id of a job whose last words the prompt begins with.
+    waits, or runs beside it. ``repeat`` bounds how often it runs, ``budget`` the tokens of a run. ``jitter_s`` spreads
+    the start, by a time that is always the same for an occurrence. ``context_from`` is the id of a job whose last words
+    the prompt begins with.
     """
 
     schedule: Schedule
@@ -42,6 +43,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     workdir: str = ""
     timeout_s: float = 0.0
     max_turns: int = 0
+    budget: int = 0
     misfire: Misfire = "run_once"
     catch_up: int = 1
     grace_s: float = 60.0

@@ -161,6 +161,9 @@ class Turn:
             elif self.talk.replies >= self.agent.max_turns:
                 limit = f"{self.agent.max_turns} steps"
                 raise TurnStoppedError(f"I stopped after {limit} without an answer (agent.max_turns).")
+            elif 0 < self.agent.token_budget <= (spent := self.talk.input_tokens + self.talk.output_tokens):
+                limit = f"{spent} tokens of {self.agent.token_budget}"
+                raise TurnStoppedError(f"I stopped after {limit} without an answer (the budget).")
             else:
                 await self._ask_model()
 
