@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from hermesd.errors import ConfigError, HermesError, NotFoundError
+from hermesd.errors import HermesError, NotFoundError
 from hermesd.rpc.wire_watch import WatchTestResult
 from hermesd.store.records import WatchRow
 from hermesd.triggers import watch as watches
@@ -89,7 +89,9 @@ class Watchers:
                     spec.command, spec.schedule, lambda: self._surroundings(watch.profile), tag=watch.id
                 )
             case "unit":
-                raise ConfigError("units cannot be watched here")
+                from hermesd.triggers.watch_unit import UnitSource
+
+                return UnitSource(spec.unit, spec.bus)
 
     async def try_out(self, profile: str, spec: WatchSpec) -> int:
         """Look once at what a watch would look at; how many things there are. Raises HermesError for what cannot be."""

@@ -42,8 +42,15 @@ def put(tx: Transaction, watch: WatchRow) -> WatchRow:
     if not watch.primed:
         tx.run("DELETE FROM watch_seen WHERE watch_id = ?", watch.id)
     kept = get(tx, watch.id)
-    tx.event("watch.changed", kept.id, kept.profile, {"id": kept.id, "name": kept.name, "state": kept.state})
+    _tell(tx, kept)
     return kept
+
+
+def _tell(tx: Transaction, watch: WatchRow) -> None:
+    data: dict[str, object] = {"id": watch.id, "name": watch.name, "state": watch.state}
+    if watch.error:
+        data["error"] = watch.error
+    tx.event("watch.changed", watch.id, watch.profile, data)
 
 
 def delete(tx: Transaction, watch_id: str) -> WatchRow:
@@ -131,13 +138,13 @@ def _remember(tx: Transaction, watch_id: str, changes: Mapping[str, str | None])
 
 def act_always(tx: Transaction, watch_id: str) -> None:
     """Ask no more."""
-    watch = find(tx, watch_id)
-    if watch is not None and tx.run(
-        "UPDATE watches SET spec = json_set(spec, '$.mode', 'act'), updated_at = ? WHERE id = ?", tx.now, watch_id
-    ):
-        tx.event("watch.changed", watch_id, watch.profile, {"id": watch_id, "name": watch.name, "state": watch.state})
+    tx.run("UPDATE watches SET spec = json_set(spec, '$.mode', 'act'), updated_at = ? WHERE id = ?", tx.now, watch_id)
+    if (watch := find(tx, watch_id)) is not None:
+        _tell(tx, watch)
 
 
 def note(tx: Transaction, watch_id: str, error: str) -> None:
     """Why it cannot be watched."""
-    tx.run("UPDATE watches SET error = ? WHERE id = ? AND error <> ?", error, watch_id, error)
+    changed = tx.run("UPDATE watches SET error = ? WHERE id = ? AND error <> ?", error, watch_id, error)
+    if changed:
+        _tell(tx, get(tx, watch_id))
