@@ -19,6 +19,8 @@ def view(watch: WatchRow, *, question: QuestionRow | None = None) -> Watch:
 
     spec = decode(watch.spec)
     fields = WatchFields(**{name: value for name in PLAIN if (value := getattr(spec, name))})
+    if spec.kind != "unit":
+        fields.bus = None
     if spec.schedule:
         fields.every, fields.timezone = spec.schedule.text, spec.schedule.zone
     return Watch(
