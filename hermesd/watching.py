@@ -37,7 +37,7 @@ class Watching:
 
     async def boot(self) -> None:
         """Start the service if there is anything for it."""
-        if await self._store.watches.listing():
+        if await self._store.watches.has_any():
             await self._ensure()
 
     async def _ensure(self) -> Watchers:

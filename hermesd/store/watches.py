@@ -28,6 +28,9 @@ class WatchStore(Protocol):
     async def listing(self, *, profile: str | None = None) -> list[WatchRow]:
         """In the order they were made."""
 
+    async def has_any(self) -> bool:
+        """Whether there is a watch."""
+
     async def seen(self, watch_id: str) -> dict[str, str]:
         """What the watch has last seen."""
 

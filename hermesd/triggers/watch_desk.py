@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import time
@@ -20,6 +19,7 @@ from hermesd.triggers.deliver import parse_deliver
 from hermesd.triggers.desk import MAX_NAME, MAX_PROMPT
 from hermesd.triggers.script import find_script
 from hermesd.triggers.watch import MAX_DEBOUNCE_S, MIN_DEBOUNCE_S, WatchSpec
+from hermesd.triggers.watch_files import home_of
 from hermesd.triggers.watch_pattern import parse_pattern
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ KINDS = {"files": "file", "command": "command", "unit": "unit"}
 UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]{1,255}")
 UNIT_TYPES = ("service", "socket", "mount", "automount", "swap", "target", "path", "timer", "slice", "scope", "device")
 STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance")
+FREE = frozenset({"workspace", "scripts", "skills", "memories"})
+"""Directories of a home in which nothing is written but what a person or an agent means to write."""
+
 PLAIN = (
     "files",
     "command",
@@ -147,12 +150,15 @@ def _check_bounds(spec: WatchSpec) -> None:
 def _check_files(owner: Owner, spec: WatchSpec) -> None:
     if len(spec.files) > MAX_PATTERNS:
         raise UsageError(f"there are {len(spec.files)} patterns", next_step=f"give {MAX_PATTERNS} at most")
-    root = os.path.realpath(owner.root)
+    home = home_of(owner.root)
     for text in spec.files:
         base = parse_pattern(text).base
-        if base in (root, "/"):
+        if base == "/":
+            raise UsageError(f"{text[:80]!r} is all of this machine", next_step="name a directory")
+        if base == home or (base.startswith(f"{home}/") and not FREE.intersection(base.removeprefix(home).split("/"))):
             raise UsageError(
-                f"{text[:80]!r} is all of {base}", next_step="name a directory in it; the daemon itself writes there"
+                f"{text[:80]!r} lies where the daemon itself writes",
+                next_step=f"of its home only these can be watched: {', '.join(sorted(FREE))}",
             )
 
 

@@ -33,11 +33,15 @@ _LIMITER = trio.CapacityLimiter(2)
 
 
 class FileSource:
-    """The files of some patterns (``triggers.watch.Source``), and a listener of the directories they lie in."""
+    """The files of some patterns (``triggers.watch.Source``), and a listener of the directories they lie in.
 
-    def __init__(self, patterns: Sequence[Pattern], directories: Directories) -> None:
+    ``home`` is the daemon's own directory: it is left out, unless a pattern begins in it.
+    """
+
+    def __init__(self, patterns: Sequence[Pattern], directories: Directories, *, home: str = "") -> None:
         self._patterns = patterns
         self._directories = directories
+        self._home = home
         self._changed: Callable[[], None] = lambda: None
 
     async def run(self, changed: Callable[[], None], *, task_status: trio.TaskStatus[None]) -> None:
@@ -52,7 +56,7 @@ class FileSource:
 
     async def look(self) -> dict[str, str]:
         """Path → size and time of every file. Raises ConfigError for too many, and for what cannot be read."""
-        walk = Walk(self._watch)
+        walk = Walk(self._watch, self._home)
         await trio.to_thread.run_sync(walk.all, self._patterns, limiter=_LIMITER)
         self._directories.keep(self, walk.numbers)
         return walk.files
@@ -85,10 +89,11 @@ class FileSource:
 
 
 class Walk:
-    """One look at a tree: ``files`` found, and the ``numbers`` that ``watch(directory)`` gave."""
+    """One look at a tree: ``files`` found, and the ``numbers`` that ``watch(directory)`` gave; ``home`` is left out."""
 
-    def __init__(self, watch: Callable[[str], int]) -> None:
+    def __init__(self, watch: Callable[[str], int], home: str = "") -> None:
         self._watch = watch
+        self._home = home
         self.files: dict[str, str] = {}
         self.numbers: set[int] = set()
 
@@ -122,7 +127,7 @@ class Walk:
                 continue
             for entry in _entries(directory):
                 if entry.is_dir(follow_symlinks=False):
-                    if pattern.descends(entry.path):
+                    if pattern.descends(entry.path) and entry.path != self._home:
                         waiting.append(entry.path)
                 elif pattern.matches(entry.path):
                     self._take(entry.path)
@@ -181,6 +186,11 @@ def is_directory(path: str) -> bool:
 def parent_of(path: str) -> str:
     """The directory it stands in."""
     return path.rpartition("/")[0] or "/"
+
+
+def home_of(root: Path) -> str:
+    """The real path of the home that a profile's directory belongs to (``home`` itself, or ``home/profiles/NAME``)."""
+    return os.path.realpath(root.parent.parent if root.parent.name == "profiles" else root)
 
 
 def thing_of(path: str) -> str:

@@ -98,8 +98,3 @@ def _name(part: str, name: str) -> bool:
 @lru_cache(maxsize=256)
 def _compiled(part: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(part))
-
-
-def home_of(pattern: Pattern) -> Path:
-    """The directory its files lie in or below."""
-    return Path(pattern.base) if pattern.parts else Path(pattern.base).parent

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from hermesd.errors import HermesError, NotFoundError
+from hermesd.errors import ConflictError, HermesError, NotFoundError
 from hermesd.rpc.wire_watch import WatchTestResult
 from hermesd.store.records import WatchRow
 from hermesd.triggers import watch as watches
 from hermesd.triggers import watch_compose
 from hermesd.triggers.watch_command import CommandSource
 from hermesd.triggers.watch_directories import Directories
-from hermesd.triggers.watch_files import FileSource
+from hermesd.triggers.watch_files import FileSource, home_of
 from hermesd.triggers.watch_pattern import parse_pattern
 from hermesd.triggers.watching import Watching, leaves
 from hermesd.turns.persist import persist
@@ -59,6 +59,7 @@ class Watchers:
             self._at_work.clear()
             unsubscribe()
             self._directories.close()
+            self._directories = None
 
     @property
     def count(self) -> int:
@@ -81,8 +82,10 @@ class Watchers:
         """What the watch looks at. Raises UsageError, ConfigError."""
         match spec.kind:
             case "file":
-                assert self._directories is not None
-                return FileSource([parse_pattern(text) for text in spec.files], self._directories)
+                if self._directories is None:
+                    raise ConflictError("the service watchers does not run", next_step="see `hermesctl tree`")
+                home = home_of(self._surroundings(watch.profile).profile.root)
+                return FileSource([parse_pattern(text) for text in spec.files], self._directories, home=home)
             case "command":
                 assert spec.schedule is not None
                 return CommandSource(

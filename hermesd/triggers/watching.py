@@ -89,20 +89,18 @@ class Watching:
 
     async def _attempt(self) -> bool:
         """Watch; False when there is nothing to watch any more, True when it cannot be done for the moment."""
-        failures: list[BaseException] = []
         try:
             watch = await persist(lambda: self._store.watches.get(self.id))
+        except NotFoundError:
+            return False
+        failures: list[BaseException] = []
+        try:
             await self._watch(watch, watches.decode(watch.spec))
         except* (HermesError, OSError, msgspec.ValidationError) as group:
             failures += leaves(group)
-        if any(isinstance(error, NotFoundError) for error in failures):
-            return False
-        await self._cannot(failures[0])
-        return True
-
-    async def _cannot(self, error: BaseException) -> None:
-        await self._note(error)
+        await self._note(failures[0])
         self._armed.set()
+        return True
 
     async def _note(self, error: BaseException) -> None:
         text = f"{error.what}. {error.next_step}".rstrip(". ") if isinstance(error, HermesError) else str(error)

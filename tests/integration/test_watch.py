@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
+from tests.servers import fake_systemd
 from tests.servers.daemon import Daemon
 
 ENDED = ("done", "failed", "dropped", "parked")
@@ -136,8 +139,9 @@ def test_what_its_own_turn_writes_does_not_begin_the_next_one(working: Daemon, n
     assert (notes / "log.md").read_text() == "created\n"
     (notes / "b.md").write_text("two")
     until_ended(working, watch, 2)
-    assert (notes / "log.md").read_text() == "created\ncreated\n"
-    assert len(runs(working, watch)) == 2
+    (notes / "c.md").write_text("three")
+    assert len(until_ended(working, watch, 3)) == 3
+    assert (notes / "log.md").read_text() == "created\n" * 3, "never that log.md had changed"
 
 
 def test_with_count_its_own_changes_begin_the_next_turn(working: Daemon, notes: Path) -> None:
@@ -218,7 +222,9 @@ def test_what_could_not_work_is_refused_with_the_reason(working: Daemon, notes: 
     assert "one kind of thing, 2 are given" in refusal("--unit", "a", "--file", "/b", "x")
     assert "needs a prompt" in refusal("--file", str(notes))
     assert "contains .." in refusal("--file", f"{notes}/../x", "x")
-    assert "the daemon itself writes there" in refusal("--file", f"{working.home}/**", "x")
+    for place in ("**", "state.db", "logs/*", "profiles/a/*"):
+        assert "the daemon itself writes" in refusal("--file", f"{working.home}/{place}", "x")
+    assert "all of this machine" in refusal("--file", "/**", "x")
     assert "is not below" in refusal("--command", "/bin/date", "--every", "10m", "x")
     (working.home / "scripts" / "a.sh").write_text("true")
     assert "again and again" in refusal("--command", "a.sh", "x")
@@ -238,3 +244,36 @@ def test_a_paused_watch_rests_and_takes_what_changed_meanwhile_as_seen(working: 
     (notes / "b.md").write_text("now")
     [run] = until_ended(working, watch, 1)
     assert text_of(working, run) == f"<untrusted>\ncreated {notes}/b.md\n</untrusted>"
+
+
+def test_the_daemons_own_home_is_left_out_but_not_its_workspace(working: Daemon) -> None:
+    """Or every event would be the reason for the next one."""
+    everything = added(working, "--file", f"{working.home.parent}/**/*.md", "--act", "{paths}", "--name", "all")
+    own = added(working, "--file", f"{working.home}/workspace/*.md", "--act", "{paths}", "--name", "own")
+    (working.home / "workspace").mkdir(exist_ok=True)
+    (working.home / "workspace" / "a.md").write_text("x")
+    until_ended(working, own, 1)
+    (working.home.parent / "b.md").write_text("x")
+    [run] = until_ended(working, everything, 1)
+    assert f"created {working.home.parent}/b.md\n" in text_of(working, run)
+    assert str(working.home / "workspace") not in text_of(working, run)
+
+
+async def test_a_units_state_begins_a_turn(daemon: Daemon, tmp_path: Path) -> None:
+    """On a real message bus; the service manager behind it is a fake one."""
+    with fake_systemd.bus(tmp_path) as address:
+        daemon.env["DBUS_SYSTEM_BUS_ADDRESS"] = address
+        daemon.write_config("model: offline\n")
+        async with fake_systemd.systemd(address, web="active") as systemd:
+            await trio.to_thread.run_sync(daemon.start)
+            add = partial(added, daemon, "--unit", "web", "--act", "{old} {state}", "--name", "Web")
+            watch = await trio.to_thread.run_sync(add)
+            assert watch["what"] == "unit web.service"
+            await systemd.set("web.service", "failed")
+            [run] = await trio.to_thread.run_sync(until_ended, daemon, watch, 1)
+            assert await trio.to_thread.run_sync(text_of, daemon, run) == "active failed"
+            await trio.to_thread.run_sync(daemon.stop)
+            systemd.states["web.service"] = "active"
+            await trio.to_thread.run_sync(daemon.start)
+            found = await trio.to_thread.run_sync(until_ended, daemon, watch, 2)
+            assert await trio.to_thread.run_sync(text_of, daemon, found[0]) == "failed active"

@@ -37,6 +37,10 @@ class SqliteWatches:
         """In the order they were made."""
         return await self._read.in_thread(lambda view: watches.listing(view, profile))
 
+    async def has_any(self) -> bool:
+        """Whether there is a watch."""
+        return await self._read.here(watches.has_any)
+
     async def seen(self, watch_id: str) -> dict[str, str]:
         """What it has last seen."""
         return await self._read.in_thread(lambda view: watches.seen(view, watch_id))

@@ -83,6 +83,11 @@ def listing(view: View, profile: str | None) -> list[WatchRow]:
     return [watch_row(row) for row in rows]
 
 
+def has_any(view: View) -> bool:
+    """Whether there is a watch."""
+    return bool(view.value("SELECT EXISTS (SELECT 1 FROM watches)"))
+
+
 def seen(view: View, watch_id: str) -> dict[str, str]:
     """Thing → what was last seen of it."""
     return dict(view.all("SELECT thing, value FROM watch_seen WHERE watch_id = ?", watch_id))
