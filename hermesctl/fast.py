@@ -23,6 +23,7 @@ SUBVERBS = {
     "profile": ("", "list", "show"),
     "mcp": ("", "list", "show", "tools"),
     "cron": ("", "list", "show", "runs"),
+    "watch": ("", "list", "show", "runs"),
     "gateway": ("", "list", "status"),
     "config": ("", "show", "get"),
 }

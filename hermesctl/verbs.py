@@ -15,6 +15,7 @@ VERBS = {
     "profile": "agents: list, show, create, use, rename, delete",
     "mcp": "MCP servers: list, show, add, call, approve, restart and more",
     "cron": "scheduled jobs: create, list, show, runs, pause, run and more",
+    "watch": "files, outputs and units that are watched: add, list, show, runs, pause and more",
     "webhook": "signed HTTP requests: subscribe, list, show, test, rotate, remove",
     "gateway": "start and stop the chat platforms of a profile",
     "service": "start, stop or restart one service of the tree",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hermesd.errors import ConflictError, NotFoundError
 from hermesd.store.records import NewEvent, NewOutbox
 from hermesd.turns.persist import persist
+from hermesd.turns.suggestion import asked_here
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -157,6 +158,7 @@ async def _decide(desk: Desk, answer: str, said: str) -> str:
     waiting = await persist(lambda: desk.store.open_questions(session_id=desk.session_id))
     waiting.sort(key=lambda item: item.turn_id != desk.lane.turn_id)
     question = next((item for item in waiting if item.kind == "approve"), None)
+    question = question or await asked_here(desk.store, desk.row, text=answer)
     if question is None:
         return f"I asked something else: {waiting[0].text}" if waiting else "I am not waiting for an answer."
     try:

@@ -234,6 +234,30 @@ async def _cron_runs(call: Call, daemon: Daemon) -> Answer:
     return Answer(result, lambda page: cron.render_runs(page, result))
 
 
+async def _watch_list(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import watch as queries_watch
+    from hermesd.rpc.render import watch
+
+    result = await queries_watch.listing(daemon, call.profile, everywhere="all" in call.values)
+    return Answer(result, lambda page: watch.render_list(page, result))
+
+
+async def _watch_show(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import watch as queries_watch
+    from hermesd.rpc.render import watch
+
+    result = await queries_watch.one(daemon, call.words[0], call.profile)
+    return Answer(result, lambda page: watch.render_one(page, result))
+
+
+async def _watch_runs(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import watch as queries_watch
+    from hermesd.rpc.render import watch
+
+    result = await queries_watch.runs(daemon, call.words[0], call.profile, _limit(call, 20))
+    return Answer(result, lambda page: watch.render_runs(page, result))
+
+
 def _limit(call: Call, default: int) -> int:
     return min(call.number("limit", default), MAX_ROWS)
 
@@ -259,6 +283,9 @@ VERBS: dict[str, Callable[[Call, Daemon], Awaitable[Answer]]] = {
     "cron list": _cron_list,
     "cron show": _cron_show,
     "cron runs": _cron_runs,
+    "watch list": _watch_list,
+    "watch show": _watch_show,
+    "watch runs": _watch_runs,
     "gateway list": _profiles,
     "gateway status": _profile,
     "config show": _config,

@@ -48,6 +48,9 @@ GRAMMARS: dict[str, Grammar] = {
     "cron list": Grammar({"-a": "all", "--all": "all"}),
     "cron show": Grammar({}, 1, 1, "JOB"),
     "cron runs": Grammar(LIMIT, 0, 1, "JOB"),
+    "watch list": Grammar({"-a": "all", "--all": "all"}),
+    "watch show": Grammar({}, 1, 1, "WATCH"),
+    "watch runs": Grammar(LIMIT, 1, 1, "WATCH"),
     "gateway list": Grammar(),
     "gateway status": Grammar(most=1, words="PROFILE"),
     "config show": Grammar(),
@@ -61,6 +64,7 @@ DEFAULT_ACTIONS = {
     "gateway": "list",
     "mcp": "list",
     "cron": "list",
+    "watch": "list",
     "config": "show",
 }
 

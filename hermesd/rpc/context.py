@@ -9,10 +9,12 @@ if TYPE_CHECKING:
     from hermesd.home import Home
     from hermesd.mcp.hub import McpHub
     from hermesd.rpc.wire import DoctorCheck, ProfileSummary, ReloadResult
+    from hermesd.rpc.wire_watch import WatchFields, WatchTestResult
     from hermesd.store.protocol import Store
-    from hermesd.store.records import JobRow, RunRow
+    from hermesd.store.records import JobRow, RunRow, WatchRow
     from hermesd.supervision.service import ServiceStatus
     from hermesd.triggers.desk import JobDesk, Owner
+    from hermesd.triggers.watch_desk import WatchDesk
     from hermesd.triggers.webhook import Counters
     from hermesd.turns.live import Live
 
@@ -32,6 +34,26 @@ class Routines(Protocol):
 
     async def run_now(self, job: JobRow) -> RunRow:
         """A run by hand. Raises ConflictError."""
+
+
+class Watching(Protocol):
+    """Watches, as ``hermesd.watching`` keeps them."""
+
+    @property
+    def desk(self) -> WatchDesk:
+        """Where watches are found."""
+
+    async def add(self, profile: str, fields: WatchFields, *, paused: bool) -> WatchRow:
+        """Make a watch and have it work. Raises NotFoundError, UsageError, ConfigError, ConflictError."""
+
+    async def switch(self, watch: WatchRow, *, paused: bool) -> WatchRow:
+        """Pause or resume it."""
+
+    async def remove(self, watch: WatchRow) -> None:
+        """End and remove it."""
+
+    async def test(self, watch: WatchRow) -> WatchTestResult:
+        """Look, and begin nothing."""
 
 
 class WebhookFront(Protocol):
@@ -54,6 +76,10 @@ class Daemon(Protocol):
     @property
     def routines(self) -> Routines:
         """Scheduled jobs."""
+
+    @property
+    def watching(self) -> Watching:
+        """Watches."""
 
     @property
     def webhooks(self) -> WebhookFront:

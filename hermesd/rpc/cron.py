@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hermesd.rpc.wire_cron import (
     CronJob,
     CronJobResult,
@@ -87,15 +89,17 @@ async def runs(daemon: Daemon, reference: str, profile: str, limit: int) -> Cron
     name = None if job else daemon.settings(profile).profile.name
     rows = await daemon.store.jobs.runs(job_id=job.id if job else None, profile=name, limit=limit)
     names = {row.id: row.name for row in await daemon.store.jobs.listing()}
-    return CronRunsResult(runs=[await _run(daemon, row, names.get(row.job_id, "(removed)")) for row in rows])
+    return CronRunsResult(runs=[await run_view(daemon, row, names.get(row.job_id, "(removed)")) for row in rows])
 
 
-async def _run(daemon: Daemon, row: RunRow, name: str) -> CronRun:
+async def run_view(daemon: Daemon, row: RunRow, name: str) -> CronRun:
+    """A run with the turn and the deliveries that came of it."""
     key = f"run:{row.id}:0"
     run = CronRun(run=row, job_name=name, state=row.state)
     if row.inbox_id:
         event = await daemon.store.inbox_row(row.inbox_id)
         run.state = event.state
+        run.run = msgspec.structs.replace(row, error=row.error or event.error)
         if turn := await daemon.store.turn_of(row.inbox_id):
             run.session_id, run.model = turn.session_id, turn.model
             run.input_tokens, run.output_tokens = turn.input_tokens, turn.output_tokens

@@ -80,6 +80,17 @@ from hermesd.rpc.wire_cron import (
     CronRunsParams,
     CronRunsResult,
 )
+from hermesd.rpc.wire_watch import (
+    WatchAddParams,
+    WatchAnswerParams,
+    WatchListParams,
+    WatchListResult,
+    WatchParams,
+    WatchResult,
+    WatchRunsParams,
+    WatchRunsResult,
+    WatchTestResult,
+)
 from hermesd.rpc.wire_webhook import WebhookParams, WebhooksResult, WebhookView
 from hermesd.store.records import EventPage
 
@@ -162,4 +173,13 @@ METHODS: tuple[Method, ...] = (
     Method("cron.remove", CronJobParams, Done, "operate", "Remove a job.", mutating=True),
     Method("cron.import", CronImportParams, CronListResult, "operate", "Take over a jobs.json.", mutating=True),
     Method("cron.export", CronListParams, Done, "read", "Jobs in the form of jobs.json."),
+    Method("watch.list", WatchListParams, WatchListResult, "read", "Watches."),
+    Method("watch.show", WatchParams, WatchResult, "read", "One watch."),
+    Method("watch.runs", WatchRunsParams, WatchRunsResult, "read", "What came of a watch's events."),
+    Method("watch.add", WatchAddParams, WatchResult, "operate", "Make a watch.", mutating=True),
+    Method("watch.pause", WatchParams, Done, "operate", "Have a watch rest until it is resumed.", mutating=True),
+    Method("watch.resume", WatchParams, Done, "operate", "Have a paused watch work again.", mutating=True),
+    Method("watch.remove", WatchParams, Done, "operate", "Remove a watch.", mutating=True),
+    Method("watch.test", WatchParams, WatchTestResult, "operate", "What a watch sees, and would say."),
+    Method("watch.answer", WatchAnswerParams, Done, "operate", "Answer what a watch has asked.", mutating=True),
 )

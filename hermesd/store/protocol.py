@@ -35,14 +35,19 @@ if TYPE_CHECKING:
         TurnRow,
         TurnState,
     )
+    from hermesd.store.watches import WatchStore
 
 
 class Store(Protocol):
-    """Inbox, journal, outbox, sessions, questions, events, small values, jobs."""
+    """Inbox, journal, outbox, sessions, questions, events, small values, jobs, watches."""
 
     @property
     def jobs(self) -> JobStore:
         """Jobs and their runs."""
+
+    @property
+    def watches(self) -> WatchStore:
+        """Watches and what they have seen."""
 
     # -- inbox ---------------------------------------------------------------------------------------------------
     async def accept(self, events: Sequence[NewEvent], *, cursor: Cursor | None = None) -> list[Accepted]:

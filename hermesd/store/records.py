@@ -32,6 +32,8 @@ QuestionState = Literal["open", "answered", "expired"]
 JobState = Literal["active", "paused", "ended"]
 """active ⇄ paused;  active → ended (its last occurrence has come, or it expired)."""
 
+WatchState = Literal["active", "paused"]
+
 RunState = Literal["queued", "script", "handed", "done", "silent", "failed", "skipped"]
 """queued → script (its script runs) → handed (an event of the inbox carries it on) | done | silent | failed;
 skipped: it was due and was not to run (an earlier run was under way, or too much time had passed)."""
@@ -283,6 +285,28 @@ class RunRow(Record, frozen=True, kw_only=True):
     inbox_id: int = 0
     output: str = ""
     error: str = ""
+
+
+class WatchRow(Record, frozen=True, kw_only=True):
+    """Something that is watched, and what is done when it changes. ``spec``: ``triggers.watch.WatchSpec`` as JSON text.
+
+    ``primed``: what it looks at has been seen once, so that differences count. ``fired`` counts its events, ``last_at``
+    is when the last one was, ``open_inbox`` its inbox row until what came of it is over and settled. ``error`` says
+    why it cannot be watched at the moment.
+    """
+
+    id: str
+    profile: str
+    name: str
+    spec: str
+    state: WatchState = "active"
+    primed: bool = False
+    fired: int = 0
+    last_at: float = 0.0
+    open_inbox: int = 0
+    error: str = ""
+    created_at: float = 0.0
+    updated_at: float = 0.0
 
 
 class EventRow(Record, frozen=True, kw_only=True):

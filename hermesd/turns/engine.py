@@ -30,7 +30,7 @@ from hermesd.providers.base import (
     TextDelta,
 )
 from hermesd.store.records import StepRow
-from hermesd.turns import calls
+from hermesd.turns import calls, suggestion
 from hermesd.turns.conversation import Conversation, to_json
 from hermesd.turns.endings import Endings, Outcome, StopCause
 from hermesd.turns.prompt import system_prompt
@@ -129,6 +129,8 @@ class Turn:
 
     async def _within_its_time(self) -> Outcome:
         self.scope.publish("started")
+        if why := await suggestion.refusal(self.scope):
+            return await self.endings.finish("cancelled", text="", said=f"[{why}]", error=why, inbox_state="dropped")
         if why := self._unclear():
             return await self.endings.park(why)
         failpoint.hit("turn.begun")

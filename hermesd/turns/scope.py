@@ -14,6 +14,7 @@ from hermesd.tools.base import ToolContext
 from hermesd.turns.live import Update, UpdateKind
 from hermesd.turns.persist import persist
 from hermesd.turns.policy import SessionApprovals
+from hermesd.turns.suggestion import begins_with_question
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -101,8 +102,8 @@ class TurnScope:
 
     @property
     def attended(self) -> bool:
-        """Whether somebody can be asked."""
-        return is_attended(self.event)
+        """Whether somebody can be asked: who wrote the event, or who is asked before it is acted on."""
+        return is_attended(self.event) or begins_with_question(self.event)
 
     def publish(
         self,
@@ -171,8 +172,8 @@ class TurnScope:
 
     async def put_question(self, kind: str, key: str, text: str, options: list[str]) -> str | None:
         """Ask the user on the surface the session has, durably; the same key is asked once, also after a restart."""
-        if not self.attended:
-            return None
+        if not self.attended or not (options or is_attended(self.event)):
+            return None  # in the chat of a suggestion only an answer that was offered is known from other messages
         question = await persist(
             lambda: self.bench.store.ask(
                 turn_id=self.turn.id,

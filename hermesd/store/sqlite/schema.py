@@ -221,9 +221,38 @@ CREATE TABLE runs (
 CREATE INDEX runs_open ON runs (profile, state) WHERE state IN ('queued', 'script');
 """
 
+_WATCHES = """
+CREATE TABLE watches (
+  id         TEXT PRIMARY KEY,
+  profile    TEXT NOT NULL,
+  name       TEXT NOT NULL,
+  spec       TEXT NOT NULL,
+  state      TEXT NOT NULL,
+  primed     INTEGER NOT NULL DEFAULT 0,
+  fired      INTEGER NOT NULL DEFAULT 0,
+  last_at    REAL NOT NULL DEFAULT 0,
+  open_inbox INTEGER NOT NULL DEFAULT 0,
+  error      TEXT NOT NULL DEFAULT '',
+  created_at REAL NOT NULL,
+  updated_at REAL NOT NULL,
+  UNIQUE (profile, name)
+) STRICT;
+
+-- What a watch has last seen of each thing it looks at: a file's size and time, a command's output, a unit's state.
+CREATE TABLE watch_seen (
+  watch_id TEXT NOT NULL,
+  thing    TEXT NOT NULL,
+  value    TEXT NOT NULL,
+  PRIMARY KEY (watch_id, thing)
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE runs ADD COLUMN kind TEXT NOT NULL DEFAULT 'job';
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(version=1, oldest_reader=1, script=_FIRST),
     Migration(version=2, oldest_reader=1, script=_JOBS),
+    Migration(version=3, oldest_reader=1, script=_WATCHES),
 )
 
 
