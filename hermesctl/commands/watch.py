@@ -78,6 +78,7 @@ def _register_fields(parser: argparse.ArgumentParser) -> None:
     add("--workdir", metavar="DIR")
     add("--timeout", type=float, metavar="S", help="seconds a run may take")
     add("--max-turns", type=int, metavar="N", help="steps a run may take")
+    add("--budget", type=int, metavar="TOKENS", help="tokens, in and out, after which a run is stopped")
     add("--paused", action="store_true", help="make it, but do not begin yet")
 
 
@@ -132,6 +133,7 @@ def _fields(args: argparse.Namespace) -> dict[str, Any]:  # JSON
         "workdir": args.workdir,
         "timeout_s": args.timeout,
         "max_turns": args.max_turns,
+        "budget": args.budget,
     }
     return {name: value for name, value in given.items() if value is not None}
 

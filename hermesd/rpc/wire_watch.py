@@ -40,6 +40,7 @@ class WatchFields(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkno
     workdir: str | None = None
     timeout_s: float | None = None
     max_turns: int | None = None
+    budget: int | None = None
 
 
 class WatchListParams(Params, kw_only=True):

@@ -58,6 +58,7 @@ class WatchSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     workdir: str = ""
     timeout_s: float = 0.0
     max_turns: int = 0
+    budget: int = 0
 
     @property
     def what(self) -> str:

@@ -56,10 +56,11 @@ PLAIN = (
     "workdir",
     "timeout_s",
     "max_turns",
+    "budget",
 )
 """Fields that stand in the watch as they are given."""
 
-BOUNDS = {"timeout_s": (0, 86400), "max_turns": (0, 1000)}
+BOUNDS = {"timeout_s": (0, 86400), "max_turns": (0, 1000), "budget": (0, 10**12)}
 
 
 class WatchDesk:
