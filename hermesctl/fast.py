@@ -23,6 +23,7 @@ SUBVERBS = {
     "profile": ("", "list", "show"),
     "mcp": ("", "list", "show", "tools"),
     "cron": ("", "list", "show", "runs"),
+    "webhook": ("", "list", "show"),
     "gateway": ("", "list", "status"),
     "config": ("", "show", "get"),
 }

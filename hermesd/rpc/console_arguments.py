@@ -48,6 +48,8 @@ GRAMMARS: dict[str, Grammar] = {
     "cron list": Grammar({"-a": "all", "--all": "all"}),
     "cron show": Grammar({}, 1, 1, "JOB"),
     "cron runs": Grammar(LIMIT, 0, 1, "JOB"),
+    "webhook list": Grammar(),
+    "webhook show": Grammar({}, 1, 1, "NAME"),
     "gateway list": Grammar(),
     "gateway status": Grammar(most=1, words="PROFILE"),
     "config show": Grammar(),
@@ -61,6 +63,7 @@ DEFAULT_ACTIONS = {
     "gateway": "list",
     "mcp": "list",
     "cron": "list",
+    "webhook": "list",
     "config": "show",
 }
 

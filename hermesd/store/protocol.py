@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         TurnRow,
         TurnState,
     )
+    from hermesd.store.webhooks import WebhookCounts
 
 
 class Store(Protocol):
@@ -43,6 +44,10 @@ class Store(Protocol):
     @property
     def jobs(self) -> JobStore:
         """Jobs and their runs."""
+
+    @property
+    def webhooks(self) -> WebhookCounts:
+        """How often webhook routes were called, by outcome."""
 
     # -- inbox ---------------------------------------------------------------------------------------------------
     async def accept(self, events: Sequence[NewEvent], *, cursor: Cursor | None = None) -> list[Accepted]:

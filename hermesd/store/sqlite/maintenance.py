@@ -11,7 +11,19 @@ if TYPE_CHECKING:
     from hermesd.store.sqlite.transaction import Transaction, View
 
 PRUNE_ROWS = 500
-_TABLES = ("inbox", "cursors", "turns", "outbox", "sessions", "session_keys", "questions", "events", "jobs", "runs")
+_TABLES = (
+    "inbox",
+    "cursors",
+    "turns",
+    "outbox",
+    "sessions",
+    "session_keys",
+    "questions",
+    "events",
+    "jobs",
+    "runs",
+    "webhook_counters",
+)
 
 
 def counts(view: View) -> InboxCounts:

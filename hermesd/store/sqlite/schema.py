@@ -221,9 +221,21 @@ CREATE TABLE runs (
 CREATE INDEX runs_open ON runs (profile, state) WHERE state IN ('queued', 'script');
 """
 
+_WEBHOOK_COUNTERS = """
+CREATE TABLE webhook_counters (
+  profile TEXT NOT NULL,
+  route   TEXT NOT NULL,
+  outcome TEXT NOT NULL,
+  count   INTEGER NOT NULL,
+  last_at REAL NOT NULL,
+  PRIMARY KEY (profile, route, outcome)
+) STRICT, WITHOUT ROWID;
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(version=1, oldest_reader=1, script=_FIRST),
     Migration(version=2, oldest_reader=1, script=_JOBS),
+    Migration(version=4, oldest_reader=1, script=_WEBHOOK_COUNTERS),
 )
 
 

@@ -150,7 +150,7 @@ platforms:
       secret: s3cret
       routes:
         deploy: {events: [push], prompt: "{ref} costs ${amount}", skills: [ops], deliver: telegram}
-        picky: {filters: {all: []}, prompt: x}
+        picky: {filters: {all: []}, script: pick.py, prompt: x}
 """
 
 
@@ -176,7 +176,7 @@ def test_a_hermes_agent_configuration_opens_with_notices() -> None:
 
 
 def test_a_route_that_held_events_back_is_kept_disabled() -> None:
-    """Without the filters of hermes-agent, it would take more than its owner wants."""
+    """Without the script of hermes-agent, it would take more than its owner wants."""
     route = config_of(HERMES_AGENT_CONFIG, GITHUB_TOKEN="x").platforms.webhook.routes["picky"]
     assert not route.enabled
 
