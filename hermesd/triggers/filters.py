@@ -93,7 +93,10 @@ def read_files(paths: Sequence[Path]) -> dict[Path, frozenset[str]]:
 
 def read_file(path: Path) -> frozenset[str]:
     """Members: of a JSON list, the keys of a JSON object, or the lines of a text. Raises OSError, ValueError."""
-    data = read_bounded(path, max_bytes=MAX_FILE_BYTES, follow=True)
+    try:
+        data = read_bounded(path, max_bytes=MAX_FILE_BYTES, follow=True)
+    except ConfigError as error:
+        raise ValueError(error.what) from None
     if data.lstrip()[:1] in (b"[", b"{"):
         members = msgspec.json.decode(data)  # DecodeError is a ValueError
         return frozenset(map(_text, members))

@@ -44,6 +44,7 @@ _FROM_PAYLOAD = {
     "repo": ("repository.full_name",),
     "number": ("pull_request.number", "issue.number", "number"),
 }
+_NO_VALUES = frozenset({"null", "true", "false"})  # JSON that a template may render, and no chat
 _SAMPLES = {"chat": "1", "thread": "1", "repo": "owner/name", "number": "1"}
 
 
@@ -92,7 +93,7 @@ class Places:
                 value = render(self._extra[name], payload, event_type=event_type)
             else:
                 value = _first(payload, _FROM_PAYLOAD.get(name, ()))
-            if pattern.fullmatch(value):
+            if pattern.fullmatch(value) and value not in _NO_VALUES:
                 found[name] = value
         return found
 
