@@ -140,12 +140,10 @@ def test_a_gzip_bomb_is_never_unpacked(site: Site) -> None:
         assert site.post(bomb, "Content-Encoding: gzip", hub(bomb)) == 400
 
 
-@pytest.mark.parametrize(
-    "body", [b"[" * 500_000, b'{"a":' * 180_000, b'{"a": ' + b"9" * 900_000 + b"}", b'{"a": 1e999}']
-)
-def test_a_signed_body_that_no_parser_likes_is_answered(site: Site, body: bytes) -> None:
+def test_a_signed_body_that_no_parser_likes_is_answered(site: Site) -> None:
     """Deep nesting and numbers beyond all bounds: no crash, no 500."""
-    assert site.post(body, hub(body)) in (202, 400)
+    for body in (b"[" * 500_000, b'{"a":' * 180_000, b'{"a": ' + b"9" * 900_000 + b"}", b'{"a": 1e999}'):
+        assert site.post(body, hub(body)) in (202, 400)
     assert site.post(BODY, hub(BODY)) == 202
 
 
@@ -153,7 +151,7 @@ def test_many_connections_that_say_nothing_are_bounded(site: Site) -> None:
     """Those above the limit take the place of the longest idle ones; requests and the socket go on being answered."""
     with contextlib.ExitStack() as stack:
         before = site.rss()
-        for _ in range(1500):
+        for _ in range(700):
             stack.enter_context(site.connect())
         assert site.post(BODY, hub(BODY)) == 202
         assert site.daemon.call("daemon.status")["pid"] == site.daemon.pid
@@ -164,7 +162,7 @@ def test_many_connections_that_say_nothing_are_bounded(site: Site) -> None:
 def test_half_a_head_on_every_connection_costs_no_more_than_the_listener(site: Site) -> None:
     """Who comes then is told to come back; the daemon itself and, once they are gone, the listener serve everybody."""
     with contextlib.ExitStack() as stack:
-        slow = [stack.enter_context(site.connect()) for _ in range(600)]
+        slow = [stack.enter_context(site.connect()) for _ in range(700)]
         for sock in slow:
             with contextlib.suppress(ConnectionError):
                 sock.sendall(HEAD)
@@ -281,28 +279,27 @@ def test_a_rebound_name_gains_nothing(site: Site) -> None:
 SMUGGLED = b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\n" + hub(BODY).encode() + b"\r\nContent-Length: 8\r\n\r\n" + BODY
 
 
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-        b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-        b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
-        b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nContent-Length: +2\r\n\r\n{}",
-        b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nX-A: b\r\n c\r\nContent-Length: 2\r\n\r\n{}",
-        b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nX-A: b\r\n\tc\r\nContent-Length: 2\r\n\r\n{}",
-        b"POST /webhooks/one HTTP/1.1\nHost: x\nContent-Length: 2\n\n{}",
-        b"POST /webhooks/one HTTP/1.1\r\nHost: x\nContent-Length: 2\r\n\r\n{}",
-        b"POST /webhooks/one HTTP/1.1\r\nHost : x\r\nContent-Length: 2\r\n\r\n{}",
-        b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nX-A: a\x00b\r\nContent-Length: 2\r\n\r\n{}",
-    ],
-    ids=range(12),
+AMBIGUOUS = (
+    b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
+    b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nContent-Length: +2\r\n\r\n{}",
+    b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nX-A: b\r\n c\r\nContent-Length: 2\r\n\r\n{}",
+    b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nX-A: b\r\n\tc\r\nContent-Length: 2\r\n\r\n{}",
+    b"POST /webhooks/one HTTP/1.1\nHost: x\nContent-Length: 2\n\n{}",
+    b"POST /webhooks/one HTTP/1.1\r\nHost: x\nContent-Length: 2\r\n\r\n{}",
+    b"POST /webhooks/one HTTP/1.1\r\nHost : x\r\nContent-Length: 2\r\n\r\n{}",
+    b"POST /webhooks/one HTTP/1.1\r\nHost: x\r\nX-A: a\x00b\r\nContent-Length: 2\r\n\r\n{}",
 )
-def test_what_may_be_read_in_two_ways_is_400_and_closed(site: Site, head: bytes) -> None:
+
+
+def test_what_may_be_read_in_two_ways_is_400_and_closed(site: Site) -> None:
     """What follows on the connection, here a request with a valid signature, is not looked at."""
-    answer = site.send(head + SMUGGLED)
-    assert status(answer) == 400
-    assert answer.count(b"HTTP/1.1 ") == 1
-    assert b"connection: close" in answer
-    assert site.accepted() == 0
+    with site.unharmed():
+        for head in AMBIGUOUS:
+            answer = site.send(head + SMUGGLED)
+            assert status(answer) == 400, head
+            assert answer.count(b"HTTP/1.1 ") == 1, head
+            assert b"connection: close" in answer, head
