@@ -288,7 +288,7 @@ def test_routes_of_hermes_agent_are_taken_over_once(daemon: Daemon) -> None:
         "scripted is disabled",
         "open has no secret",
         "broken: filters[0].regex",
-        "nowhere: deliver 'slack' is not a target",
+        "nowhere: deliver 'slack'",
         "a b: is not a route's name",
         "list: ",
     ):
@@ -356,7 +356,7 @@ def test_the_announcements_examples_as_they_are_printed(daemon: Daemon, shell: P
         before = (daemon.home / "config.yaml").read_bytes()
         refused = sh(SEED[name])
         assert refused.returncode != 0
-        assert "deliver 'slack' is not a target" in refused.stderr
+        assert "deliver 'slack'" in refused.stderr
         assert (daemon.home / "config.yaml").read_bytes() == before
         made = sh(SEED[name].replace("slack", "telegram"))
         assert made.returncode == 0, made.stderr
