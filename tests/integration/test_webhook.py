@@ -316,3 +316,15 @@ def test_a_target_that_cannot_be_is_refused_when_it_is_configured(deliver: str) 
     route = msgspec.structs.replace(CONFIG.routes["any"], deliver=deliver)
     with pytest.raises(ConfigError, match="deliver"):
         webhooks.set_profile("default", msgspec.structs.replace(CONFIG, routes={"any": route}))
+
+
+async def test_a_filter_that_cannot_be_used_leaves_the_former_routes_in_force(tmp_path: Path) -> None:
+    """ConfigError names profile, route and place; who sends meanwhile notices nothing."""
+    async with site(tmp_path) as here:
+        route = msgspec.structs.replace(CONFIG.routes["any"], filters=[{"any": [{"field": "a", "regex": "(a+)+"}]}])
+        with pytest.raises(ConfigError) as caught:
+            here.webhooks.set_profile("default", msgspec.structs.replace(CONFIG, routes={"new": route}))
+        assert caught.value.where == "platforms.webhook.routes of profile default.new"
+        assert caught.value.what.startswith("filters[0].any[0].regex")
+        assert (await here.signed("/webhooks/new"))[0] == 404
+        assert (await here.signed("/webhooks/any"))[0] == 202
