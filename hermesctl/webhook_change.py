@@ -65,7 +65,7 @@ def _make(profile: Profile, name: str, section: dict[str, Any], secret: str) -> 
         section = section | {"secret": f"${{{variable}}}"}
         set_value(profile, variable, secret)
     try:
-        set_section(profile, key, {field: value for field, value in section.items() if value or value is False})
+        set_section(profile, key, {field: value for field, value in section.items() if value or field == "enabled"})
         check_route(profile, name)
     except HermesError:
         if name in loaded(profile)[0].routes:

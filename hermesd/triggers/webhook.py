@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from hermesd.config.schema import WebhookConfig, WebhookRoute
     from hermesd.store.protocol import Store
+    from hermesd.web.message import Headers
 
 logger = logging.getLogger(__name__)
 
@@ -279,8 +280,7 @@ async def _delivery(route: _Route, request: Request, body: bytes, verdict: Verdi
     event_type = event_type_of(headers, payload, verdict)
     if route.config.events and event_type not in route.config.events:
         raise _Rejected(json_response(200, status="ignored", reason="event", event=event_type), "ignored")
-    files = await trio.to_thread.run_sync(read_files, route.filters.files) if route.filters.files else {}
-    if refusal := route.filters.refusal(Seen(payload, event_type, headers, files)):
+    if route.filters.tests and (refusal := await _refusal(route.filters, payload, event_type, headers)):
         raise _Rejected(json_response(200, status="ignored", reason="filter", filter=refusal), "ignored")
     return _Delivery(
         route=route,
@@ -288,8 +288,13 @@ async def _delivery(route: _Route, request: Request, body: bytes, verdict: Verdi
         event_type=event_type,
         delivery_id=delivery_id_of(headers, body, verdict, payload),
         wait_s=wait_s,
-        plain=headers.get("accept").partition(",")[0].partition(";")[0].strip().lower() == "text/plain",
+        plain=wait_s > 0 and headers.get("accept").partition(",")[0].partition(";")[0].strip().lower() == "text/plain",
     )
+
+
+async def _refusal(filters: Filters, payload: dict[str, object], event_type: str, headers: Headers) -> str:
+    files = await trio.to_thread.run_sync(read_files, filters.files) if filters.files else {}
+    return filters.refusal(Seen(payload, event_type, headers, files))
 
 
 def _event(delivery: _Delivery, *, skills: str) -> NewEvent:

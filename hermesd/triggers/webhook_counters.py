@@ -63,7 +63,7 @@ class CounterBook:
     def __init__(self, store: WebhookCounts) -> None:
         self._store = store
         self._profiles: dict[str, dict[str, Counters]] = {}
-        self._unwritten: dict[str, dict[tuple[str, str], WebhookCount]] = {}
+        self._unwritten: dict[str, dict[tuple[str, str], tuple[int, float]]] = {}  # how often, and when last
         self._changed: dict[str, trio.Event] = {}
         self._read: set[str] = set()
 
@@ -80,7 +80,7 @@ class CounterBook:
         await self._store.keep_only(profile, routes)
         if profile not in self._read:
             written = await self._store.listing(profile)
-            self._profiles[profile] = from_rows([*written, *self._unwritten.get(profile, {}).values()])
+            self._profiles[profile] = from_rows([*written, *self._rows(profile)])
             self._read.add(profile)
         for gone in self._profiles[profile].keys() - set(routes):
             del self._profiles[profile][gone]
@@ -89,10 +89,7 @@ class CounterBook:
         """One more."""
         self.of(profile, route).add(outcome, 1, now)
         unwritten = self._unwritten.setdefault(profile, {})
-        before = unwritten.get((route, outcome))
-        unwritten[route, outcome] = WebhookCount(
-            profile=profile, route=route, outcome=outcome, count=(before.count if before else 0) + 1, last_at=now
-        )
+        unwritten[route, outcome] = (unwritten.get((route, outcome), (0, 0.0))[0] + 1, now)
         if (changed := self._changed.get(profile)) is not None:
             changed.set()
 
@@ -113,12 +110,19 @@ class CounterBook:
                 await self._write(profile)
 
     async def _write(self, profile: str) -> None:
-        rows = list(self._unwritten.pop(profile, {}).values())
+        rows = self._rows(profile)
+        self._unwritten.pop(profile, None)
         try:
             if rows:
                 await self._store.add(rows)
         except StoreError as error:
             logger.warning("counts of webhooks of %s are lost: %s", profile, error.what)
+
+    def _rows(self, profile: str) -> list[WebhookCount]:
+        return [
+            WebhookCount(profile=profile, route=route, outcome=outcome, count=count, last_at=at)
+            for (route, outcome), (count, at) in self._unwritten.get(profile, {}).items()
+        ]
 
     def forget(self, profile: str) -> None:
         """Have the next ``read`` begin with what is written down."""

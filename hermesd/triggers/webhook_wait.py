@@ -37,6 +37,8 @@ class Answer:
 
 def wanted_wait_s(query: str) -> float:
     """The seconds in ``wait=`` of a query, ``MAX_WAIT_S`` at most; 0 when there is none. Raises ValueError."""
+    if "wait" not in query:
+        return 0.0
     given = parse_qs(query, keep_blank_values=True, max_num_fields=100).get("wait")
     if given is None:
         return 0.0
