@@ -81,5 +81,5 @@ class Listener:
 
     async def drain(self) -> None:
         """Finish what is under way; those who wait for an answer are told that it is not there yet."""
-        self._front.webhooks.waiting.release()
-        await self._ingress.drain()
+        with self._front.webhooks.waiting.closed():
+            await self._ingress.drain()

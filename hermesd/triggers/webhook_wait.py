@@ -6,6 +6,7 @@ accepted is worked on in any case. Those who wait are few, and leave at once whe
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ import trio
 from hermesd.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hermesd.store.protocol import Store
     from hermesd.store.records import EventRow, InboxRow
 
@@ -55,6 +58,7 @@ class WaitingRoom:
         self._store = store
         self._waiting: Counter[tuple[str, str]] = Counter()
         self._scopes: dict[trio.CancelScope, str] = {}
+        self._closed = 0
 
     def has_place(self, profile: str, route: str) -> bool:
         """Whether one more may wait for an answer of this route."""
@@ -66,8 +70,20 @@ class WaitingRoom:
             if profile in (None, waits_for):
                 scope.cancel()
 
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        """Send everybody away, and let nobody wait meanwhile: for a listener that is being drained."""
+        self._closed += 1
+        self.release()
+        try:
+            yield
+        finally:
+            self._closed -= 1
+
     async def answer(self, inbox_id: int, *, profile: str, route: str, seconds: float) -> Answer | None:
         """How the event ended; None when it is still open after so many seconds, or nobody may wait any longer."""
+        if self._closed:
+            return None
         self._waiting[profile, route] += 1
         found = None
         try:
