@@ -24,6 +24,7 @@ SUBVERBS = {
     "mcp": ("", "list", "show", "tools"),
     "cron": ("", "list", "show", "runs"),
     "watch": ("", "list", "show", "runs"),
+    "webhook": ("", "list", "show"),
     "gateway": ("", "list", "status"),
     "config": ("", "show", "get"),
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hermesd.config import foreign, schema
 from hermesd.config.document import Mapping, Scalar, Sequence
 from hermesd.config.interpolate import FREE_TEXT, UnresolvedError, interpolate
-from hermesd.config.scalars import to_value
+from hermesd.config.scalars import plain_value, to_value
 from hermesd.config.secret_keys import is_secret
 from hermesd.config.shape import Shape, shape_of
 from hermesd.errors import ConfigError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PLATFORMS = frozenset(
     type(getattr(schema.PlatformsConfig(), name)) for name in schema.PlatformsConfig.__struct_fields__
 )
+_TREE = Shape("tree")
 MAX_VISITS = 5_000  # values, each counted as often as aliases repeat it
 MAX_PROBLEMS = 20
 MAX_WORDS = 1000  # of a list written as one text with commas
@@ -87,6 +88,8 @@ class Reading:
             return self._map(node, shape, key, line)
         if shape.kind == "list":
             return self._list(node, shape, key, line)
+        if shape.kind == "tree":
+            return self._tree(node, key, line)
         return self._scalar(node, shape, key, line)
 
     def _section(self, node: Node, shape: Shape, key: str, line: int) -> Any:  # noqa: ANN401 - plain data
@@ -129,6 +132,8 @@ class Reading:
                 self.problem(f"{key} lists more than {MAX_WORDS} words", line, "make it shorter")
                 return ABSENT
             node = Sequence(node.line, [Scalar(word, node.line) for word in words if word])
+        if isinstance(node, Mapping) and shape.item.kind == "tree":
+            node = Sequence(node.line, [node])  # one condition in place of a list of one
         if not isinstance(node, Sequence):
             return self._mismatch(node, shape, key, line)
         found = []
@@ -137,6 +142,16 @@ class Reading:
             if value is not ABSENT:
                 found.append(value)
         return found
+
+    def _tree(self, node: Node, key: str, line: int) -> Any:  # noqa: ANN401 - plain data
+        """Whatever stands there; words without quotes are numbers and truth values where they look so."""
+        if isinstance(node, Mapping):
+            below = ((name, self._value(each, _TREE, f"{key}.{name}", line)) for name, each in node.values.items())
+            return {name: value for name, value in below if value is not ABSENT}
+        if isinstance(node, Sequence):
+            items = (self._value(each, _TREE, f"{key}[{at}]", each.line) for at, each in enumerate(node.items))
+            return [value for value in items if value is not ABSENT]
+        return plain_value(node.text) if node.plain else node.text
 
     def _scalar(self, node: Node, shape: Shape, key: str, line: int) -> Any:  # noqa: ANN401 - plain data
         if not isinstance(node, Scalar):

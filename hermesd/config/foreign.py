@@ -95,11 +95,11 @@ SMS = _ANY_PLATFORM | _words("""allow_from allowed_users webhook_host webhook_po
 
 WEBHOOK = _ANY_PLATFORM | frozenset({"idempotency_ttl", "rate_limit", "script_timeout_seconds", "public_url"})
 
-ROUTE = _words("""created_at deliver_extra filters idempotency_key_header script source""")
+ROUTE = _words("""created_at idempotency_key_header script source""")
 
 MCP_SERVER = frozenset({"max_lifetime_seconds", "skip_preflight", "supports_parallel_tool_calls"})
 
-NARROWING = frozenset({"filters", "script"})
+NARROWING = frozenset({"script"})
 """Keys of a route that hold events back: a route with one of them is kept disabled rather than run on everything."""
 
 KNOWN: dict[type[schema.Section], frozenset[str]] = {

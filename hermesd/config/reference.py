@@ -141,6 +141,9 @@ DESCRIPTIONS: dict[str, str] = {
     "platforms.webhook.routes.<name>.secret": "What the sender signs with.",
     "platforms.webhook.routes.<name>.prompt": "Template over the payload: `{a.b}`, `{__raw__}`, `{event_type}`.",
     "platforms.webhook.routes.<name>.events": "Types of event that are taken; none listed means all.",
+    "platforms.webhook.routes.<name>.filters": "Conditions over the payload that must all hold; see webhooks.md.",
+    "platforms.webhook.routes.<name>.deliver_extra": "What targets lack: chat_id, thread_id, repo, pr_number; "
+    "`{a.b}` is filled from the payload.",
     "platforms.webhook.routes.<name>.enabled": "Whether it takes events.",
     "platforms.webhook.routes.<name>.description": "For people.",
     "platforms.webhook.routes.<name>.deliver": "Where the answer goes: `log`, `local`, `all`, `telegram`, "

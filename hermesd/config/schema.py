@@ -5,7 +5,7 @@ Durations are seconds, sizes bytes. Unknown keys are refused by ``config.load`` 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -81,7 +81,8 @@ class WebhookRoute(Section, frozen=True, kw_only=True):
     """One route. ``prompt`` is a template over the payload; an empty one passes the payload as JSON.
 
     ``scheme`` is how its sender signs; ``auto`` goes by what is present. ``header`` and ``algorithm`` are those of
-    ``hmac``. ``deliver_only`` sends the rendered text without a turn.
+    ``hmac``. ``deliver_only`` sends the rendered text without a turn. ``filters`` are conditions that must hold
+    (``triggers.filters``); ``deliver_extra`` completes targets, by templates over the payload too.
     """
 
     scheme: WebhookScheme = "auto"
@@ -95,9 +96,11 @@ class WebhookRoute(Section, frozen=True, kw_only=True):
     secret: str = ""
     prompt: str = ""
     events: list[str] = []
+    filters: list[Any] = []  # Any: conditions within conditions
     enabled: bool = True
     description: str = ""
     deliver: str = "log"
+    deliver_extra: dict[str, str] = {}
     session: Literal["route", "delivery"] = "delivery"
 
 

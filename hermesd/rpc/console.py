@@ -258,6 +258,22 @@ async def _watch_runs(call: Call, daemon: Daemon) -> Answer:
     return Answer(result, lambda page: watch.render_runs(page, result))
 
 
+async def _webhook_list(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import webhook as queries_webhook
+    from hermesd.rpc.render import webhook
+
+    result = await queries_webhook.listing(daemon, call.profile)
+    return Answer(result, lambda page: webhook.render_list(page, result))
+
+
+async def _webhook_show(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import webhook as queries_webhook
+    from hermesd.rpc.render import webhook
+
+    result = await queries_webhook.one(daemon, call.words[0], call.profile)
+    return Answer(result, lambda page: webhook.render_one(page, result))
+
+
 def _limit(call: Call, default: int) -> int:
     return min(call.number("limit", default), MAX_ROWS)
 
@@ -286,6 +302,8 @@ VERBS: dict[str, Callable[[Call, Daemon], Awaitable[Answer]]] = {
     "watch list": _watch_list,
     "watch show": _watch_show,
     "watch runs": _watch_runs,
+    "webhook list": _webhook_list,
+    "webhook show": _webhook_show,
     "gateway list": _profiles,
     "gateway status": _profile,
     "config show": _config,

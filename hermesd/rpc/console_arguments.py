@@ -51,6 +51,8 @@ GRAMMARS: dict[str, Grammar] = {
     "watch list": Grammar({"-a": "all", "--all": "all"}),
     "watch show": Grammar({}, 1, 1, "WATCH"),
     "watch runs": Grammar(LIMIT, 1, 1, "WATCH"),
+    "webhook list": Grammar(),
+    "webhook show": Grammar({}, 1, 1, "NAME"),
     "gateway list": Grammar(),
     "gateway status": Grammar(most=1, words="PROFILE"),
     "config show": Grammar(),
@@ -65,6 +67,7 @@ DEFAULT_ACTIONS = {
     "mcp": "list",
     "cron": "list",
     "watch": "list",
+    "webhook": "list",
     "config": "show",
 }
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hermesd.supervision.service import ServiceStatus
     from hermesd.triggers.desk import JobDesk, Owner
     from hermesd.triggers.watch_desk import WatchDesk
-    from hermesd.triggers.webhook import Counters
+    from hermesd.triggers.webhook_counters import Counters
     from hermesd.turns.live import Live
 
 
@@ -59,8 +59,8 @@ class Watching(Protocol):
 class WebhookFront(Protocol):
     """Webhook routes in force, as ``gateway.http_front`` keeps them."""
 
-    def counters(self, profile: str, route: str) -> Counters | None:
-        """A route's counters; None while there are none."""
+    def counters(self, profile: str) -> dict[str, Counters] | None:
+        """Counters by route; None for a profile whose webhooks have not been in force."""
 
     def in_force(self, profile: str) -> bool:
         """Whether the profile's routes are answered."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         TurnState,
     )
     from hermesd.store.watches import WatchStore
+    from hermesd.store.webhooks import WebhookCounts
 
 
 class Store(Protocol):
@@ -48,6 +49,10 @@ class Store(Protocol):
     @property
     def watches(self) -> WatchStore:
         """Watches and what they have seen."""
+
+    @property
+    def webhooks(self) -> WebhookCounts:
+        """How often webhook routes were called, by outcome."""
 
     # -- inbox ---------------------------------------------------------------------------------------------------
     async def accept(self, events: Sequence[NewEvent], *, cursor: Cursor | None = None) -> list[Accepted]:

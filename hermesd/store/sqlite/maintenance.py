@@ -23,6 +23,7 @@ _TABLES = (
     "jobs",
     "runs",
     "watches",
+    "webhook_counters",
 )
 
 

@@ -249,10 +249,22 @@ CREATE TABLE watch_seen (
 ALTER TABLE runs ADD COLUMN kind TEXT NOT NULL DEFAULT 'job';
 """
 
+_WEBHOOK_COUNTERS = """
+CREATE TABLE webhook_counters (
+  profile TEXT NOT NULL,
+  route   TEXT NOT NULL,
+  outcome TEXT NOT NULL,
+  count   INTEGER NOT NULL,
+  last_at REAL NOT NULL,
+  PRIMARY KEY (profile, route, outcome)
+) STRICT, WITHOUT ROWID;
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(version=1, oldest_reader=1, script=_FIRST),
     Migration(version=2, oldest_reader=1, script=_JOBS),
     Migration(version=3, oldest_reader=1, script=_WATCHES),
+    Migration(version=4, oldest_reader=1, script=_WEBHOOK_COUNTERS),
 )
 
 

@@ -14,6 +14,7 @@ from hermesd.store.sqlite.file import open_database
 from hermesd.store.sqlite.job_store import SqliteJobs
 from hermesd.store.sqlite.readers import Readers
 from hermesd.store.sqlite.watch_store import SqliteWatches
+from hermesd.store.sqlite.webhook_counts import SqliteWebhookCounts
 from hermesd.store.sqlite.writer import Writer
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class SqliteStore:
         self._read = Readers(path)
         self.jobs = SqliteJobs(self._writer, self._read)
         self.watches = SqliteWatches(self._writer, self._read)
+        self.webhooks = SqliteWebhookCounts(self._writer, self._read)
 
     @classmethod
     def open(cls, path: Path) -> SqliteStore:
