@@ -277,3 +277,15 @@ async def test_a_units_state_begins_a_turn(daemon: Daemon, tmp_path: Path) -> No
             await trio.to_thread.run_sync(daemon.start)
             found = await trio.to_thread.run_sync(until_ended, daemon, watch, 2)
             assert await trio.to_thread.run_sync(text_of, daemon, found[0]) == "failed active"
+
+
+def test_removing_a_watch_answers_what_it_has_asked_with_no(working: Daemon, notes: Path) -> None:
+    """Nobody must be able to begin a turn of a watch that is gone."""
+    watch = added(working, "--file", f"{notes}/*.md", "--name", "Ask", f"$ echo {{event}} >> {notes}/did")
+    (notes / "a.md").write_text("one")
+    until(working, lambda: bool(working.call("watch.show", watch="Ask")["watch"].get("question")))
+    [run] = runs(working, watch)
+    assert working.ctl("watch", "remove", "Ask").returncode == 0
+    until(working, lambda: working.call("inbox.show", id=run["run"]["inbox_id"])["row"]["state"] == "dropped")
+    assert working.call("chat.questions")["questions"] == []
+    assert not (notes / "did").exists()
