@@ -193,9 +193,10 @@ def test_nobody_answering_in_time_drops_it_and_that_is_recorded(daemon: Daemon, 
 def test_another_output_of_a_command_begins_a_turn(working: Daemon) -> None:
     """It is looked at when the daemon starts, too; a failing one is no output, and said."""
     script = working.home / "scripts" / "disk.sh"
-    script.write_text("echo 10 %")
+    script.write_text("echo 10 %; echo . >> ../marks")
     watch = added(working, "--command", "disk.sh", "--every", "1h", "--act", "was {old} is {new}", "--name", "Disk")
     assert watch["what"] == "disk.sh, every 1h"
+    assert (working.home / "marks").read_text() == ".\n", "it is run once for the beginning"
     working.stop()
     script.write_text("echo 99 %")
     working.start()
