@@ -96,10 +96,13 @@ class Watchers:
 
                 return UnitSource(spec.unit, spec.bus)
 
-    async def try_out(self, profile: str, spec: WatchSpec) -> int:
-        """Look once at what a watch would look at; how many things there are. Raises HermesError for what cannot be."""
-        watch = WatchRow(id="", profile=profile, name="", spec="")
-        return len(await self._look(watch, spec))
+    async def try_out(self, profile: str, spec: WatchSpec) -> None:
+        """Look once at what a watch would look at. Raises HermesError for what cannot be.
+
+        A command is not run for that: the first look of the watch will say how it fares.
+        """
+        if spec.kind != "command":
+            await self._look(WatchRow(id="", profile=profile, name="", spec=""), spec)
 
     async def test(self, watch: WatchRow) -> WatchTestResult:
         """What a watch sees now, and what it would tell the agent of that. Raises HermesError, OSError."""

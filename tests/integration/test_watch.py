@@ -193,9 +193,10 @@ def test_nobody_answering_in_time_drops_it_and_that_is_recorded(daemon: Daemon, 
 def test_another_output_of_a_command_begins_a_turn(working: Daemon) -> None:
     """It is looked at when the daemon starts, too; a failing one is no output, and said."""
     script = working.home / "scripts" / "disk.sh"
-    script.write_text("echo 10 %")
+    script.write_text("echo 10 %; echo . >> ../marks")
     watch = added(working, "--command", "disk.sh", "--every", "1h", "--act", "was {old} is {new}", "--name", "Disk")
     assert watch["what"] == "disk.sh, every 1h"
+    assert (working.home / "marks").read_text() == ".\n", "it is run once for the beginning"
     working.stop()
     script.write_text("echo 99 %")
     working.start()
@@ -277,3 +278,15 @@ async def test_a_units_state_begins_a_turn(daemon: Daemon, tmp_path: Path) -> No
             await trio.to_thread.run_sync(daemon.start)
             found = await trio.to_thread.run_sync(until_ended, daemon, watch, 2)
             assert await trio.to_thread.run_sync(text_of, daemon, found[0]) == "failed active"
+
+
+def test_removing_a_watch_answers_what_it_has_asked_with_no(working: Daemon, notes: Path) -> None:
+    """Nobody must be able to begin a turn of a watch that is gone."""
+    watch = added(working, "--file", f"{notes}/*.md", "--name", "Ask", f"$ echo {{event}} >> {notes}/did")
+    (notes / "a.md").write_text("one")
+    until(working, lambda: bool(working.call("watch.show", watch="Ask")["watch"].get("question")))
+    [run] = runs(working, watch)
+    assert working.ctl("watch", "remove", "Ask").returncode == 0
+    until(working, lambda: working.call("inbox.show", id=run["run"]["inbox_id"])["row"]["state"] == "dropped")
+    assert working.call("chat.questions")["questions"] == []
+    assert not (notes / "did").exists()

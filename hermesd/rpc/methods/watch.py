@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from hermesd.errors import ConflictError, UsageError
@@ -70,9 +71,12 @@ async def resume(caller: Caller, params: WatchParams) -> Done:
 
 @slow("watch.remove")
 async def remove(caller: Caller, params: WatchParams) -> Done:
-    """Its runs stay."""
+    """Its runs stay; what it has asked is answered no."""
     watch = await queries.find(caller.daemon, params.watch, params.profile)
     await caller.daemon.watching.remove(watch)
+    if (question := await queries.question_of(caller.daemon, watch)) is not None:
+        with contextlib.suppress(ConflictError):  # somebody has just answered it
+            await caller.daemon.answer(question.id, "no")
     return Done(message=f"removed {watch.name}")
 
 
