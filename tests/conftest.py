@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.bytecode import keep_bytecode
 from tests.servers.daemon import Daemon
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before the workers of pytest-xdist start: they inherit the environment."""
+    config.add_cleanup(keep_bytecode())
 
 
 @pytest.hookimpl(wrapper=True)
