@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from hermesd import __version__
+from hermesd import __version__, collector
 from hermesd.errors import HermesError
 
 USAGE = """usage: hermesd [--home DIR] [--detach] [--ready-fd N] [--log-level LEVEL] [--version]
@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     try:
         options = _parse(arguments)
+        collector.starting()
         from hermesd.process import serve
 
         return serve(options)
