@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import types
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
+import msgspec
 import msgspec.structs
 
 if TYPE_CHECKING:
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from hermesd.config.schema import Section
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(msgspec.Struct, frozen=True):
     """One of: a section (``struct``, ``fields``), a map or list of ``item``, or a scalar.
 
     A scalar is one of ``choices``, or of the Python types in ``scalars``.
@@ -24,7 +23,7 @@ class Shape:
 
     kind: Literal["section", "map", "list", "scalar"]
     struct: type[Section] | None = None
-    fields: Mapping[str, Shape] = field(default_factory=dict)
+    fields: Mapping[str, Shape] = msgspec.field(default_factory=dict)
     item: Shape | None = None
     scalars: frozenset[type] = frozenset()
     choices: tuple[str, ...] = ()

@@ -10,8 +10,9 @@ import grp
 import os
 import socket
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from hermesd.errors import ConfigError, ConflictError
 from hermesd.home import check_private, open_directory
@@ -26,8 +27,7 @@ BACKLOG = 4096
 PROBE_TIMEOUT_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(msgspec.Struct, frozen=True):
     """A non-blocking listening socket. ``path`` is None when it was inherited: its maker removes it."""
 
     socket: socket.socket

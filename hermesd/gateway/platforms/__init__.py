@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from hermesd.supervision.service import ServiceSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Wiring:
+class Wiring(msgspec.Struct, frozen=True):
     """What a platform may be made of; ``settings`` gives those in force when it is called."""
 
     settings: Callable[[], Settings]
