@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import logging
 import os
 import signal
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from hermesd import collector, log
+from hermesd import log
 from hermesd.app import App
 from hermesd.deploy.notify import Notifier
 from hermesd.errors import HermesError
@@ -93,7 +94,7 @@ def _serve_home(home: Home, notifier: Notifier, early: EarlySignals, on_ready: C
             app = App(home, store, listener, watchdog=watchdog, audit=_audit, loaded=_keep_secrets_out_of_logs)
 
             def ready() -> None:
-                collector.started()
+                gc.freeze()  # what has come up stays; walking it made pauses of 70 ms with 250 profiles
                 notifier.ready("ready")
                 on_ready()
 

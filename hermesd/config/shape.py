@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import types
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-import msgspec
 import msgspec.structs
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from hermesd.config.schema import Section
 
 
-class Shape(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Shape:
     """One of: a section (``struct``, ``fields``), a map or list of ``item``, or a scalar.
 
     A scalar is one of ``choices``, or of the Python types in ``scalars``.
@@ -23,7 +24,7 @@ class Shape(msgspec.Struct, frozen=True):
 
     kind: Literal["section", "map", "list", "scalar"]
     struct: type[Section] | None = None
-    fields: Mapping[str, Shape] = msgspec.field(default_factory=dict)
+    fields: Mapping[str, Shape] = field(default_factory=dict)
     item: Shape | None = None
     scalars: frozenset[type] = frozenset()
     choices: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ clean, name, tell. So a burst of changes is one new catalog and one event.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
@@ -61,18 +62,19 @@ def _set_event() -> trio.Event:
     return event
 
 
-class Entry(msgspec.Struct):
+@dataclass(slots=True)
+class Entry:
     """One configured server. ``server`` is the one that runs now; ``checked`` is set while nothing new is unjudged."""
 
     name: str
     config: McpServerConfig
     server: McpServer | None = None
-    listing: Listing = msgspec.field(default_factory=Listing)
+    listing: Listing = field(default_factory=Listing)
     quarantined: frozenset[str] = frozenset()
-    prepared: Prepared = msgspec.field(default_factory=lambda: Prepared(()))
+    prepared: Prepared = field(default_factory=lambda: Prepared(()))
     state: str = ""
     sampler: Sampler | None = None
-    checked: trio.Event = msgspec.field(default_factory=_set_event)
+    checked: trio.Event = field(default_factory=_set_event)
     asked: Literal["", "sign-in", "rights"] = ""
     """What of a person has been told of, so that it is told once."""
     wants_rights: bool = False

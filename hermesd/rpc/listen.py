@@ -10,9 +10,8 @@ import grp
 import os
 import socket
 import stat
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from hermesd.errors import ConfigError, ConflictError
 from hermesd.home import check_private, open_directory
@@ -27,7 +26,8 @@ BACKLOG = 4096
 PROBE_TIMEOUT_S = 1.0
 
 
-class Listener(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Listener:
     """A non-blocking listening socket. ``path`` is None when it was inherited: its maker removes it."""
 
     socket: socket.socket

@@ -29,7 +29,7 @@ LAYERS: list[set[str]] = [
     {"logfile", "rpc.wire"},
     {"supervision", "store"},
     {"home", "deploy", "redact"},
-    {"errors", "failpoint", "collector"},
+    {"errors", "failpoint"},
 ]
 """Top to bottom: a room imports rooms below it or its own. ``rpc.wire`` is types only, so it lies low."""
 

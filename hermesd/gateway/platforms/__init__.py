@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from hermesd.supervision.service import ServiceSpec
 
 
-class Wiring(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Wiring:
     """What a platform may be made of; ``settings`` gives those in force when it is called."""
 
     settings: Callable[[], Settings]
