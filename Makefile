@@ -8,6 +8,8 @@ HERMES_HOME ?= $(CURDIR)/.hermes-run
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # How many random kills `make kill` deals out.
 N ?= 10000
+# Test processes. Half the time of a test is waiting for disks, clocks and ends: three of them keep two cores busy.
+WORKERS ?= 3
 
 .PHONY: help run stop test long mcp-soak check format bench kill mcp-conformance dist clean
 
@@ -39,7 +41,7 @@ stop: $(VENV)/.run ## stop what `make run` has left running
 
 test: $(VENV)/.test ## every test, with what the tests need
 	@scripts/test-packages
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 long: $(VENV)/.test ## the long forms of tests, which `make test` leaves out
 	@$(BIN)/python -m pytest -n 2 -m long $(ARGS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any, Final
 
 from hermesd.config import foreign, schema
@@ -180,6 +179,8 @@ class Reading:
     # -- what does not fit ---------------------------------------------------------------------------------------------
 
     def _mismatch(self, node: Node, shape: Shape, key: str, line: int) -> _Absent:
+        import difflib
+
         if isinstance(node, Scalar):
             given = "a value that is not shown" if is_secret(key) else repr(node.text[:60])
         else:
@@ -196,6 +197,8 @@ class Reading:
             instead = foreign.RENAMED.get((struct, name))
             self.notice(f"{path} has no effect here" + (f"; use {instead}" if instead else ""), line)
             return
+        import difflib
+
         near = difflib.get_close_matches(name[:64], [*shape.fields, *known], n=1, cutoff=0.5)
         place = path.rpartition(".")[0] or "the top level"
         choices = ", ".join(shape.fields) if len(shape.fields) <= 16 else "see `hermesctl config schema`"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from hermesd.errors import ConflictError, NotFoundError
 from hermesd.store.records import NewEvent, NewOutbox
@@ -30,8 +31,7 @@ HELP = """/new – start a fresh conversation
 /help – this list"""
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(msgspec.Struct, frozen=True):
     """What a command has before it. ``lane`` is its conversation's (an empty one when nothing is going on there)."""
 
     store: Store

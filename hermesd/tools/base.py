@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
@@ -41,8 +40,7 @@ class Jobs(Protocol):
         """Change one, by id or name."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolContext:
+class ToolContext(msgspec.Struct, frozen=True):
     """The scope of one call: nothing a tool needs comes from a module global or the process environment.
 
     ``ask(question, options)`` puts a question to the user through whichever surface the session has, and returns the
@@ -60,7 +58,7 @@ class ToolContext:
     ask: Callable[[str, list[str]], Awaitable[str | None]]
     state: ToolState
     terminal_timeout_s: float = 180.0
-    read_roots: tuple[Path, ...] = field(default=())
+    read_roots: tuple[Path, ...] = msgspec.field(default=())
     attended: bool = True
     withdraw: Callable[[], Awaitable[None]] = _nothing_asked
     jobs: Callable[[], Jobs] | None = None

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -54,8 +53,7 @@ REFUSED = "(the model refused to answer)"
 NO_ANSWER = "(no answer)"
 
 
-@dataclass(slots=True)
-class TurnControl:
+class TurnControl(msgspec.Struct):
     """The handle by which others end a running turn.
 
     ``standing_still`` is entered while the turn waits for a person: it needs no place among those at work.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from hermesd.store.records import NewOutbox
 from hermesd.tools.base import ToolContext
@@ -58,8 +60,7 @@ class Workbench:
         return Path(configured).expanduser() if configured else self.settings.profile.workspace
 
 
-@dataclass(slots=True)
-class TurnScope:
+class TurnScope(msgspec.Struct):
     """One turn's view of its workbench.
 
     ``uncertain`` holds, by journal position, the unsafe calls that have begun and have no journalled result: they may
@@ -71,7 +72,7 @@ class TurnScope:
     turn: TurnRow
     event: InboxRow
     untrusted: bool = False
-    uncertain: dict[int, StepRow] = field(default_factory=dict)
+    uncertain: dict[int, StepRow] = msgspec.field(default_factory=dict)
     partial: str = ""
     standing_still: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 

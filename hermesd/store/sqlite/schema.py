@@ -7,8 +7,9 @@ lowest version of a release that may still open the file. A migration that contr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from hermesd.errors import StoreError
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x48524D44  # "HRMD"
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(msgspec.Struct, frozen=True):
     """One step of the schema. ``oldest_reader`` is the schema version a release must know to live with the result."""
 
     version: int
