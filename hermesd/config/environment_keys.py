@@ -22,6 +22,7 @@ VARIABLES: dict[str, str] = {
     "TELEGRAM_HOME_CHANNEL": "platforms.telegram.home_channel",
     "HERMES_TIMEZONE": "timezone",
     "EMAIL_PASSWORD": "platforms.smtp.password",
+    "GITHUB_TOKEN": "platforms.github.token",
     "WEBHOOK_ENABLED": "platforms.webhook.enabled",
     "WEBHOOK_PORT": "platforms.webhook.port",
     "WEBHOOK_SECRET": "platforms.webhook.secret",

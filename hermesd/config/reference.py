@@ -104,6 +104,8 @@ DESCRIPTIONS: dict[str, str] = {
     "platforms.telegram.allowed_chats": "Groups in which everybody is answered; TELEGRAM_ALLOWED_CHATS in .env.",
     "platforms.telegram.stream": "Whether an answer is shown while it is being written.",
     "platforms.telegram.poll_timeout_s": "Seconds that a poll for messages waits.",
+    "platforms.github.token": "Token that may comment on issues and pull requests; GITHUB_TOKEN in .env.",
+    "platforms.github.base_url": "Root of the REST API, for a server of your own.",
     "platforms.smtp.host": "SMTP server that takes mails to `email:a@b`.",
     "platforms.smtp.port": "Its port.",
     "platforms.smtp.user": "User to log in as; empty: no login.",

@@ -143,12 +143,20 @@ class EmailConfig(Section, frozen=True, kw_only=True):
     starttls: bool = True
 
 
+class GithubConfig(Section, frozen=True, kw_only=True):
+    """Who comments on issues and pull requests. ``base_url`` is the root of the REST API, for a server of your own."""
+
+    token: str = ""
+    base_url: str = "https://api.github.com"
+
+
 class PlatformsConfig(Section, frozen=True, kw_only=True):
     """Chat platforms by name."""
 
     telegram: TelegramConfig = TelegramConfig()
     webhook: WebhookConfig = WebhookConfig()
     smtp: EmailConfig = EmailConfig()
+    github: GithubConfig = GithubConfig()
 
 
 class McpOAuthConfig(Section, frozen=True, kw_only=True):

@@ -236,7 +236,7 @@ class DeliveryWorker:
         words = f"{UNKNOWN}{error.what}" if error.certainty == "unknown" else error.what
         if error.permanent or row.attempts >= MAX_ATTEMPTS:
             logger.error("outbox row %d to %s is given up: %s", row.id, row.address.platform, words)
-            await self._record(row, "dead", error=words)
+            await self._record(row, "dead", error=f"{words}; {error.next_step}" if error.next_step else words)
             return True
         if error.certainty == "unknown" and self._on_unknown == "hold":
             await self._record(row, "held", error=words)

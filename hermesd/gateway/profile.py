@@ -20,6 +20,7 @@ from hermesd.gateway.connected import Connected
 from hermesd.gateway.delivery import DeliveryWorker
 from hermesd.gateway.outlets import FileOutlet
 from hermesd.gateway.outlets_email import EmailOutlet
+from hermesd.gateway.outlets_github import GithubOutlet
 from hermesd.gateway.outlets_webhook import SECRET, WebhookOutlet
 from hermesd.gateway.overrides import Overrides
 from hermesd.gateway.presenter import Presenter
@@ -173,6 +174,7 @@ class ProfileUnit:
         return {
             "local": FileOutlet(self.settings.profile.root / "outbox"),
             "email": EmailOutlet(lambda: self.settings.config.platforms.smtp),
+            "github_comment": GithubOutlet(lambda: self.settings.config.platforms.github),
             "webhook": WebhookOutlet(
                 secret=lambda: self.settings.secrets.get(SECRET, ""),
                 private=lambda: self.settings.config.platforms.webhook.deliver_private,
