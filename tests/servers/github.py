@@ -26,7 +26,7 @@ Answer = tuple[int, dict[str, str], str]
 
 @dataclass
 class Github:
-    """``comments`` by ``owner/repo#number``; ``answers`` are given to the next POSTs, before it behaves as usual."""
+    """``comments`` by ``owner/repo#number``; ``answers`` are given to the next POSTs that would succeed."""
 
     base_url: str = ""
     comments: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -66,12 +66,12 @@ def as_github_documents() -> Iterator[Github]:
         def do_POST(self) -> None:
             content = json.loads(self.rfile.read(int(self.headers["content-length"])))
             state.requests.append(("POST", self.path))
-            if state.answers:
-                status, headers, message = state.answers.pop(0)
-                self._say(status, {"message": message}, **headers)
-            elif (issue := self._issue()) is not None:
+            if (issue := self._issue()) is not None:
                 body = content["body"]
-                if len(body) > 65_536:
+                if state.answers:
+                    status, headers, message = state.answers.pop(0)
+                    self._say(status, {"message": message}, **headers)
+                elif len(body) > 65_536:
                     self._say(422, {"message": "Validation Failed"})
                 else:
                     self._say(201, state.add(issue, body))
