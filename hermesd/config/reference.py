@@ -98,7 +98,8 @@ DESCRIPTIONS: dict[str, str] = {
     "platforms.telegram.enabled": "Whether the bot runs.",
     "platforms.telegram.token": "The bot's token; TELEGRAM_BOT_TOKEN in .env.",
     "platforms.telegram.home_channel": "Chat (`chat` or `chat:thread`) that `deliver: telegram` means; "
-    "TELEGRAM_HOME_CHANNEL in .env.",
+    ""
+    "TELEGRAM_HOME_CHANNEL (and _THREAD_ID) in .env. Also a mapping of chat_id and thread_id.",
     "platforms.telegram.base_url": "Root of the Bot API, for a server of your own.",
     "platforms.telegram.allowed_users": "Ids or @names that are answered; TELEGRAM_ALLOWED_USERS in .env.",
     "platforms.telegram.allowed_chats": "Groups in which everybody is answered; TELEGRAM_ALLOWED_CHATS in .env.",
