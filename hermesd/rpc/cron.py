@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from hermesd.errors import UsageError
 from hermesd.rpc.wire_cron import (
     CronJob,
     CronJobResult,
@@ -18,6 +19,7 @@ from hermesd.rpc.wire_cron import (
 if TYPE_CHECKING:
     from hermesd.rpc.context import Daemon
     from hermesd.store.records import JobRow, RunRow
+    from hermesd.triggers.schedule import Schedule
 
 MAX_NEXT = 100
 
@@ -30,7 +32,7 @@ def view(job: JobRow, *, last_run: RunRow | None = None, count: int = 5) -> Cron
     spec = decode(job.spec)
     schedule = spec.schedule
     fields = {name: value for name in PLAIN if (value := getattr(spec, name))}
-    instants = [job.due_at, *schedule.preview(job.due_at, count - 1)] if job.due_at else []
+    instants = _instants(schedule, job.due_at, count)
     return CronJob(
         id=job.id,
         profile=job.profile,
@@ -49,6 +51,16 @@ def view(job: JobRow, *, last_run: RunRow | None = None, count: int = 5) -> Cron
         created_at=job.created_at,
         last_run=last_run,
     )
+
+
+def _instants(schedule: Schedule, due_at: float, count: int) -> list[float]:
+    """The next ones, as far as they can be told: one that is set is known even where its zone is not any more."""
+    if not due_at:
+        return []
+    try:
+        return [due_at, *schedule.preview(due_at, count - 1)]
+    except UsageError:
+        return [due_at]
 
 
 async def listing(daemon: Daemon, profile: str, *, everywhere: bool) -> CronListResult:
