@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hermesd.errors import UsageError
 from hermesd.rpc.wire_cron import (
+    CronDelivery,
     CronJob,
     CronJobResult,
     CronListResult,
@@ -104,18 +105,28 @@ async def runs(daemon: Daemon, reference: str, profile: str, limit: int) -> Cron
 
 async def _run(daemon: Daemon, row: RunRow, name: str) -> CronRun:
     key = f"run:{row.id}:0"
-    run = CronRun(run=row, job_name=name, state=row.state)
+    run = CronRun(
+        run=row,
+        job_name=name,
+        state=row.state,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        error=row.error,
+    )
     if row.inbox_id:
         event = await daemon.store.inbox_row(row.inbox_id)
-        run.state = event.state
+        run.state, run.error = event.state, event.error or row.error
         if turn := await daemon.store.turn_of(row.inbox_id):
             run.session_id, run.model = turn.session_id, turn.model
             run.input_tokens, run.output_tokens = turn.input_tokens, turn.output_tokens
+            run.ended_at, run.error = turn.ended_at, run.error or turn.error
             key = f"turn:{turn.id}:reply"
     for place in range(16):
         sent = await daemon.store.outbox_by_key(_key(key, place))
         if sent is None:
             break
+        to = ":".join(filter(None, (sent.address.platform, sent.address.chat, sent.address.thread)))
+        run.targets.append(CronDelivery(id=sent.id, to=to, state=sent.state, attempts=sent.attempts, error=sent.error))
         run.deliveries.append(f"{sent.address.platform}: {sent.state}{f' ({sent.error})' if sent.error else ''}")
     return run
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from hermesd.triggers.agent_jobs import MAX_JOBS
+from tests.faults.blackbox import events
 from tests.servers.daemon import Daemon
 from tests.servers.llmock import LlmockServer, run_llmock
 
@@ -41,6 +43,37 @@ def told(daemon: Daemon, endpoint: LlmockServer, said: str, replies: int = 1, **
     assert daemon.call("chat.send", text=said)["text"] == "Done."
     asked = [each["body"]["messages"] for each in endpoint.requests()]
     return str(next(each[-1]["content"] for each in reversed(asked) if each[-1]["role"] == "tool"))
+
+
+def test_a_run_tells_when_it_was_where_it_went_and_what_it_cost(working: Daemon, endpoint: LlmockServer) -> None:
+    """Of its turn: started, ended, session, tokens; of each target its own row and end."""
+    fields = {
+        "schedule": "every 1h",
+        "prompt": "Say hello.",
+        "name": "Hello",
+        "deliver": "local,webhook:https://a.test/",
+    }
+    job = working.call("cron.create", fields=fields)["job"]
+    endpoint.script({"type": "reply", "text": "Hello.", "times": 1})
+    with events(working) as watch:
+        working.call("cron.run", job=job["id"])
+        watch.until("outbox.sent", platform="local")
+        if not [each for each in watch.seen if each["kind"] == "outbox.dead"]:
+            watch.until("outbox.dead", platform="webhook")
+    [run] = working.call("cron.runs", job=job["id"])["runs"]
+    assert run["run"]["fired_at"] <= run["started_at"] <= run["ended_at"] <= time.time()
+    assert run["session_id"] in [each["id"] for each in working.call("sessions.list")["sessions"]]
+    usage = (run["input_tokens"], run["output_tokens"], run["model"])
+    assert usage[0] > 0
+    assert usage[1] > 0
+    assert usage[2] == "gpt-test"
+    local, webhook = run["targets"]
+    assert (local["to"], local["state"], local["attempts"]) == ("local", "sent", 1)
+    assert (webhook["to"], webhook["state"]) == ("webhook:https://a.test/", "dead")
+    assert "WEBHOOK_DELIVERY_SECRET" in webhook["error"]
+    assert working.call("outbox.show", id=webhook["id"])["row"]["state"] == "dead"
+    shown = working.ctl("cron", "runs", "Hello").stdout
+    assert f"{usage[0]}+{usage[1]}" in shown
 
 
 def jobs(daemon: Daemon) -> list[dict[str, Any]]:
