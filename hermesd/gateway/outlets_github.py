@@ -17,7 +17,6 @@ import trio
 
 from hermesd.gateway.outlets_webhook import MAX_RETRY_AFTER_S, retry_after_s
 from hermesd.gateway.platform import PlatformError, Sent
-from hermesd.triggers.deliver import ISSUE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -165,6 +164,8 @@ def body_of(text: str, marker: str) -> str:
 
 def _comments_url(config: GithubConfig, issue: str) -> str:
     """Where the comments of ``owner/repo#12`` are. Raises PlatformError."""
+    from hermesd.triggers.deliver import ISSUE
+
     found = ISSUE.fullmatch(issue)
     if found is None or ".." in found.group(1).split("/") or "." in found.group(1).split("/"):
         raise PlatformError(f"{issue[:80]!r} names no issue", next_step="write owner/repo#12", permanent=True)
