@@ -19,7 +19,7 @@ SUBVERBS = {
     "version": None,
     "sessions": ("", "list", "show", "search"),
     "inbox": ("", "list", "show"),
-    "outbox": ("", "list"),
+    "outbox": ("", "list", "show"),
     "profile": ("", "list", "show"),
     "mcp": ("", "list", "show", "tools"),
     "cron": ("", "list", "show", "runs"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from hermesd.config import foreign, schema
+from hermesd.config import foreign, home_channel, schema
 from hermesd.config.document import Mapping, Scalar, Sequence
 from hermesd.config.interpolate import FREE_TEXT, UnresolvedError, interpolate
 from hermesd.config.scalars import plain_value, to_value
@@ -215,7 +215,9 @@ class Reading:
         if struct is schema.ModelConfig and "key_env" in node.values:
             return self._with_key_from_env(node, key)
         if struct in PLATFORMS and "extra" in node.values:
-            return self._with_extra(node, key)
+            node = self._with_extra(node, key)
+        if struct in PLATFORMS and isinstance(home := node.values.get("home_channel"), Mapping):
+            return self._with_home(node, home, key)
         if struct is schema.TerminalConfig and isinstance(cwd := node.values.get("cwd"), Scalar) and cwd.text == ".":
             return _with(node, "cwd", Scalar("", cwd.line))  # of a daemon, "here" is the profile's workspace
         if struct is schema.McpServerConfig and isinstance(policy := node.values.get("lifecycle"), Mapping):
@@ -244,6 +246,14 @@ class Reading:
         return (
             rest if "api_key" in rest.values else _with(rest, "api_key", Scalar(f"${{{name.text}}}", line, plain=False))
         )
+
+    def _with_home(self, node: Mapping, home: Mapping, key: str) -> Mapping:
+        try:
+            return _with(node, "home_channel", home_channel.as_text(home, key.rpartition(".")[2]))
+        except ValueError as error:
+            what, next_step = error.args
+            self.problem(f"{key}.home_channel {what}", home.line, next_step)
+            return _without(node, "home_channel")
 
     def _with_extra(self, node: Mapping, key: str) -> Mapping:
         """Settings under ``extra`` are as good as those beside ``enabled``; the same one in both places is refused."""

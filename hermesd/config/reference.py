@@ -99,7 +99,8 @@ DESCRIPTIONS: dict[str, str] = {
     "platforms.telegram.enabled": "Whether the bot runs.",
     "platforms.telegram.token": "The bot's token; TELEGRAM_BOT_TOKEN in .env.",
     "platforms.telegram.home_channel": "Chat (`chat` or `chat:thread`) that `deliver: telegram` means; "
-    "TELEGRAM_HOME_CHANNEL in .env.",
+    ""
+    "TELEGRAM_HOME_CHANNEL (and _THREAD_ID) in .env. Also a mapping of chat_id and thread_id.",
     "platforms.telegram.base_url": "Root of the Bot API, for a server of your own.",
     "platforms.telegram.allowed_users": "Ids or @names that are answered; TELEGRAM_ALLOWED_USERS in .env.",
     "platforms.telegram.allowed_chats": "Groups in which everybody is answered; TELEGRAM_ALLOWED_CHATS in .env.",
@@ -119,6 +120,8 @@ DESCRIPTIONS: dict[str, str] = {
     "platforms.sms.sender": "Number that messages come from; TWILIO_PHONE_NUMBER in .env.",
     "platforms.sms.home_channel": "Number that `deliver: sms` means; SMS_HOME_CHANNEL in .env.",
     "platforms.sms.base_url": "Root of the API.",
+    "platforms.github.token": "Token that may comment on issues and pull requests; GITHUB_TOKEN in .env.",
+    "platforms.github.base_url": "Root of the REST API, for a server of your own.",
     "platforms.smtp.host": "SMTP server that takes mails to `email:a@b`.",
     "platforms.smtp.port": "Its port.",
     "platforms.smtp.user": "User to log in as; empty: no login.",

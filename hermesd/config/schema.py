@@ -176,6 +176,13 @@ class SmsConfig(Section, frozen=True, kw_only=True):
     base_url: str = "https://api.twilio.com"
 
 
+class GithubConfig(Section, frozen=True, kw_only=True):
+    """Who comments on issues and pull requests. ``base_url`` is the root of the REST API, for a server of your own."""
+
+    token: str = ""
+    base_url: str = "https://api.github.com"
+
+
 class PlatformsConfig(Section, frozen=True, kw_only=True):
     """Chat platforms by name; smtp, slack, discord and sms only send."""
 
@@ -185,6 +192,7 @@ class PlatformsConfig(Section, frozen=True, kw_only=True):
     slack: SlackConfig = SlackConfig()
     discord: DiscordConfig = DiscordConfig()
     sms: SmsConfig = SmsConfig()
+    github: GithubConfig = GithubConfig()
 
 
 class McpOAuthConfig(Section, frozen=True, kw_only=True):

@@ -166,9 +166,17 @@ async def _inbox_show(call: Call, daemon: Daemon) -> Answer:
 async def _outbox_list(call: Call, daemon: Daemon) -> Answer:
     from hermesd.rpc.render import outbox
 
-    states = call.states or ([] if "all" in call.values else queries.OUTBOX_ATTENTION)
+    dead = ["dead"] if "dead" in call.values else []
+    states = call.states + dead or ([] if "all" in call.values else queries.OUTBOX_ATTENTION)
     result = await queries.outbox(daemon, call.profile, states, _limit(call, 50))
-    return Answer(result, lambda page: outbox.render(page, result))
+    return Answer(result, lambda page: outbox.render(page, result, dead=states == ["dead"]))
+
+
+async def _outbox_show(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import outbox
+
+    result = await queries.outbox_row(daemon, whole_number(call.words[0], "ID"))
+    return Answer(result, lambda page: outbox.render_one(page, result))
 
 
 async def _profiles(call: Call, daemon: Daemon) -> Answer:
@@ -291,6 +299,7 @@ VERBS: dict[str, Callable[[Call, Daemon], Awaitable[Answer]]] = {
     "inbox list": _inbox_list,
     "inbox show": _inbox_show,
     "outbox list": _outbox_list,
+    "outbox show": _outbox_show,
     "profile list": _profiles,
     "profile show": _profile,
     "mcp list": _mcp_list,

@@ -80,6 +80,7 @@ from hermesd.rpc.wire_cron import (
     CronRunsParams,
     CronRunsResult,
 )
+from hermesd.rpc.wire_outbox import OutboxDetail
 from hermesd.rpc.wire_watch import (
     WatchAddParams,
     WatchAnswerParams,
@@ -135,6 +136,7 @@ METHODS: tuple[Method, ...] = (
     Method("inbox.show", RowParams, InboxDetail, "read", "An event with its journal."),
     Method("inbox.resolve", ResolveParams, Done, "operate", "Decide on a parked or failed event.", mutating=True),
     Method("outbox.list", OutboxParams, OutboxResult, "read", "Outgoing messages."),
+    Method("outbox.show", RowParams, OutboxDetail, "read", "One outgoing message."),
     Method("outbox.resolve", ResolveParams, Done, "operate", "Retry or drop a message.", mutating=True),
     Method("config.show", ConfigParams, ConfigResult, "read", "The configuration in force."),
     Method("profile.list", Nothing, ProfilesResult, "read", "Profiles."),

@@ -33,6 +33,9 @@ class Jobs(Protocol):
     async def create(self, schedule: str, prompt: str, *, name: str, deliver: str, repeat: int) -> str:
         """Make a job; '' and 0 leave a field to its default."""
 
+    async def update(self, reference: str, schedule: str, prompt: str, *, name: str, deliver: str, repeat: int) -> str:
+        """Change a job; '' and 0 leave a field as it is."""
+
     async def listing(self) -> str:
         """Those there are."""
 

@@ -111,15 +111,15 @@ def _came(schedule: Schedule, first: float, now: float, *, keep: int) -> list[fl
     """The last occurrences from ``first`` to now, without going through years of them."""
     for window in _WINDOWS_S:
         if now - first > window:
-            found = _between(schedule, now - window, now, keep)
+            found = _between(schedule, schedule.after(now - window), now, keep)
             if len(found) == keep:
                 return found
-    return _between(schedule, first - 1e-3, now, keep)
+    return _between(schedule, first, now, keep)
 
 
-def _between(schedule: Schedule, after: float, now: float, keep: int) -> list[float]:
+def _between(schedule: Schedule, first: float | None, now: float, keep: int) -> list[float]:
     found: deque[float] = deque(maxlen=keep)
-    instant = schedule.after(after)
+    instant = first
     while instant is not None and instant <= now:
         found.append(instant)
         instant = schedule.after(instant)

@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
     {"config", "profiles", "log"},
     {"rpc.wire_methods"},
     {"rpc.wire_watch"},
-    {"rpc.wire_cron", "rpc.wire_webhook"},
+    {"rpc.wire_cron", "rpc.wire_outbox", "rpc.wire_webhook"},
     {"logfile", "rpc.wire"},
     {"supervision", "store"},
     {"home", "deploy", "redact"},

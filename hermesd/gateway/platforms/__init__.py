@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hermesd.supervision.service import ServiceSpec
 
 
-ONLY_SENT_TO = frozenset({"smtp", "slack", "discord", "sms"})
+ONLY_SENT_TO = frozenset({"smtp", "slack", "discord", "sms", "github"})
 """Sections of ``platforms`` that are outlets (gateway/outlets_*.py): nothing is received from there."""
 
 

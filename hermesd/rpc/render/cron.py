@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hermesd.rpc.wire_watch import WatchFields
 
 HEADER = ("ID", "NAME", "STATE", "SCHEDULE", "NEXT", "RUNS", "DELIVER")
-RUNS = ("RUN", "JOB", "DUE", "STATE", "TOOK", "DELIVERED", "ERROR")
+RUNS = ("RUN", "JOB", "DUE", "STATE", "TOOK", "TOKENS", "DELIVERED", "SESSION", "ERROR")
 
 
 def render_list(page: Page, result: CronListResult) -> str:
@@ -92,9 +92,11 @@ def run_rows(page: Page, runs: list[CronRun], *, header: Sequence[str]) -> str:
             one_line(each.job_name),
             ago(page.now, each.run.due_at),
             state(each.state),
-            f"{each.run.ended_at - each.run.started_at:.1f} s" if each.run.ended_at and each.run.started_at else "–",
-            ", ".join(each.deliveries) or "–",
-            one_line(each.run.error) or "–",
+            f"{each.ended_at - each.started_at:.1f} s" if each.ended_at and each.started_at else "–",
+            f"{each.input_tokens}+{each.output_tokens}" if each.input_tokens or each.output_tokens else "–",
+            one_line(", ".join(each.deliveries)) or "–",
+            each.session_id or "–",
+            one_line(each.error) or "–",
         )
         for each in runs
     ]

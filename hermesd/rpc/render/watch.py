@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hermesd.rpc.render.page import Page
     from hermesd.rpc.wire_watch import WatchListResult, WatchResult, WatchRunsResult
 
-RUNS = ("RUN", "WATCH", "AT", "STATE", "TOOK", "DELIVERED", "ERROR")
+RUNS = ("RUN", "WATCH", "AT", "STATE", "TOOK", "TOKENS", "DELIVERED", "SESSION", "ERROR")
 HEADER = ("ID", "NAME", "STATE", "MODE", "WATCHES", "LAST", "RUNS", "DELIVER")
 
 
