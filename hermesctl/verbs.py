@@ -16,6 +16,8 @@ VERBS = {
     "mcp": "MCP servers: list, show, add, call, approve, restart and more",
     "cron": "scheduled jobs: create, list, show, runs, pause, run and more",
     "webhook": "signed HTTP requests: subscribe, list, show, test, rotate, remove",
+    "plan": "what applying a file of jobs, webhooks and more would change",
+    "apply": "make jobs, webhooks, MCP servers and profiles what a file says",
     "gateway": "start and stop the chat platforms of a profile",
     "service": "start, stop or restart one service of the tree",
     "config": "read, check and change configuration",

@@ -80,6 +80,12 @@ from hermesd.rpc.wire_cron import (
     CronRunsParams,
     CronRunsResult,
 )
+from hermesd.rpc.wire_routines import (
+    RoutinesApplyParams,
+    RoutinesApplyResult,
+    RoutinesPlanParams,
+    RoutinesPlanResult,
+)
 from hermesd.rpc.wire_webhook import WebhookParams, WebhooksResult, WebhookView
 from hermesd.store.records import EventPage
 
@@ -162,4 +168,6 @@ METHODS: tuple[Method, ...] = (
     Method("cron.remove", CronJobParams, Done, "operate", "Remove a job.", mutating=True),
     Method("cron.import", CronImportParams, CronListResult, "operate", "Take over a jobs.json.", mutating=True),
     Method("cron.export", CronListParams, Done, "read", "Jobs in the form of jobs.json."),
+    Method("routines.plan", RoutinesPlanParams, RoutinesPlanResult, "operate", "What applying files would change."),
+    Method("routines.apply", RoutinesApplyParams, RoutinesApplyResult, "operate", "Apply files.", mutating=True),
 )

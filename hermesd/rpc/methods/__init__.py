@@ -1,6 +1,19 @@
 """Every method, a file a namespace. Importing this fills the table of routes."""
 
-from hermesd.rpc.methods import chat, config, cron, daemon, events, lists, logs, mcp, profiles, protocol, webhook
+from hermesd.rpc.methods import (
+    chat,
+    config,
+    cron,
+    daemon,
+    events,
+    lists,
+    logs,
+    mcp,
+    profiles,
+    protocol,
+    routines,
+    webhook,
+)
 from hermesd.rpc.routes import ROUTES
 
 __all__ = [
@@ -15,5 +28,6 @@ __all__ = [
     "mcp",
     "profiles",
     "protocol",
+    "routines",
     "webhook",
 ]

@@ -1,0 +1,134 @@
+"""From files to what is to be done: everything is read and checked here, and nothing is changed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from hermesd.errors import ConfigError, HermesError
+from hermesd.manifest.document import PROFILES, Manifest, Source, read
+from hermesd.manifest.entry import Change, Entry, Key, Kind
+from hermesd.manifest.kinds import KINDS
+from hermesd.manifest.ledger import Ledger
+from hermesd.manifest.merge import CHANGING, Fields, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hermesd.manifest.merge import Applied
+    from hermesd.rpc.context import Daemon
+
+READING_THREADS = trio.CapacityLimiter(1)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is to be done. ``revision`` names exactly this plan: another state or other files have another one."""
+
+    name: str
+    changes: list[Change]
+    unmanaged: list[Key]
+    revision: str
+    kinds: dict[str, Kind]
+    ledger: Ledger
+    applied: dict[Key, Applied]
+
+    @property
+    def pending(self) -> list[Change]:
+        """Changes of what is there."""
+        return [change for change in self.changes if change.step.action in CHANGING]
+
+    @property
+    def conflicts(self) -> list[Change]:
+        """Changes that would undo what somebody did by hand."""
+        return [change for change in self.changes if change.step.conflicts]
+
+
+async def plan(daemon: Daemon, sources: Sequence[Source], *, profile: str = "") -> Plan:
+    """Compare files with what is there. Raises ConfigError with file:line, StoreError."""
+    shapes = {kind.section: kind.shape for kind in KINDS}
+    manifest = await trio.to_thread.run_sync(lambda: read(sources, shapes, profile=profile), limiter=READING_THREADS)
+    ledger = await Ledger.load(daemon.store)
+    applied = ledger.of(manifest.name)
+    there = {found.name for found in daemon.home.profiles()}
+    new_profiles = {
+        key.name: entry.fields
+        for key, entry in manifest.entries.items()
+        if key.section == PROFILES and key.name not in there
+    }
+    kinds: dict[str, Kind] = {kind.section: kind(daemon, new_profiles) for kind in KINDS}
+    live: dict[Key, Fields] = {}
+    for kind in kinds.values():
+        live |= await kind.live()
+    wanted = _checked(manifest, kinds, ledger)
+    changes = _changes(manifest, kinds, applied, live, wanted)
+    used = {change.key for change in changes}
+    return Plan(
+        manifest.name,
+        changes,
+        sorted(live.keys() - used - ledger.owners(but=manifest.name).keys()),
+        _revision(manifest.name, used, applied, live, wanted),
+        kinds,
+        ledger,
+        applied,
+    )
+
+
+def _checked(manifest: Manifest, kinds: dict[str, Kind], ledger: Ledger) -> dict[Key, Fields]:
+    """What is wanted, in canonical form. Raises ConfigError with the place in the file."""
+    owners = ledger.owners(but=manifest.name)
+    for section, kind in kinds.items():
+        kind.expect([entry for key, entry in manifest.entries.items() if key.section == section])
+    wanted: dict[Key, Fields] = {}
+    for key, entry in manifest.entries.items():
+        if key in owners:
+            step = f"keep it in one of them, or give this file `name: {owners[key]}`"
+            raise ConfigError(f"{key} was applied as part of {owners[key]!r}", where=entry.where, next_step=step)
+        try:
+            wanted[key] = kinds[key.section].check(entry)
+        except HermesError as error:
+            raise ConfigError(
+                f"{key.section}.{key.name}: {_in(error)}", where=_place(entry, error), next_step=error.next_step
+            ) from None
+    return wanted
+
+
+def _in(error: HermesError) -> str:
+    return f"{error.where}: {error.what}" if error.where else error.what
+
+
+def _place(entry: Entry, error: HermesError) -> str:
+    """The line of the field that the sentence begins with, else of the entry."""
+    words = {error.what.partition(" ")[0].rstrip(":"), error.where}
+    return next((line for name, line in entry.lines.items() if name in words), entry.where)
+
+
+def _changes(
+    manifest: Manifest,
+    kinds: dict[str, Kind],
+    applied: dict[Key, Applied],
+    live: dict[Key, Fields],
+    wanted: dict[Key, Fields],
+) -> list[Change]:
+    order = list(kinds)
+    keys = sorted(
+        {key for key in wanted.keys() | applied.keys() if key.section in kinds},
+        key=lambda key: (order.index(key.section), key.profile, key.name),
+    )
+    found = []
+    for key in keys:
+        step = merge(applied.get(key), live.get(key), wanted.get(key), kinds[key.section].defaults(key))
+        where = manifest.entries[key].where if key in manifest.entries else ""
+        found.append(Change(key, step, wanted.get(key), where))
+    return found
+
+
+def _revision(
+    name: str, keys: set[Key], applied: dict[Key, Applied], live: dict[Key, Fields], wanted: dict[Key, Fields]
+) -> str:
+    parts = [(key, applied.get(key), live.get(key), wanted.get(key)) for key in sorted(keys)]
+    return hashlib.sha256(msgspec.json.encode([name, parts], order="deterministic")).hexdigest()[:32]
