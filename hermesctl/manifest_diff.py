@@ -37,7 +37,10 @@ def _summary(plan: Json) -> str:
 def _change(change: Json, *, color: bool) -> list[str]:
     mark = "!" if change.get("conflict") else _MARKS[change["action"]]
     place = "" if change["section"] == "profiles" else f"  (profile {change['profile']})"
-    note = f"  # {change['note']}" if change.get("note") else ""
+    text = change.get("note", "")
+    if (change["section"], change["action"]) == ("profiles", "delete"):
+        text = "with its files, sessions and everything else it holds"
+    note = f"  # {text}" if text else ""
     head = f"{mark} {change['kind']} {_clean(change['name'])}{place}{note}"
     return [_painted(head, mark, color), *(line for field in change.get("fields", []) for line in _field(field, color))]
 

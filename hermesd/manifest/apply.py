@@ -2,66 +2,97 @@
 
 1. What is about to change is noted as pending, together with what had been applied before.
 2. Profiles are made; each profile's config.yaml and .env are written once; they are taken up.
-3. Jobs and the final notes are committed in one transaction.
+3. Rows of the store and what is remembered of them are committed in one transaction.
 4. Profiles that are not wanted any more are removed, and then forgotten.
 
-Where only rows of the store change, 1 and 2 have nothing to do, and 3 is all there is.
+Where only rows of the store change, 3 is all there is.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
+
 from hermesd import failpoint
+from hermesd.config.write import change
 from hermesd.errors import ConflictError
-from hermesd.manifest.entry import Batch
+from hermesd.manifest.document import PROFILES
 from hermesd.manifest.merge import intent, outcome
+from hermesd.manifest.profiles import describe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hermesd.manifest.entry import Change, Key
-    from hermesd.manifest.merge import Applied
+    from hermesd.manifest.merge import Applied, Fields, Step
     from hermesd.manifest.plan import Plan
     from hermesd.rpc.context import Daemon
-    from hermesd.store.records import StoreChange
+
+    Remembered = Callable[[Applied | None, Step, Fields | None], Applied | None]
+
+WRITING_THREADS = trio.CapacityLimiter(1)
 
 
 async def apply(daemon: Daemon, plan: Plan, *, force_conflicts: bool = False) -> list[str]:
     """Make it so; returns what a reload has refused. A plan with nothing to do writes nothing.
 
     Raises ConflictError (somebody's own change would be undone, or something has changed meanwhile), ConfigError,
-    StoreError.
+    StoreError. What has been done until then stays, and the next apply goes on from it.
     """
     if plan.conflicts and not force_conflicts:
         raise _refusal(plan.conflicts)
-    batch = Batch()
-    for change in plan.pending:
-        plan.kinds[change.key.section].enact(change, batch)
-    after = _entries(plan, outcome)
-    if batch.new_profiles or batch.descriptions or batch.edits or batch.gone_profiles:
+    batch = plan.batch
+    refused: list[str] = []
+    if batch.touches_files:
         await daemon.store.commit([plan.ledger.change(plan.name, _entries(plan, intent))])
         failpoint.hit("apply.noted")
+        refused = await _write(daemon, plan)
+    after = _entries(plan, outcome)
+    gone = {
+        key: row for key, row in plan.applied.items() if key.section == PROFILES and key.name in batch.gone_profiles
+    }
     if batch.has_jobs:
         await daemon.routines.ensure()
-    rows: list[StoreChange] = [*batch.rows]
-    if rows or after != plan.applied or _is_noted(batch):
-        rows.append(plan.ledger.change(plan.name, after))
-        await daemon.store.commit(rows)
+    if batch.rows or batch.touches_files or after != plan.applied:
+        await daemon.store.commit([*batch.rows, plan.ledger.change(plan.name, {**after, **gone})])
         failpoint.hit("apply.committed")
-    return []
+    for name in batch.gone_profiles:
+        await daemon.delete_profile(name)
+        failpoint.hit("apply.removed")
+    if gone:
+        await daemon.store.commit([plan.ledger.change(plan.name, after)])
+    return refused
 
 
-def _is_noted(batch: Batch) -> bool:
-    return bool(batch.new_profiles or batch.descriptions or batch.edits or batch.gone_profiles)
+async def _write(daemon: Daemon, plan: Plan) -> list[str]:
+    """Directories and files; returns what of them was not taken up."""
+    batch = plan.batch
+    for name in batch.new_profiles:
+        await daemon.create_profile(name, **plan.new_profiles[name])
+        failpoint.hit("apply.profiles")
+    for name, text in batch.descriptions.items():
+        await trio.to_thread.run_sync(describe, daemon.home.profile(name), text, limiter=WRITING_THREADS)
+    for name, edits in batch.edits.items():
+        profile = daemon.home.profile(name)
+        await trio.to_thread.run_sync(
+            change, profile, edits.expected, edits.config, edits.variables, limiter=WRITING_THREADS
+        )
+        failpoint.hit("apply.written")
+    if not batch.edits:
+        return []
+    refused = (await daemon.reload()).refused
+    failpoint.hit("apply.reloaded")
+    return refused
 
 
-def _entries(plan: Plan, state_of: object) -> dict[Key, Applied]:
-    assert callable(state_of)
-    found = {change.key: state_of(plan.applied.get(change.key), change.step, change.fields) for change in plan.changes}
+def _entries(plan: Plan, remembered: Remembered) -> dict[Key, Applied]:
+    found = {each.key: remembered(plan.applied.get(each.key), each.step, each.fields) for each in plan.changes}
     return {key: applied for key, applied in found.items() if applied is not None}
 
 
 def _refusal(conflicts: list[Change]) -> ConflictError:
-    names = ", ".join(str(change.key) for change in conflicts[:5])
+    names = ", ".join(str(each.key) for each in conflicts[:5])
     more = f" and {len(conflicts) - 5} more" if len(conflicts) > 5 else ""
     return ConflictError(
         f"changed by hand and in the file: {names}{more}",

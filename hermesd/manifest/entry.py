@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from hermesd.home import DEFAULT_PROFILE, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from hermesd.config.shape import Shape
+    from hermesd.config.write import Edit
+    from hermesd.home import Home
     from hermesd.manifest.merge import Fields, Step
     from hermesd.rpc.context import Daemon
     from hermesd.store.records import StoreChange
@@ -23,6 +27,11 @@ class Key(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.section}/{self.profile}/{self.name}"
+
+
+def profile_at(home: Home, name: str) -> Profile:
+    """The profile of a name, also one that is yet to be made."""
+    return home.default_profile if name == DEFAULT_PROFILE else Profile(name, home.profile_root(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +56,11 @@ class Change:
 
 @dataclass(slots=True)
 class Edits:
-    """Changes of a profile's config.yaml, by path, and of its .env; None removes."""
+    """Changes of a profile's config.yaml, which must still be ``expected``, and of its .env (None removes)."""
 
-    config: dict[tuple[str, ...], Any] = field(default_factory=dict)  # Any: YAML values
+    config: list[Edit] = field(default_factory=list)
     variables: dict[str, str | None] = field(default_factory=dict)
+    expected: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -61,12 +71,17 @@ class Batch:
     transaction, and profiles are removed last.
     """
 
-    new_profiles: dict[str, Fields] = field(default_factory=dict)
+    new_profiles: list[str] = field(default_factory=list)
     descriptions: dict[str, str] = field(default_factory=dict)
     edits: dict[str, Edits] = field(default_factory=dict)
     rows: list[StoreChange] = field(default_factory=list)
     gone_profiles: list[str] = field(default_factory=list)
     has_jobs: bool = False
+
+    @property
+    def touches_files(self) -> bool:
+        """Whether anything but rows of the store changes."""
+        return bool(self.new_profiles or self.descriptions or self.edits or self.gone_profiles)
 
     def of(self, profile: str) -> Edits:
         """The edits of a profile's files."""
@@ -90,7 +105,7 @@ class Kind(Protocol):
         """
 
     def defaults(self, key: Key) -> Fields:
-        """Of fields that are not named; a field without one has None."""
+        """Of fields that are not named; a field without one has None. Raises HermesError (a profile in disorder)."""
 
     def expect(self, entries: Iterable[Entry]) -> None:
         """All entries of this kind that the files want, before the first of them is checked: they may name another."""

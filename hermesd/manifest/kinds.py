@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermesd.manifest.jobs import Jobs
+from hermesd.manifest.mcp_servers import McpServers
+from hermesd.manifest.profiles import Profiles
+from hermesd.manifest.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from hermesd.manifest.entry import Kind
 
-KINDS: tuple[type[Kind], ...] = (Jobs,)
+KINDS: tuple[type[Kind], ...] = (Profiles, McpServers, Webhooks, Jobs)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from hermesd.config.write import rehearse
 from hermesd.errors import ConfigError, HermesError
 from hermesd.manifest.document import PROFILES, Manifest, Source, read
-from hermesd.manifest.entry import Change, Entry, Key, Kind
+from hermesd.manifest.entry import Batch, Change, Entry, Key, Kind, profile_at
 from hermesd.manifest.kinds import KINDS
 from hermesd.manifest.ledger import Ledger
 from hermesd.manifest.merge import CHANGING, Fields, merge
@@ -19,6 +20,7 @@ from hermesd.manifest.merge import CHANGING, Fields, merge
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hermesd.home import Home
     from hermesd.manifest.merge import Applied
     from hermesd.rpc.context import Daemon
 
@@ -34,6 +36,8 @@ class Plan:
     unmanaged: list[Key]
     revision: str
     kinds: dict[str, Kind]
+    batch: Batch
+    new_profiles: dict[str, Fields]
     ledger: Ledger
     applied: dict[Key, Applied]
 
@@ -66,6 +70,10 @@ async def plan(daemon: Daemon, sources: Sequence[Source], *, profile: str = "") 
         live |= await kind.live()
     wanted = _checked(manifest, kinds, ledger)
     changes = _changes(manifest, kinds, applied, live, wanted)
+    batch = _enacted(changes, kinds)
+    _check_gone(batch, manifest)
+    origins = {name: str(fields.get("clone_from") or name) for name, fields in new_profiles.items()}
+    await trio.to_thread.run_sync(_rehearse, daemon.home, batch, origins, changes, limiter=READING_THREADS)
     used = {change.key for change in changes}
     return Plan(
         manifest.name,
@@ -73,6 +81,8 @@ async def plan(daemon: Daemon, sources: Sequence[Source], *, profile: str = "") 
         sorted(live.keys() - used - ledger.owners(but=manifest.name).keys()),
         _revision(manifest.name, used, applied, live, wanted),
         kinds,
+        batch,
+        {name: new_profiles[name] for name in batch.new_profiles},
         ledger,
         applied,
     )
@@ -82,7 +92,12 @@ def _checked(manifest: Manifest, kinds: dict[str, Kind], ledger: Ledger) -> dict
     """What is wanted, in canonical form. Raises ConfigError with the place in the file."""
     owners = ledger.owners(but=manifest.name)
     for section, kind in kinds.items():
-        kind.expect([entry for key, entry in manifest.entries.items() if key.section == section])
+        entries = [entry for key, entry in manifest.entries.items() if key.section == section]
+        try:
+            kind.expect(entries)
+        except HermesError as error:
+            where = entries[0].where if entries else ""
+            raise ConfigError(error.what, where=where, next_step=error.next_step) from None
     wanted: dict[Key, Fields] = {}
     for key, entry in manifest.entries.items():
         if key in owners:
@@ -125,6 +140,41 @@ def _changes(
         where = manifest.entries[key].where if key in manifest.entries else ""
         found.append(Change(key, step, wanted.get(key), where))
     return found
+
+
+def _enacted(changes: list[Change], kinds: dict[str, Kind]) -> Batch:
+    batch = Batch()
+    for change in changes:
+        if change.step.action in CHANGING:
+            try:
+                kinds[change.key.section].enact(change, batch)
+            except HermesError as error:
+                what = f"{change.key.section}.{change.key.name}: {error.what}"
+                raise ConfigError(what, where=change.where or error.where, next_step=error.next_step) from None
+    return batch
+
+
+def _check_gone(batch: Batch, manifest: Manifest) -> None:
+    """Nothing may be wanted in a profile that is not."""
+    for key, entry in manifest.entries.items():
+        if key.profile in batch.gone_profiles:
+            step = f"keep it: `profiles: {{{key.profile}: {{}}}}`, or move this to another profile"
+            what = f"{key.section}.{key.name} is in the profile {key.profile!r}, which is not in the files any more"
+            raise ConfigError(what, where=entry.where, next_step=step)
+
+
+def _rehearse(home: Home, batch: Batch, origins: dict[str, str], changes: list[Change]) -> None:
+    """Refuse what a configuration would not load with."""
+    for name, edits in batch.edits.items():
+        profile = profile_at(home, name)
+        origin = profile_at(home, origins.get(name, name))
+        try:
+            rehearse(profile, origin, edits.config, edits.variables)
+        except HermesError as error:
+            guilty = (each for each in changes if each.key.profile == name and f".{each.key.name}" in error.what)
+            where = next((each.where for each in guilty if each.where), "")
+            step = error.next_step.partition(", or write $${")[0]  # which a manifest cannot hold
+            raise ConfigError(error.what if where else _in(error), where=where, next_step=step) from None
 
 
 def _revision(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import Daemon, RpcFailure
 
 JOBS = """\
 version: 1
@@ -182,12 +182,199 @@ WRONG = {
 }
 
 
+def refusal(daemon: Daemon, text: str, name: str) -> dict[str, Any]:
+    with pytest.raises(RpcFailure) as refused:
+        daemon.call("routines.plan", files=[{"name": name, "text": text}])
+    return refused.value.error
+
+
 def test_a_file_that_is_wrong_is_refused_with_its_line(working: Daemon) -> None:
     """Status 78, and not the 2 that means a difference."""
     for text, said in WRONG.items():
-        refused = working.ctl("plan", "-f", written(working, text, "r.yaml"))
-        assert refused.returncode == 78, refused.stdout
-        assert said in refused.stderr
-        assert "  → " in refused.stderr
+        error = refusal(working, text, "r.yaml")
+        assert error["data"]["exit_status"] == 78
+        assert said in f"{error['data']['where']}: {error['message']}"
+        assert error["data"]["next_step"]
+    refused = working.ctl("plan", "-f", written(working, next(iter(WRONG)), "r.yaml"))
+    assert refused.returncode == 78, refused.stdout
+    assert "r.yaml:1: this is no manifest" in refused.stderr
     assert working.ctl("plan").returncode == 1
     assert working.ctl("plan", "--nonsense").returncode == 1
+
+
+ALL = """\
+version: 1
+profiles:
+  team:
+    description: The team's agent
+    jobs:
+      Standup:
+        schedule: every weekday at 09:30
+        timezone: UTC
+        prompt: Ask everybody how it goes.
+webhooks:
+  deploys:
+    prompt: "Deployed: {service}"
+    deliver: log
+    scheme: github
+    secret_env: DEPLOY_SECRET
+  alerts:
+    prompt: "{text}"
+    deliver_only: true
+mcp_servers:
+  notes:
+    command: notes-server
+    args: [--root, /srv/notes]
+    enabled: false
+    env: {NOTES_TOKEN: "${NOTES_TOKEN}", LEVEL: debug}
+    tools: {exclude: [remove]}
+jobs:
+  Tidy:
+    schedule: every 6h
+    prompt: Tidy up.
+"""
+CONFIG = """\
+# of ours
+model: offline  # kept
+platforms:
+  webhook:
+    port: 0
+    routes:
+      own: {secret: "${OWN}", prompt: mine}  # by hand
+"""
+ENV = "DEPLOY_SECRET=c2VjcmV0LWRlcGxveQ\nNOTES_TOKEN=n0tes-t0ken\nOWN=0wn-s3cret\n"
+
+
+@pytest.fixture
+def furnished(daemon: Daemon) -> Daemon:
+    daemon.write_config(CONFIG, env=ENV)
+    return daemon.start()
+
+
+def test_everything_a_file_may_declare_is_made_and_removed_again(furnished: Daemon) -> None:
+    """Of every kind, in one apply; comments and what was made by hand stay, also when all of it goes."""
+    file = written(furnished, ALL)
+    shown = furnished.ctl("plan", "-f", file).stdout
+    assert "6 to create" in shown
+    assert "c2VjcmV0LWRlcGxveQ" not in shown
+    assert "6 created" in applied(furnished, file)
+    assert furnished.call("profile.show", name="team")["name"] == "team"
+    assert jobs(furnished)["Standup"]["profile"] == "team"
+    routes = {route["name"]: route for route in furnished.call("webhook.list")["routes"]}
+    assert sorted(routes) == ["alerts", "deploys", "own"]
+    assert routes["alerts"]["has_secret"]
+    [server] = furnished.call("mcp.list")["servers"]
+    assert server["name"] == "notes"
+    config = (furnished.home / "config.yaml").read_text()
+    assert "secret: ${DEPLOY_SECRET}" in config
+    assert "model: offline  # kept" in config
+    before = state_of(furnished.home)
+    assert plan(furnished, file)["pending"] == 0
+    applied(furnished, file)
+    assert state_of(furnished.home) == before
+
+    written(furnished, "version: 1\n")
+    assert "6 deleted" in applied(furnished, file)
+    assert not (furnished.home / "profiles" / "team").exists()
+    assert [route["name"] for route in furnished.call("webhook.list")["routes"]] == ["own"]
+    config = (furnished.home / "config.yaml").read_text()
+    assert "# by hand" in config
+    assert "mcp_servers" not in config
+    assert "WEBHOOK_ROUTES_ALERTS_SECRET" not in (furnished.home / ".env").read_text()
+    assert plan(furnished, file)["pending"] == 0
+
+
+def test_only_declared_keys_of_a_section_are_changed(furnished: Daemon) -> None:
+    """What somebody adds to a server by hand stays; what they change of the file's own is drift."""
+    file = written(furnished, ALL)
+    applied(furnished, file)
+    furnished.ctl("config", "set", "mcp_servers.notes.timeout", "7")
+    furnished.ctl("config", "set", "mcp_servers.notes.tools.include", "read,write")
+    assert plan(furnished, file)["pending"] == 0
+    furnished.ctl("config", "set", "mcp_servers.notes.env.LEVEL", "trace")
+    [change] = plan(furnished, file, status=2)["changes"]
+    assert [(field["name"], field["before"]) for field in change["fields"]] == [("env.LEVEL", "trace")]
+    written(furnished, ALL.replace(", LEVEL: debug", "").replace("    tools: {exclude: [remove]}\n", ""))
+    refused = furnished.ctl("apply", "-f", file, "--yes")
+    assert "! env.LEVEL" in refused.stdout
+    applied(furnished, file, "--force-conflicts")
+    config = (furnished.home / "config.yaml").read_text()
+    assert "LEVEL" not in config
+    assert "timeout: 7" in config
+    assert "read" in config
+    assert "exclude" not in config
+    written(furnished, ALL.replace("    secret_env: DEPLOY_SECRET\n", ""))
+    applied(furnished, file)
+    assert "${WEBHOOK_ROUTES_DEPLOYS_SECRET}" in (furnished.home / "config.yaml").read_text()
+    assert plan(furnished, file)["pending"] == 0
+
+
+def test_a_profile_is_described_and_a_new_one_may_be_cloned(furnished: Daemon) -> None:
+    """A changed description is an update; clone_from counts once."""
+    file = written(furnished, "version: 1\nprofiles: {team: {description: One, clone_from: default}}\n")
+    applied(furnished, file)
+    assert "own:" in (furnished.home / "profiles" / "team" / "config.yaml").read_text()
+    written(furnished, "version: 1\nprofiles: {team: {description: Two}}\n")
+    assert "1 updated" in applied(furnished, file)
+    assert plan(furnished, file)["pending"] == 0
+    assert "Two" in (furnished.home / "profiles" / "team" / "profile.yaml").read_text()
+
+
+REFUSED = {
+    "webhooks: {a: {secret: hunter2hunter2}}": "webhooks.a: secret is a secret and stands in the file",
+    "mcp_servers: {a: {url: https://h/mcp, headers: {Authorization: Bearer abcdefgh}}}": "is a secret",
+    "mcp_servers: {a: {command: x, args: [--api-key, abcdefgh]}}": "args is a secret",
+    "mcp_servers: {a: {command: x, args: [sk-abcdefghijkl]}}": "args is a secret",
+    "webhooks: {a: {secret_env: NOT_THERE}}": "NOT_THERE} is not set",
+    "webhooks: {a: {deliver: telegram}}": "webhooks.a: ",
+    "mcp_servers: {a: {url: ftp://x}}": "a.yaml:2",
+    "mcp_servers: {a: {trusted: perhaps}}": "trusted must be true or false",
+    "mcp_servers: {a.b: {command: x}}": "is not a server's name",
+    "webhooks: {a-b: {}, a_b: {}}": "would have one secret",
+    "profiles: {root: {}}": "is reserved",
+    "jobs: {A: {schedule: '@daily', prompt: x}}\nprofiles: {x: {jobs: [1]}}": "jobs must be a mapping of names",
+    "webhooks: {a: {profile: nobody}}": "there is no profile 'nobody'",
+}
+
+
+def test_what_could_not_be_applied_is_refused_by_the_plan(furnished: Daemon) -> None:
+    """With its place in the file and no secret in the sentence; nothing has been written."""
+    before = state_of(furnished.home)
+    for text, said in REFUSED.items():
+        error = refusal(furnished, f"version: 1\n{text}\n", "a.yaml")
+        assert error["data"]["exit_status"] == 78, text
+        assert error["data"]["where"].startswith("a.yaml:"), text
+        assert said in f"{error['data']['where']}: {error['message']}", text
+        assert "abcdefgh" not in str(error)
+        assert "hunter2" not in str(error)
+    assert state_of(furnished.home) == before
+
+
+def test_a_literal_secret_that_is_there_is_not_shown(daemon: Daemon) -> None:
+    """Neither as what is, nor as what was."""
+    daemon.write_config(
+        "platforms: {webhook: {routes: {own: {secret: hunter2hunter2, prompt: mine}}}}\n", env="A=bbbbbbbb\n"
+    )
+    daemon.start()
+    done = daemon.ctl("plan", "-f", written(daemon, "version: 1\nwebhooks: {own: {secret_env: A}}\n"), "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["changes"][0]["fields"][0]["before"] == "***"
+    assert "hunter2" not in done.stdout
+
+
+def test_files_are_told_apart_by_their_names_and_a_directory_is_one(furnished: Daemon) -> None:
+    """What another name has applied is not deleted, and not taken over."""
+    directory = furnished.home.parent / "all"
+    directory.mkdir()
+    (directory / "a.yaml").write_text(JOBS)
+    (directory / "b.yml").write_text("version: 1\njobs: {B: {schedule: '@daily', prompt: x}}\n")
+    (directory / "README.md").write_text("no manifest")
+    applied(furnished, str(directory))
+    other = written(furnished, "version: 1\nname: other\njobs: {C: {schedule: '@daily', prompt: x}}\n", "other.yaml")
+    assert "1 created" in applied(furnished, other)
+    assert sorted(jobs(furnished)) == ["B", "C", "Digest", "Follow up"]
+    taken = written(furnished, "version: 1\nname: other\njobs: {B: {schedule: '@daily', prompt: x}}\n", "other.yaml")
+    assert "was applied as part of 'routines'" in furnished.ctl("plan", "-f", taken).stderr
+    done = furnished.ctl("plan", "-f", "-", stdin=JOBS)
+    assert done.returncode == 2
+    assert "- job B" in done.stdout

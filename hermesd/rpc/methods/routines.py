@@ -69,6 +69,8 @@ def _shown(plan: Plan) -> list[RoutinesChange]:
 
 
 def _change(plan: Plan, change: Change) -> RoutinesChange:
+    from hermesd.manifest import secrets
+
     step = change.step
     assert step.action != "unmanaged"
     return RoutinesChange(
@@ -82,7 +84,11 @@ def _change(plan: Plan, change: Change) -> RoutinesChange:
         conflict=step.conflicts,
         fields=[
             RoutinesField(
-                name=field.name, before=field.before, after=field.after, by_hand=field.by_hand, conflict=field.conflict
+                name=field.name,
+                before=secrets.shown(field.name, field.before),
+                after=secrets.shown(field.name, field.after),
+                by_hand=field.by_hand,
+                conflict=field.conflict,
             )
             for field in step.fields
         ],
