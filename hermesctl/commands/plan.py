@@ -32,13 +32,16 @@ def register(parser: argparse.ArgumentParser) -> None:
         parser.usage_status = EXIT_USAGE
     manifest_files.register(parser)
     parser.add_argument("--verbose", action="store_true", help="also name what is managed by no file")
+    parser.add_argument("--export", action="store_true", help="print what is there as a file, which plans to nothing")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Show the difference; status 2 when there is one."""
+    """Show the difference, with status 2 when there is one; or what is there."""
     from hermesctl.manifest_diff import render
     from hermesctl.output import use_color
 
+    if args.export:
+        return context.show(context.call("routines.export", profile=context.profile))
     try:
         files = manifest_files.read(args.files)
     except UsageError as error:

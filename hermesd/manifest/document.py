@@ -37,7 +37,7 @@ MAX_ENTRIES = 10_000
 MAX_NAME = 100
 _HEAD = ("version", "name", "profile")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
-_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/]")
+NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/]")
 
 
 class Source(NamedTuple):
@@ -138,7 +138,7 @@ class _File:
             raise self._error(f"{section} must be a mapping of names", line, "write NAME: and its fields below")
         for name, below in node.values.items():
             at = node.key_lines[name]
-            if not name or len(name) > MAX_NAME or name != name.strip() or _NOT_IN_NAMES.search(name):
+            if not name or len(name) > MAX_NAME or name != name.strip() or NOT_IN_NAMES.search(name):
                 raise self._error(f"{name[:80]!r} is no name", at, f"use 1 to {MAX_NAME} printable characters, no /")
             self._entry(section, name, below, profile, at)
 

@@ -90,7 +90,8 @@ class Jobs:
         now = min(self._now, row.created_at) if row else self._now
         fields = msgspec.convert({name: value for name, value in said.items() if name != "paused"}, JobFields)
         context = self._context(entry.key, fields.context_from)
-        spec = desk.drafted(owner, fields, now=now, context_from=context)
+        origin = jobs.decode(row.spec).origin if row else None
+        spec = desk.drafted(owner, fields, now=now, context_from=context, origin=origin)
         for name in ("schedule", "expires"):
             if name in said and (name == "expires" or spec.schedule.kind == "once"):
                 _check_instant(name, said[name])
@@ -102,7 +103,10 @@ class Jobs:
     def unfold(self, key: Key, fields: Fields) -> Fields:
         """What is not the default."""
         defaults = self.defaults(key)
-        return {name: value for name, value in fields.items() if value != defaults.get(name)}
+        found = {name: value for name, value in fields.items() if value != defaults.get(name)}
+        if Key(key.section, key.profile, found.get("context_from", "")) not in self._rows:
+            found.pop("context_from", None)  # that job is gone
+        return found
 
     def enact(self, change: Change, batch: Batch) -> None:
         """Rows, with the spec that they had when this was planned."""

@@ -83,6 +83,7 @@ from hermesd.rpc.wire_cron import (
 from hermesd.rpc.wire_routines import (
     RoutinesApplyParams,
     RoutinesApplyResult,
+    RoutinesExportParams,
     RoutinesPlanParams,
     RoutinesPlanResult,
 )
@@ -169,5 +170,6 @@ METHODS: tuple[Method, ...] = (
     Method("cron.import", CronImportParams, CronListResult, "operate", "Take over a jobs.json.", mutating=True),
     Method("cron.export", CronListParams, Done, "read", "Jobs in the form of jobs.json."),
     Method("routines.plan", RoutinesPlanParams, RoutinesPlanResult, "operate", "What applying files would change."),
+    Method("routines.export", RoutinesExportParams, Done, "read", "What is there, as a file to apply."),
     Method("routines.apply", RoutinesApplyParams, RoutinesApplyResult, "operate", "Apply files.", mutating=True),
 )

@@ -378,3 +378,27 @@ def test_files_are_told_apart_by_their_names_and_a_directory_is_one(furnished: D
     done = furnished.ctl("plan", "-f", "-", stdin=JOBS)
     assert done.returncode == 2
     assert "- job B" in done.stdout
+
+
+def test_what_is_there_is_exported_and_plans_to_nothing(furnished: Daemon) -> None:
+    """Also what was made by hand, in another profile, and what has ended or is paused; secrets are left out."""
+    applied(furnished, written(furnished, ALL + JOBS.partition("jobs:\n")[2]))
+    furnished.ctl("profile", "create", "coder", "--description", 'Writes "code": all day')
+    furnished.ctl("config", "set", "platforms.webhook.routes.own.prompt", "Two\nlines: {a}\n")
+    with (furnished.home / "config.yaml").open("a") as config:
+        config.write("  raw: {url: 'https://h/mcp', headers: {Authorization: Bearer abcdefgh}, enabled: false}\n")
+    furnished.call("daemon.reload")
+    fields = {"schedule": "30m", "prompt": "no", "name": "Once", "repeat": 1, "expires": "30d", "deliver": "local,log"}
+    furnished.call("cron.create", fields=fields, profile="coder")
+    done = furnished.ctl("plan", "--export")
+    assert done.returncode == 0, done.stderr
+    assert "# left out: mcp_servers/default/raw: headers.Authorization is a secret" in done.stdout
+    assert "abcdefgh" not in done.stdout
+    found = furnished.ctl("plan", "-f", "-", "--json", stdin=f"{done.stdout}name: exported\n")
+    assert found.returncode == 78, "another name may not take what the first has"
+    found = furnished.ctl("plan", "-f", "-", "--json", stdin=done.stdout)
+    assert found.returncode == 0, found.stdout + found.stderr
+    kept = {(change["action"], change["name"]) for change in json.loads(found.stdout)["changes"]}
+    assert kept == {("keep", "own"), ("keep", "raw"), ("keep", "coder"), ("keep", "Once")}
+    one = furnished.ctl("-p", "coder", "plan", "--export").stdout
+    assert one.startswith("version: 1\nprofiles:\n  coder:\n    description: 'Writes \"code\": all day'\n")

@@ -8,10 +8,12 @@ import trio
 
 from hermesd.errors import ConflictError
 from hermesd.rpc.routes import slow
+from hermesd.rpc.wire import Done
 from hermesd.rpc.wire_routines import (
     RoutinesApplyParams,
     RoutinesApplyResult,
     RoutinesChange,
+    RoutinesExportParams,
     RoutinesField,
     RoutinesPlanParams,
     RoutinesPlanResult,
@@ -40,6 +42,14 @@ async def show_plan(caller: Caller, params: RoutinesPlanParams) -> RoutinesPlanR
         changes=_shown(found),
         unmanaged=[str(key) for key in found.unmanaged],
     )
+
+
+@slow("routines.export")
+async def export(caller: Caller, params: RoutinesExportParams) -> Done:
+    """As YAML."""
+    from hermesd.manifest.export import export as text_of
+
+    return Done(message=await text_of(caller.daemon, profile=params.profile))
 
 
 @slow("routines.apply")
