@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hermesd.manifest.merge import Applied
     from hermesd.rpc.context import Daemon
 
+AT_ONCE = 20
 READING_THREADS = trio.CapacityLimiter(1)
 
 
@@ -68,7 +69,7 @@ async def plan(daemon: Daemon, sources: Sequence[Source], *, profile: str = "") 
     live: dict[Key, Fields] = {}
     for kind in kinds.values():
         live |= await kind.live()
-    wanted = _checked(manifest, kinds, ledger)
+    wanted = await _checked(manifest, kinds, ledger)
     changes = _changes(manifest, kinds, applied, live, wanted)
     batch = _enacted(changes, kinds)
     _check_gone(batch, manifest)
@@ -88,7 +89,7 @@ async def plan(daemon: Daemon, sources: Sequence[Source], *, profile: str = "") 
     )
 
 
-def _checked(manifest: Manifest, kinds: dict[str, Kind], ledger: Ledger) -> dict[Key, Fields]:
+async def _checked(manifest: Manifest, kinds: dict[str, Kind], ledger: Ledger) -> dict[Key, Fields]:
     """What is wanted, in canonical form. Raises ConfigError with the place in the file."""
     owners = ledger.owners(but=manifest.name)
     for section, kind in kinds.items():
@@ -99,7 +100,9 @@ def _checked(manifest: Manifest, kinds: dict[str, Kind], ledger: Ledger) -> dict
             where = entries[0].where if entries else ""
             raise ConfigError(error.what, where=where, next_step=error.next_step) from None
     wanted: dict[Key, Fields] = {}
-    for key, entry in manifest.entries.items():
+    for number, (key, entry) in enumerate(manifest.entries.items()):
+        if number % AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()  # the loop is not to be held for thousands of them
         if key in owners:
             step = f"keep it in one of them, or give this file `name: {owners[key]}`"
             raise ConfigError(f"{key} was applied as part of {owners[key]!r}", where=entry.where, next_step=step)

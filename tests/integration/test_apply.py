@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.servers.daemon import Daemon, RpcFailure
+from tests.servers.terminal import at_terminal
+
+ROOT = Path(__file__).parents[2]
 
 JOBS = """\
 version: 1
@@ -152,6 +157,40 @@ def test_what_no_apply_has_made_is_left_alone(working: Daemon) -> None:
     assert "so it stays" in working.ctl("plan", "-f", file).stdout
     applied(working, file)
     assert "Own" in jobs(working)
+
+
+def test_at_a_terminal_apply_shows_and_asks(working: Daemon) -> None:
+    """In colour; a no changes nothing, a yes applies what was shown."""
+    command = [sys.executable, "-m", "hermesctl", "apply", "-f", written(working, JOBS)]
+    environment = {**os.environ, "HERMES_HOME": str(working.home), "TERM": "xterm"}
+    with at_terminal(command, environment) as terminal:
+        terminal.expect("\x1b[32m+ job Digest")
+        terminal.expect("apply this? [y/N] ")
+        terminal.type("n\n")
+        assert terminal.wait() == 1
+    assert jobs(working) == {}
+    with at_terminal(command, {**environment, "NO_COLOR": "1"}) as terminal:
+        shown = terminal.expect("apply this? [y/N] ")
+        assert "\x1b" not in shown
+        terminal.type("y\n")
+        terminal.expect("2 created")
+        assert terminal.wait() == 0
+    assert len(jobs(working)) == 2
+
+
+def test_what_somebody_else_declares_is_not_changed(working: Daemon) -> None:
+    """Where config.yaml is managed, the plan refuses sections of it; jobs are rows, and go on."""
+    (working.home / ".managed").write_text("nixos\n")
+    error = refusal(working, "version: 1\nmcp_servers: {a: {command: x}}\n", "a.yaml")
+    assert "managed by NixOS" in error["message"]
+    applied(working, written(working, JOBS))
+
+
+def test_the_example_is_the_one_that_its_page_shows() -> None:
+    """Under a first line of its own."""
+    page, example = (ROOT / "docs/routines.md").read_text(), (ROOT / "examples/routines.yaml").read_text()
+    shown = page.partition("```yaml\n")[2].partition("```")[0]
+    assert shown == example.partition("\n")[2]
 
 
 def test_without_a_terminal_apply_wants_yes(working: Daemon) -> None:
