@@ -93,7 +93,14 @@ def intent(last: Applied | None, step: Step, wanted: Fields | None) -> Applied |
     after = outcome(last, step, wanted)
     if after is None or step.action not in CHANGING:
         return after
-    return Applied(after.fields, made=after.made, pending=True, before=last.fields if last else {})
+    return Applied(after.fields, made=after.made, pending=True, before=_all(last))
+
+
+def _all(last: Applied | None) -> Fields:
+    """Every field that an apply may have left there."""
+    if last is None:
+        return {}
+    return {**last.before, **last.fields} if last.pending else last.fields
 
 
 def _without(last: Applied | None, live: Fields | None, defaults: Fields) -> Step:
@@ -103,7 +110,7 @@ def _without(last: Applied | None, live: Fields | None, defaults: Fields) -> Ste
         return Step("forget", note="is gone already", to_note=True)
     if not last.made:
         return Step("forget", note="was not made by an apply, so it stays", to_note=True)
-    names = sorted(live.keys() | last.fields.keys() | last.before.keys())
+    names = sorted(live.keys() | _all(last).keys())
     changed = {name for name in names if _value(live, name, defaults) not in _known(last, name, defaults)}
     shown = (name for name in names if name in changed or _value(live, name, defaults) != defaults.get(name))
     return Step(
@@ -116,7 +123,7 @@ def _without(last: Applied | None, live: Fields | None, defaults: Fields) -> Ste
 
 
 def _changes(last: Applied | None, live: Fields, wanted: Fields, defaults: Fields) -> tuple[FieldChange, ...]:
-    names = sorted(wanted.keys() | (last.fields.keys() | last.before.keys() if last else set()))
+    names = sorted(wanted.keys() | _all(last).keys())
     found = []
     for name in names:
         want, have = _value(wanted, name, defaults), _value(live, name, defaults)
