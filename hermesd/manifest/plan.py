@@ -70,8 +70,8 @@ async def plan(daemon: Daemon, sources: Sequence[Source], *, profile: str = "") 
     for kind in kinds.values():
         live |= await kind.live()
     wanted = await _checked(manifest, kinds, ledger)
-    changes = _changes(manifest, kinds, applied, live, wanted)
-    batch = _enacted(changes, kinds)
+    changes = await _changes(manifest, kinds, applied, live, wanted)
+    batch = await _enacted(changes, kinds)
     _check_gone(batch, manifest)
     origins = {name: str(fields.get("clone_from") or name) for name, fields in new_profiles.items()}
     await trio.to_thread.run_sync(_rehearse, daemon.home, batch, origins, changes, limiter=READING_THREADS)
@@ -101,8 +101,7 @@ async def _checked(manifest: Manifest, kinds: dict[str, Kind], ledger: Ledger) -
             raise ConfigError(error.what, where=where, next_step=error.next_step) from None
     wanted: dict[Key, Fields] = {}
     for number, (key, entry) in enumerate(manifest.entries.items()):
-        if number % AT_ONCE == 0:
-            await trio.lowlevel.checkpoint()  # the loop is not to be held for thousands of them
+        await _let_others(number)
         if key in owners:
             step = f"keep it in one of them, or give this file `name: {owners[key]}`"
             raise ConfigError(f"{key} was applied as part of {owners[key]!r}", where=entry.where, next_step=step)
@@ -115,6 +114,12 @@ async def _checked(manifest: Manifest, kinds: dict[str, Kind], ledger: Ledger) -
     return wanted
 
 
+async def _let_others(number: int) -> None:
+    """The loop is not to be held for thousands of entries."""
+    if number % AT_ONCE == 0:
+        await trio.lowlevel.checkpoint()
+
+
 def _in(error: HermesError) -> str:
     return f"{error.where}: {error.what}" if error.where else error.what
 
@@ -125,7 +130,7 @@ def _place(entry: Entry, error: HermesError) -> str:
     return next((line for name, line in entry.lines.items() if name in words), entry.where)
 
 
-def _changes(
+async def _changes(
     manifest: Manifest,
     kinds: dict[str, Kind],
     applied: dict[Key, Applied],
@@ -138,16 +143,18 @@ def _changes(
         key=lambda key: (order.index(key.section), key.profile, key.name),
     )
     found = []
-    for key in keys:
+    for number, key in enumerate(keys):
+        await _let_others(number)
         step = merge(applied.get(key), live.get(key), wanted.get(key), kinds[key.section].defaults(key))
         where = manifest.entries[key].where if key in manifest.entries else ""
         found.append(Change(key, step, wanted.get(key), where))
     return found
 
 
-def _enacted(changes: list[Change], kinds: dict[str, Kind]) -> Batch:
+async def _enacted(changes: list[Change], kinds: dict[str, Kind]) -> Batch:
     batch = Batch()
-    for change in changes:
+    for number, change in enumerate(changes):
+        await _let_others(number)
         if change.step.action in CHANGING:
             try:
                 kinds[change.key.section].enact(change, batch)
