@@ -52,11 +52,13 @@ async def apply(daemon: Daemon, plan: Plan, *, force_conflicts: bool = False) ->
     gone = {
         key: row for key, row in plan.applied.items() if key.section == PROFILES and key.name in batch.gone_profiles
     }
-    if batch.has_jobs:
-        await daemon.routines.ensure()
+    for begin in batch.before_rows.values():
+        await begin()
     if batch.rows or batch.touches_files or after != plan.applied:
         await daemon.store.commit([*batch.rows, plan.ledger.change(plan.name, {**after, **gone})])
         failpoint.hit("apply.committed")
+    for tell in batch.after_rows:
+        await tell()
     for name in batch.gone_profiles:
         await daemon.delete_profile(name)
         failpoint.hit("apply.removed")

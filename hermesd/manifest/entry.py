@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from hermesd.home import DEFAULT_PROFILE, Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from hermesd.config.shape import Shape
     from hermesd.config.write import Edit
@@ -76,7 +76,10 @@ class Batch:
     edits: dict[str, Edits] = field(default_factory=dict)
     rows: list[StoreChange] = field(default_factory=list)
     gone_profiles: list[str] = field(default_factory=list)
-    has_jobs: bool = False
+    before_rows: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    """What must run before rows change, by section: a service that takes them up."""
+    after_rows: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """What has to be told that rows have changed. After a crash the daemon's start does it."""
 
     @property
     def touches_files(self) -> bool:

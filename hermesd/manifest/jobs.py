@@ -110,7 +110,7 @@ class Jobs:
 
     def enact(self, change: Change, batch: Batch) -> None:
         """Rows, with the spec that they had when this was planned."""
-        batch.has_jobs = True
+        batch.before_rows[self.section] = self._daemon.routines.ensure
         row = self._rows.get(change.key)
         if change.step.action == "delete":
             assert row is not None
