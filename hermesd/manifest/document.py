@@ -72,12 +72,12 @@ def read(
 def entry_shape(struct: type[msgspec.Struct], *, without: tuple[str, ...] = (), **more: Any) -> Shape:  # noqa: ANN401 - types
     """The shape of an entry whose fields are a struct's; ``X | None`` there means X."""
     import types
-    from typing import get_args, get_origin
+    from typing import Union, get_args, get_origin
 
     fields: dict[str, Shape] = {}
     for row in msgspec.structs.fields(struct):
         annotation = row.type
-        if get_origin(annotation) is types.UnionType:
+        if get_origin(annotation) in (types.UnionType, Union):  # a Literal's union is typing's own
             kinds = [each for each in get_args(annotation) if each is not type(None)]
             annotation = kinds[0] if len(kinds) == 1 else annotation
         if row.name not in without:

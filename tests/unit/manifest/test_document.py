@@ -34,6 +34,15 @@ def test_entries_are_flat_with_the_lines_of_their_fields() -> None:
     assert (entry.where, entry.lines["tools.include"]) == ("f:3", "f:6")
 
 
+def test_every_field_of_every_kind_has_a_shape_that_something_fits() -> None:
+    """Also those that are one of a few words, or nothing."""
+    text = "version: 1\njobs: {a: {misfire: skip, overlap: queue, repeat: 2, timeout_s: 1.5, no_agent: true}}\n"
+    [entry] = read([Source("f", text)], SHAPES).entries.values()
+    assert entry.fields == {"misfire": "skip", "overlap": "queue", "repeat": 2, "timeout_s": 1.5, "no_agent": True}
+    for shape in SHAPES.values():
+        assert all(below.kind != "scalar" or below.expected for below in shape.fields.values())
+
+
 def test_whose_an_entry_is() -> None:
     """Its own word, what it stands below, the file's, the caller's, the default one."""
     text = "version: 1\njobs: {a: {}, b: {profile: p}}\nprofiles: {q: {jobs: {c: {}, d: {profile: r}}}}\n"
