@@ -17,6 +17,8 @@ VERBS = {
     "cron": "scheduled jobs: create, list, show, runs, pause, run and more",
     "watch": "files, outputs and units that are watched: add, list, show, runs, pause and more",
     "webhook": "signed HTTP requests: subscribe, list, show, test, rotate, remove",
+    "plan": "what applying a file of jobs, webhooks and more would change",
+    "apply": "make jobs, webhooks, MCP servers and profiles what a file says",
     "gateway": "start and stop the chat platforms of a profile",
     "service": "start, stop or restart one service of the tree",
     "setup": "answer the first questions: model, platforms, secrets",

@@ -81,6 +81,13 @@ from hermesd.rpc.wire_cron import (
     CronRunsResult,
 )
 from hermesd.rpc.wire_outbox import OutboxDetail
+from hermesd.rpc.wire_routines import (
+    RoutinesApplyParams,
+    RoutinesApplyResult,
+    RoutinesExportParams,
+    RoutinesPlanParams,
+    RoutinesPlanResult,
+)
 from hermesd.rpc.wire_watch import (
     WatchAddParams,
     WatchAnswerParams,
@@ -184,4 +191,7 @@ METHODS: tuple[Method, ...] = (
     Method("watch.remove", WatchParams, Done, "operate", "Remove a watch.", mutating=True),
     Method("watch.test", WatchParams, WatchTestResult, "operate", "What a watch sees, and would say."),
     Method("watch.answer", WatchAnswerParams, Done, "operate", "Answer what a watch has asked.", mutating=True),
+    Method("routines.plan", RoutinesPlanParams, RoutinesPlanResult, "operate", "What applying files would change."),
+    Method("routines.export", RoutinesExportParams, Done, "read", "What is there, as a file to apply."),
+    Method("routines.apply", RoutinesApplyParams, RoutinesApplyResult, "operate", "Apply files.", mutating=True),
 )

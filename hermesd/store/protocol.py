@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         SearchHit,
         SessionRow,
         StepRow,
+        StoreChange,
         TurnRow,
         TurnState,
     )
@@ -215,6 +216,9 @@ class Store(Protocol):
 
     async def set_value(self, name: str, value: bytes | None) -> None:
         """Set or (None) remove it."""
+
+    async def commit(self, changes: Sequence[StoreChange]) -> None:
+        """All of them in one transaction, in order. Raises ConflictError (one is not as it was expected to be)."""
 
     async def counts(self) -> InboxCounts:
         """Rows by state."""

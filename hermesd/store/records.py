@@ -245,6 +245,31 @@ class JobRow(Record, frozen=True, kw_only=True):
     updated_at: float = 0.0
 
 
+class JobPut(Record, frozen=True, kw_only=True):
+    """Insert or replace a job. ``expected``: its ``spec`` as it must be now; None: there must be no such job."""
+
+    job: JobRow
+    expected: str | None = None
+
+
+class JobRemoval(Record, frozen=True, kw_only=True):
+    """Remove a job whose ``spec`` is ``expected``; one that is gone already is no error."""
+
+    id: str
+    expected: str
+
+
+class ValueChange(Record, frozen=True, kw_only=True):
+    """Set a small named value, or (None) remove it."""
+
+    name: str
+    value: bytes | None
+
+
+StoreChange = JobPut | JobRemoval | ValueChange
+"""What ``Store.commit`` takes: changes that belong together."""
+
+
 class Occurrence(Record, frozen=True, kw_only=True):
     """One due instant of a job. ``event`` begins the turn; without one the run is queued for its script.
 

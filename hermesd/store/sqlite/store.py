@@ -9,7 +9,7 @@ import trio
 
 from hermesd.errors import StoreError
 from hermesd.store.records import EventRow
-from hermesd.store.sqlite import events, inbox, maintenance, outbox, questions, sessions, turns
+from hermesd.store.sqlite import combined, events, inbox, maintenance, outbox, questions, sessions, turns
 from hermesd.store.sqlite.file import open_database
 from hermesd.store.sqlite.job_store import SqliteJobs
 from hermesd.store.sqlite.readers import Readers
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         SearchHit,
         SessionRow,
         StepRow,
+        StoreChange,
         TurnRow,
         TurnState,
     )
@@ -338,6 +339,10 @@ class SqliteStore:
     async def set_value(self, name: str, value: bytes | None) -> None:
         """Set or (None) remove it."""
         await self._writer.submit(lambda tx: maintenance.set_value(tx, name, value))
+
+    async def commit(self, changes: Sequence[StoreChange]) -> None:
+        """All of them in one transaction. Raises ConflictError."""
+        await self._writer.submit(lambda tx: combined.commit(tx, changes))
 
     async def counts(self) -> InboxCounts:
         """Rows by state."""
