@@ -83,6 +83,10 @@ class Watching:
         if self._watchers is not None:
             await self._watchers.refresh(watch.id)
 
+    async def refresh(self, watch_id: str) -> None:
+        """A row was made, changed or removed in the store: have it as it stands now."""
+        await (await self._ensure()).refresh(watch_id)
+
     async def test(self, watch: WatchRow) -> WatchTestResult:
         """Look, and begin nothing."""
         watchers = await self._ensure()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from hermesd.manifest.jobs import Jobs
 from hermesd.manifest.mcp_servers import McpServers
 from hermesd.manifest.profiles import Profiles
+from hermesd.manifest.watches import Watches
 from hermesd.manifest.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from hermesd.manifest.entry import Kind
 
-KINDS: tuple[type[Kind], ...] = (Profiles, McpServers, Webhooks, Jobs)
+KINDS: tuple[type[Kind], ...] = (Profiles, McpServers, Webhooks, Watches, Jobs)

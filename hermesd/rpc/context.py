@@ -52,6 +52,9 @@ class Watching(Protocol):
     async def remove(self, watch: WatchRow) -> None:
         """End and remove it."""
 
+    async def refresh(self, watch_id: str) -> None:
+        """A row was made, changed or removed in the store: have it as it stands now."""
+
     async def test(self, watch: WatchRow) -> WatchTestResult:
         """Look, and begin nothing."""
 

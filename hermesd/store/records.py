@@ -266,10 +266,6 @@ class ValueChange(Record, frozen=True, kw_only=True):
     value: bytes | None
 
 
-StoreChange = JobPut | JobRemoval | ValueChange
-"""What ``Store.commit`` takes: changes that belong together."""
-
-
 class Occurrence(Record, frozen=True, kw_only=True):
     """One due instant of a job. ``event`` begins the turn; without one the run is queued for its script.
 
@@ -332,6 +328,24 @@ class WatchRow(Record, frozen=True, kw_only=True):
     error: str = ""
     created_at: float = 0.0
     updated_at: float = 0.0
+
+
+class WatchPut(Record, frozen=True, kw_only=True):
+    """Insert or replace a watch. ``expected`` as for ``JobPut``."""
+
+    watch: WatchRow
+    expected: str | None = None
+
+
+class WatchRemoval(Record, frozen=True, kw_only=True):
+    """Remove a watch, as ``JobRemoval``."""
+
+    id: str
+    expected: str
+
+
+StoreChange = JobPut | JobRemoval | WatchPut | WatchRemoval | ValueChange
+"""What ``Store.commit`` takes: changes that belong together."""
 
 
 class EventRow(Record, frozen=True, kw_only=True):
