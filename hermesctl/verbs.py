@@ -17,7 +17,7 @@ VERBS = {
     "cron": "scheduled jobs: create, list, show, runs, pause, run and more",
     "webhook": "signed HTTP requests: subscribe, list, show, test, rotate, remove",
     "gateway": "start and stop the chat platforms of a profile",
-    "service": "start, stop or restart one service of the tree",
+    "service": "the daemon as a systemd or launchd service, and single services of the tree",
     "config": "read, check and change configuration",
     "reload": "read the configuration again and apply what changed",
     "stop": "stop the daemon in order",

@@ -194,6 +194,10 @@ class App:
             self._stop_now.set()
         self._stop.set()
 
+    async def asked_to_stop(self) -> None:
+        """Return when the ordered shutdown has begun, whoever asked for it."""
+        await self._stop.wait()
+
     def _on_settings(self, settings: Settings) -> None:
         """A profile's settings are about to be in force; the default one's bound the turns of all."""
         if settings.profile.name == DEFAULT_PROFILE:

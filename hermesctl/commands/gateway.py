@@ -1,10 +1,11 @@
-"""``hermesctl gateway list|status|start|stop|restart``: the chat platforms of a profile."""
+"""``hermesctl gateway list|status|start|stop|restart|install|uninstall``: the chat platforms of a profile."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
+from hermesctl import daemon_service
 from hermesctl.arguments import actions
 
 if TYPE_CHECKING:
@@ -18,22 +19,28 @@ ACTIONS = {
     "start": "start it, and keep it started across restarts of the daemon",
     "stop": "finish what is under way and stop it, and keep it stopped",
     "restart": "stop and start it; failed services get a new chance",
+    "install": "as `hermesctl service install`: one daemon runs every gateway",
+    "uninstall": "as `hermesctl service uninstall`",
 }
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """The five actions."""
+    """The seven actions."""
     verbs = actions(parser, ACTIONS, default="list")
     for name in ("status", "start", "stop", "restart"):
         verbs[name].add_argument("name", nargs="?", default="", metavar="PROFILE", help="instead of -p")
     for name in ("start", "stop", "restart"):
         verbs[name].add_argument("--all", action="store_true", help="every profile")
+    daemon_service.add_install(verbs["install"])
+    daemon_service.add_uninstall(verbs["uninstall"])
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Reading is rendered by the daemon; everything else is one call."""
     if args.action in ("list", "status"):
         return context.render()
+    if args.action in ("install", "uninstall"):
+        return (daemon_service.install if args.action == "install" else daemon_service.uninstall)(args, context)
     profile = args.name or context.profile
     status = context.show(context.act(f"gateway.{args.action}", profile=profile, all=args.all))
     if args.action == "start" and not args.all and not context.json:

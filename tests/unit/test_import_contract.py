@@ -28,7 +28,8 @@ LAYERS: list[set[str]] = [
     {"rpc.wire_cron", "rpc.wire_webhook"},
     {"logfile", "rpc.wire"},
     {"supervision", "store"},
-    {"home", "deploy", "redact"},
+    {"deploy"},
+    {"home", "redact"},
     {"errors", "failpoint"},
 ]
 """Top to bottom: a room imports rooms below it or its own. ``rpc.wire`` is types only, so it lies low."""
