@@ -23,5 +23,11 @@ VERBS = {
     "stop": "stop the daemon in order",
     "rpc": "call a method of the socket, or print the protocol",
     "completion": "a completion script for bash, zsh or fish",
+    "upgrade-check": "what a restart with this release would do: the state file, and what runs",
     "version": "versions of this client and of the daemon",
 }
+
+
+def module_of(verb: str) -> str:
+    """The module of a verb."""
+    return f"hermesctl.commands.{verb.replace('-', '_')}"

@@ -266,6 +266,10 @@ class App:
         """Turns under way."""
         return self._fleet.turns_running()
 
+    def processes(self) -> list[tuple[str, str, float]]:
+        """Background processes of every profile."""
+        return self._fleet.processes()
+
     def settings(self, profile: str = "") -> Settings:
         """A profile's configuration in force."""
         return self._fleet.unit(profile).settings

@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
     {"tools", "providers"},
     {"config", "profiles", "log"},
     {"rpc.wire_methods"},
-    {"rpc.wire_cron", "rpc.wire_webhook"},
+    {"rpc.wire_cron", "rpc.wire_upgrade", "rpc.wire_webhook"},
     {"logfile", "rpc.wire"},
     {"supervision", "store"},
     {"deploy"},
