@@ -67,10 +67,13 @@ def read(path: Path) -> str | None:
     except OSError as error:
         what = "is a symbolic link" if path.is_symlink() else f"cannot be read: {error.strerror}"
         raise ConfigError(what, where=str(path), next_step=f"look who made it, then remove it: rm {path}") from error
-    with os.fdopen(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ConfigError("is not a regular file", where=str(path), next_step=f"remove it: rm {path}")
-        return file.read(MAX_BYTES).decode("utf-8", "replace")
+            raise ConfigError("is not a regular file", where=str(path), next_step=f"remove it: rm -r {path}")
+        with os.fdopen(os.dup(fd), "rb") as file:
+            return file.read(MAX_BYTES).decode("utf-8", "replace")
+    finally:
+        os.close(fd)
 
 
 def check_ours(path: Path, found: Condition, *, force: bool) -> None:
