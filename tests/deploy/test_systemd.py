@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,16 @@ pytestmark = pytest.mark.systemd
 HOME = "/home/ada/.hermes"
 RESTARTS = int(os.environ.get("HERMESD_RESTARTS", "20"))
 IMPATIENT = "[Service]\nWatchdogSec=3\nRestartSec=0\n"
+PLAIN = """\
+[Service]
+Type=notify
+Environment=HERMES_HOME=/home/ada/.plain
+ExecStart=/usr/local/bin/hermesd
+Restart=on-failure
+RestartSec=0
+RestartPreventExitStatus=78
+FileDescriptorStoreMax=8
+"""
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +161,106 @@ def test_restarts_under_load_refuse_lose_and_repeat_nothing(vm: Machine, ada: Pa
     assert set(inbox.values()) == {1}
     assert set(said.values()) == {1}
     assert len(load.answered) >= RESTARTS
+
+
+def put(vm: Machine, path: str, text: str, *, user: str = "") -> None:
+    """Write a file of the machine as one of its users."""
+    vm.run("sh", "-c", 'mkdir -p "$(dirname "$1")" && printf %s "$2" > "$1"', "sh", path, text, user=user)
+
+
+def test_without_a_socket_unit_the_listener_is_kept_over_restarts_and_crashes(vm: Machine, tmp_path: Path) -> None:
+    """In the descriptor store of the service: nobody is refused either; after a real stop everybody is."""
+    put(vm, "/home/ada/.plain/config.yaml", "agent: {busy: queue}\n", user="ada")
+    put(vm, "/home/ada/.config/systemd/user/plain.service", PLAIN, user="ada")
+    vm.systemctl("daemon-reload", user="ada")
+    vm.systemctl("start", "plain.service", user="ada")
+    path = vm.path("/home/ada/.plain/hermesd.sock")
+    load = Load(path, clients=2)
+    with load.running():
+        for number in range(4):
+            if number % 2:
+                vm.systemctl("restart", "plain.service", user="ada")
+            else:
+                vm.systemctl("kill", "--kill-whom=main", "--signal=KILL", "plain.service", user="ada")
+                hello(path)
+    assert (load.refused, load.failed) == ([], [])
+    vm.systemctl("stop", "plain.service", user="ada")
+    with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
+        hello(path)
+    inbox, said = processed(Path(shutil.copy(path.with_name("state.db"), tmp_path)))
+    assert set(inbox) == set(load.answered)
+    assert set(inbox.values()) | set(said.values()) == {1}
+    vm.systemctl("start", "plain.service", user="ada")
+    assert hello(path)
+    vm.systemctl("stop", "plain.service", user="ada")
+
+
+def test_a_wrong_configuration_ends_with_78_and_is_not_started_again(vm: Machine, ada: Path) -> None:
+    """Until it is mended and somebody says so."""
+    vm.run("hermesctl", "service", "stop", user="ada")
+    put(vm, f"{HOME}/config.yaml", "agent: {max_turns: -", user="ada")
+    done = vm.run("hermesctl", "service", "start", user="ada", check=False)
+    assert done.returncode == 1
+    assert "service logs" in done.stderr
+    assert vm.shown("ExecMainStatus", user="ada") == "78"
+    assert vm.shown("ActiveState", user="ada") == "failed"
+    assert vm.shown("NRestarts", user="ada") == "0"
+    assert "config.yaml" in vm.run("hermesctl", "service", "logs", user="ada").stdout
+    put(vm, f"{HOME}/config.yaml", "{}", user="ada")
+    vm.run("hermesctl", "service", "start", user="ada")
+    assert hello(ada)
+
+
+@pytest.fixture
+def bob(vm: Machine) -> Iterator[str]:
+    """A system service that runs as bob, in a home with an awkward name; its path."""
+    home = "/home/bob/100%h of 'his $HOME"
+    vm.run("hermesctl", "service", "install", "--system", "--run-as", "bob", HERMES_HOME=home)
+    yield home
+    vm.run("hermesctl", "service", "uninstall", "--force", check=False)
+    vm.run("rm", "-rf", home)
+
+
+def test_a_system_service_runs_as_its_user_and_sees_its_home_only(vm: Machine, bob: str) -> None:
+    """Exposure ≤ 2.0 while it runs; bob and root get in, ada does not; what is not his is hidden or read-only."""
+    assert vm.run("hermesctl", "rpc", "call", "rpc.hello", user="bob", HERMES_HOME=bob).returncode == 0
+    assert vm.run("hermesctl", "status", HERMES_HOME=bob).returncode == 0
+    path = vm.path("/run/hermesd/hermesd.sock")
+    assert (path.stat().st_uid, oct(path.stat().st_mode & 0o777)) == (1001, "0o600")
+    found = re.search(
+        r"exposure level for hermesd.service: ([0-9.]+)", vm.run("systemd-analyze", "security", "hermesd").stdout
+    )
+    assert found
+    print("exposure", found[1])
+    assert float(found[1]) <= 2.0
+    vm.run(
+        "sh",
+        "-c",
+        'printf "policy: {unsafe: allow, tools: {terminal: allow}}\n" > "$HERMES_HOME/config.yaml"',
+        user="bob",
+        HERMES_HOME=bob,
+    )
+    vm.systemctl("reload", "hermesd")
+    tried = "id -un; ls /home; touch /usr/x; touch /home/bob/x; touch ~/y && echo mine"
+    said = call(path, "chat.send", text=f"$ {tried}", quiet=True)["text"]
+    assert "bob" in said
+    assert "ada" not in said
+    assert "mine" in said
+    assert "Read-only file system" in said
+    assert vm.path(f"{bob}/y").exists()
+    assert not vm.path("/home/bob/x").exists()
+
+
+def test_a_planted_link_in_the_home_gains_nothing_from_root(vm: Machine, bob: str) -> None:
+    """root's manager makes the socket where only root may write, and replaces what lies in the home."""
+    victim = "/etc/hostname"
+    before = vm.path(victim).stat()
+    vm.run("hermesctl", "service", "stop")
+    vm.run("ln", "-sfn", victim, f"{bob}/hermesd.sock", user="bob")
+    vm.run("hermesctl", "service", "start")
+    after = vm.path(victim).stat()
+    assert (after.st_uid, after.st_mode, after.st_mtime) == (before.st_uid, before.st_mode, before.st_mtime)
+    assert vm.run("hermesctl", "status", user="bob", HERMES_HOME=bob).returncode == 0
 
 
 def test_a_stop_is_in_time_and_uninstalling_leaves_only_the_home(vm: Machine, ada: Path) -> None:
