@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hermesd.home import Home
     from hermesd.mcp.hub import McpHub
     from hermesd.rpc.calls import AuditRecord
+    from hermesd.rpc.handover import Handover
     from hermesd.rpc.listen import Listener
     from hermesd.rpc.wire import DoctorCheck, ProfileSummary, ReloadResult
     from hermesd.store.sqlite import SqliteStore
@@ -82,6 +83,7 @@ class App:
         watchdog: StallWatchdog,
         audit: Callable[[AuditRecord], None],
         loaded: Callable[[Settings], None],
+        handover: Handover | None = None,
     ) -> None:
         self.home = home
         self.store = store
@@ -113,7 +115,8 @@ class App:
         self._health = Health(home, store, self.tree, self._fleet, watchdog)
         self._watcher = ConfigWatcher(self._on_files)
         self._watched: set[str] = set()
-        self._rpc = RpcServer(self, listener, rpc_settings=self._rpc_settings, audit=audit)
+        self._handover = handover
+        self._rpc = RpcServer(self, listener, rpc_settings=self._rpc_settings, audit=audit, handover=handover)
         self._serving = McpFront(self._root, self._for_agents)
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -156,6 +159,8 @@ class App:
         unit = self._fleet.units.get(DEFAULT_PROFILE)
         config = unit.settings.config.shutdown if unit else None
         log.info("stopping")
+        if self._handover is not None:
+            self._handover.is_open = True
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hasten)
             if not self._stop_now.is_set():

@@ -23,6 +23,7 @@ from hermesd.errors import HermesError
 from hermesd.home import Home
 from hermesd.redact import REDACTOR
 from hermesd.rpc.claim import claim_home
+from hermesd.rpc.handover import Handover
 from hermesd.rpc.listen import STORED_NAME, open_listener
 from hermesd.store.sqlite import SqliteStore
 from hermesd.supervision.stall import StallWatchdog
@@ -89,17 +90,26 @@ class EarlySignals:
 
 def _serve_home(home: Home, notifier: Notifier, early: EarlySignals, on_ready: Callable[[], None]) -> None:
     watchdog = StallWatchdog()
+    handover = Handover(notifier)
     if notifier.watchdog_s:
         faulthandler.enable()  # the watchdog ends a wedged process with SIGABRT: its stacks go to standard error
     with _told(home.socket_path):
-        listener = open_listener(home, take_inherited())
+        listener = open_listener(home, handover.sort_out(take_inherited()))
     if notifier.is_heard and listener.path is not None and not listener.is_kept:
         notifier.store(STORED_NAME, [listener.socket.fileno()])  # now: it shall survive a crash, too
         listener.is_kept = True
     try:
         store = SqliteStore.open(state_path(home))
         try:
-            app = App(home, store, listener, watchdog=watchdog, audit=_audit, loaded=_keep_secrets_out_of_logs)
+            app = App(
+                home,
+                store,
+                listener,
+                watchdog=watchdog,
+                audit=_audit,
+                loaded=_keep_secrets_out_of_logs,
+                handover=handover if notifier.is_heard else None,
+            )
 
             def ready() -> None:
                 gc.freeze()  # what has come up stays; walking it made pauses of 70 ms with 250 profiles

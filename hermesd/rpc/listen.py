@@ -75,7 +75,7 @@ class Listener:
 def open_listener(home: Home, inherited: Iterable[Descriptor] = ()) -> Listener:
     """The socket unit's socket if there is one, else the one kept over a restart, else a new one at its usual path.
 
-    Other inherited descriptors are left alone. Raises ConfigError (something not ours lies there, or an inherited
+    Raises ConfigError (something not ours lies there, or an inherited
     descriptor is no socket of ours), ConflictError (a daemon answers there), OSError.
     """
     activated: Listener | None = None

@@ -163,6 +163,19 @@ def test_restarts_under_load_refuse_lose_and_repeat_nothing(vm: Machine, ada: Pa
     assert len(load.answered) >= RESTARTS
 
 
+def test_an_idle_client_keeps_its_connection_over_a_restart(vm: Machine, ada: Path) -> None:
+    """The descriptor store holds it meanwhile; after a stop it sees the end."""
+    with connected(ada) as wire:
+        first = wire.call("rpc.hello")["pid"]
+        vm.run("hermesctl", "service", "restart", user="ada")
+        second = wire.call("rpc.hello")["pid"]
+        assert second != first
+        assert str(second) == vm.shown("MainPID", user="ada")
+        vm.run("hermesctl", "service", "stop", user="ada")
+        with pytest.raises(ConnectionError):
+            wire.call("rpc.hello")
+
+
 def put(vm: Machine, path: str, text: str, *, user: str = "") -> None:
     """Write a file of the machine as one of its users."""
     vm.run("sh", "-c", 'mkdir -p "$(dirname "$1")" && printf %s "$2" > "$1"', "sh", path, text, user=user)
