@@ -45,7 +45,7 @@ def add_uninstall(parser: argparse.ArgumentParser) -> None:
 
 
 def scope_of(args: argparse.Namespace) -> Scope:
-    """As the flags say; else the one that is installed, else the machine's for root and the user's for others."""
+    """As the flags say; else the machine's for root, and the user's for others."""
     if args.system or args.user:
         return "system" if args.system else "user"
     return "system" if os.geteuid() == 0 else "user"
@@ -83,17 +83,20 @@ def _manager(kind: Kind, scope: Scope) -> ServiceManager:
 def install(args: argparse.Namespace, context: Context) -> int:
     """Print the files, or write them and start the service."""
     manager = manager_of(args)
+    if not args.only_print:
+        _refuse_if_managed(context.home, "install a service")
+    installation = installation_of(args, context)
     if args.only_print:
-        for file in manager.files(installation_of(args, context)):
+        for file in manager.files(installation):
             print(f"# {file.path}\n{file.text}")
         return 0
-    _refuse_if_managed(context, "install a service")
-    return _tell(context, manager.install(installation_of(args, context), force=args.force))
+    _refuse_if_managed(Home(installation.home), "install a service")  # of a system service: its user's
+    return _tell(context, manager.install(installation, force=args.force))
 
 
 def uninstall(args: argparse.Namespace, context: Context) -> int:
     """Stop the service and remove its files."""
-    _refuse_if_managed(context, "remove the service")
+    _refuse_if_managed(context.home, "remove the service")
     return _tell(context, manager_of(args).uninstall(force=args.force))
 
 
@@ -195,10 +198,10 @@ def _stop_s(home: Home) -> int:
     return max(LEAST_STOP_S, round(shutdown.drain_s + shutdown.stop_s) + STOP_MARGIN_S)
 
 
-def _refuse_if_managed(context: Context, action: str) -> None:
+def _refuse_if_managed(home: Home, action: str) -> None:
     from hermesd.config.managed import manager_of as declared_by
 
-    if (manager := declared_by(context.home)) is not None:
+    if (manager := declared_by(home)) is not None:
         raise manager.refusal(action)
 
 
