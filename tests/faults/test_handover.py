@@ -131,6 +131,7 @@ def test_idle_clients_go_on_with_the_next_process_and_new_ones_wait_for_it(super
         "hermesd-client-new",
         "hermesd-listener",
     ]
+    text.sendall(b"  \n")  # no first byte of a connection, but a blank line within one
     asked = wire.send("rpc.hello")
     late = connect(supervisor.path)
     second = supervisor.start()

@@ -114,7 +114,19 @@ def machine(*binds: str) -> Iterator[Machine]:
         stack.callback(_end, process)
         leader = _await_boot(told, process, log.name)
         stack.callback(_kill, leader)
-        yield Machine(leader, process)
+        found = Machine(leader, process)
+        _check_interpreter(found)
+        yield found
+
+
+def _check_interpreter(found: Machine) -> None:
+    """What was built for a newer C library than the tree's cannot run in it."""
+    command = (
+        f"LD_LIBRARY_PATH={PYTHON}/lib PYTHONPATH={SITE} exec {PYTHON}/bin/python3 -P -c 'import trio, msgspec, apsw'"
+    )
+    done = found.run("sh", "-c", command, check=False)
+    if done.returncode:
+        raise unittest.SkipTest(f"this interpreter does not run in the tree: {done.stderr.strip()[-200:]}")
 
 
 def _nspawn(tree: Path, code: Path, name: str, binds: tuple[str, ...]) -> list[str]:

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hermesd.deploy import unitfile, units
@@ -80,6 +80,9 @@ def test_a_home_of_another_user_is_hidden_and_a_program_in_one_refused(tmp_path:
 
 
 @given(st.text(alphabet=st.characters(), min_size=1))
+@example("100%h")
+@example("\nExecStart=/bin/sh")
+@example('" "HOME=/')
 def test_a_path_stays_within_its_line_or_is_refused(name: str) -> None:
     """Whatever the home is called, it ends no setting and begins none."""
     usual = units.service(installation(Path("/srv"), "user")).count("\n")
