@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import compileall
+import contextlib
 import os
 import re
 import select
 import shutil
+import sqlite3
+import subprocess
+import tarfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -17,6 +23,10 @@ from tests.servers.nspawn import Machine, machine
 pytestmark = pytest.mark.systemd
 
 HOME = "/home/ada/.hermes"
+ROOT = Path(__file__).parents[2]
+SCHEMA_1 = "c4337ae"
+"""The last commit before the second migration."""
+
 RESTARTS = int(os.environ.get("HERMESD_RESTARTS", "20"))
 IMPATIENT = "[Service]\nWatchdogSec=3\nRestartSec=0\n"
 PLAIN = """\
@@ -32,9 +42,23 @@ FileDescriptorStoreMax=8
 
 
 @pytest.fixture(scope="module")
-def vm() -> Iterator[Machine]:
-    """A booted machine with ada's manager up."""
-    with machine() as found:
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The release before, with schema 1; an empty directory where its commit is not in this checkout."""
+    place = tmp_path_factory.mktemp("before")
+    archive = subprocess.run(["git", "archive", SCHEMA_1, "hermesd"], cwd=ROOT, capture_output=True, check=False)
+    if not archive.returncode:
+        with tarfile.open(fileobj=BytesIO(archive.stdout)) as tree:
+            tree.extractall(place, filter="data")
+        compileall.compile_dir(place, quiet=2)
+    for directory in (place, place.parent):
+        directory.chmod(0o755)
+    return place
+
+
+@pytest.fixture(scope="module")
+def vm(before: Path) -> Iterator[Machine]:
+    """A booted machine with ada's manager up, and the release before in /opt/before."""
+    with machine(f"{before}:/opt/before") as found:
         found.systemctl("start", "user@1000.service")
         yield found
 
@@ -174,6 +198,41 @@ def test_an_idle_client_keeps_its_connection_over_a_restart(vm: Machine, ada: Pa
         vm.run("hermesctl", "service", "stop", user="ada")
         with pytest.raises(ConnectionError):
             wire.call("rpc.hello")
+
+
+def test_an_update_and_the_way_back_under_load_refuse_lose_and_repeat_nothing(
+    vm: Machine, ada: Path, before: Path, tmp_path: Path
+) -> None:
+    """The release before, this one, which migrates the file, and the release before again."""
+    if not (before / "hermesd").is_dir():
+        pytest.skip(f"the commit {SCHEMA_1} is not in this checkout")
+    vm.run("hermesctl", "service", "stop", user="ada")
+    vm.run("sh", "-c", f"rm {HOME}/state.db*", user="ada")
+    drop_in = "/home/ada/.config/systemd/user/hermesd.service.d/release.conf"
+    use = {"before": "[Service]\nEnvironment=HERMESD_CODE=/opt/before\n", "this": "[Service]\n"}
+
+    def restart(release: str) -> None:
+        put(vm, drop_in, use[release], user="ada")
+        vm.systemctl("daemon-reload", user="ada")
+        vm.run("hermesctl", "service", "restart", user="ada")
+
+    def schema() -> int:
+        with contextlib.closing(sqlite3.connect(shutil.copy(ada.with_name("state.db"), tmp_path))) as db:
+            return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+    restart("before")
+    assert schema() == 1
+    load = Load(ada)
+    with load.running():
+        for release in ("this", "before", "this"):
+            restart(release)
+            assert call(ada, "rpc.hello")
+    assert (load.refused, load.failed) == ([], [])
+    vm.run("hermesctl", "service", "stop", user="ada")
+    assert schema() == 2
+    inbox, said = processed(tmp_path / "state.db")
+    assert set(inbox) == set(load.answered)
+    assert set(inbox.values()) | set(said.values()) == {1}
 
 
 def put(vm: Machine, path: str, text: str, *, user: str = "") -> None:
