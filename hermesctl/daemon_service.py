@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hermesd.errors import ConfigError, UsageError
+from hermesd.errors import ConfigError, ConflictError, UsageError
 from hermesd.home import Home
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def install(args: argparse.Namespace, context: Context) -> int:
             print(f"# {file.path}\n{file.text}")
         return 0
     _refuse_if_managed(Home(installation.home), "install a service")  # of a system service: its user's
+    _refuse_beside_another(manager, Home(installation.home))
     return _tell(context, manager.install(installation, force=args.force))
 
 
@@ -103,6 +104,8 @@ def uninstall(args: argparse.Namespace, context: Context) -> int:
 def control(args: argparse.Namespace, context: Context) -> int:
     """Start, stop or restart it."""
     manager = manager_of(args)
+    if args.action == "start":
+        _refuse_beside_another(manager, context.home)
     acts = {"start": manager.start, "stop": manager.stop, "restart": manager.restart}
     return _tell(context, acts[args.action]())
 
@@ -203,6 +206,19 @@ def _refuse_if_managed(home: Home, action: str) -> None:
 
     if (manager := declared_by(home)) is not None:
         raise manager.refusal(action)
+
+
+def _refuse_beside_another(manager: ServiceManager, home: Home) -> None:
+    """A daemon that somebody started by hand has the home; the service would fail on it, again and again."""
+    from hermesd.rpc.claim import holder
+
+    pid = holder(home.pid_path)
+    if pid and manager.kind != "none" and not manager.is_running():
+        raise ConflictError(
+            f"a hermesd with pid {pid} runs already, and not as this service",
+            where=str(home.pid_path),
+            next_step="stop it first: hermesctl stop",
+        )
 
 
 def _tell(context: Context, lines: list[str]) -> int:

@@ -99,7 +99,8 @@ class WindowsTask(WithoutRegistration):
 
     def is_running(self, name: str = DAEMON) -> bool:
         """See ServiceManager."""
-        return "Running" in run(["schtasks.exe", "/Query", "/TN", TASK], self._environment)
+        query = ["schtasks.exe", "/Query", "/TN", TASK]
+        return succeeds(query, self._environment) and "Running" in run(query, self._environment)
 
     def status(self) -> ServiceState:
         """See ServiceManager."""

@@ -26,6 +26,7 @@ from hermesd.deploy.systemd import Systemd
 from hermesd.deploy.unmanaged import Unmanaged
 from hermesd.deploy.windows import WindowsTask
 from hermesd.errors import ConfigError, ConflictError
+from tests.servers.daemon import Daemon
 
 ROOT = Path(__file__).parents[3]
 Recorder = Callable[..., Path]
@@ -312,6 +313,20 @@ def test_print_shows_the_files_and_does_nothing(tmp_path: Path, verb: str) -> No
     shown = ctl(home, verb, "install", "--print", "--user", "--manager", "launchd").stdout
     assert "<key>KeepAlive</key>" in shown
     assert not home.exists()
+
+
+def test_beside_a_daemon_started_by_hand_no_service_is_started(daemon: Daemon, record: Recorder) -> None:
+    """It has the home: the unit would fail on it until it is given up."""
+    calls = record("systemctl", fails="is-active")
+    daemon.start()
+    for words in ("service install --user", "service start --user"):
+        done = ctl(daemon.home, *words.split(), "--manager", "systemd")
+        assert done.returncode == 1
+        assert f"pid {daemon.pid} runs already" in done.stderr
+        assert "hermesctl stop" in done.stderr
+    assert not [line for line in calls.read_text().splitlines() if "is-active" not in line]
+    daemon.kill()
+    assert "runs already" not in ctl(daemon.home, "service", "start", "--user", "--manager", "systemd").stderr
 
 
 @pytest.mark.parametrize("words", ["service install", "service uninstall", "gateway install", "gateway uninstall"])
