@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import contextlib
+import json
 import os
 import re
 import select
@@ -116,6 +117,8 @@ def test_installed_it_is_active_and_comes_back_after_a_kill_with_its_profiles_an
     assert vm.shown("StatusText", user="ada") == "ready, 2 profiles"
     first = hello(ada)
     assert vm.shown("MainPID", user="ada") == str(first)
+    found = json.loads(vm.run("hermesctl", "--json", "service", "status", user="ada").stdout)
+    assert (found["running"], found["enabled"], found["pid"]) == (True, True, first)
     answer = call(ada, "chat.send", text="hello", delivery_id="before", quiet=True)
     accepted = call(ada, "chat.send", text="go on", delivery_id="at", wait=False, quiet=True)
     vm.systemctl("kill", "--kill-whom=main", "--signal=KILL", "hermesd.service", user="ada")

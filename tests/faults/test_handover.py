@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from hermesctl.fast import decode_answer, encode_request
 from tests.servers.daemon import Wire
 
+ROOT = Path(__file__).parents[2]
 ANSWER_S = 60.0
 
 
@@ -38,7 +40,7 @@ class Supervisor:
     def path(self) -> Path:
         return self.home / "hermesd.sock"
 
-    def start(self) -> int:
+    def start(self, **environment: str) -> int:
         """Start a process with what is kept; returns when it has said READY, with its process id."""
         handed = [fd for _, fd in self.kept]
         names = ":".join(name for name, _ in self.kept)
@@ -48,7 +50,7 @@ class Supervisor:
         assert not high, "a descriptor would be overwritten before it is handed over"
         self._process = subprocess.Popen(
             ["bash", "-c", command, sys.executable],
-            env={**os.environ, "HERMES_HOME": str(self.home), "NOTIFY_SOCKET": self._address},
+            env={**os.environ, "HERMES_HOME": str(self.home), "NOTIFY_SOCKET": self._address, **environment},
             pass_fds=handed,
         )
         self.hear("READY")
@@ -58,11 +60,15 @@ class Supervisor:
         assert self._process is not None
         self._process.send_signal(number)
         self._process.wait(ANSWER_S)
-        self._socket.settimeout(0)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                self._hear_one()
-        self._socket.settimeout(ANSWER_S)
+        self.drop_what_was_said()
+
+    def drop_what_was_said(self) -> None:
+        """Take in what is there already."""
+        while self.says_anything_within(0):
+            self._hear_one()
+
+    def says_anything_within(self, seconds: float) -> bool:
+        return bool(select.select([self._socket], [], [], seconds)[0])
 
     def hear(self, key: str) -> None:
         """Listen until this variable is told."""
@@ -108,6 +114,12 @@ def connect(path: Path) -> socket.socket:
     found.settimeout(ANSWER_S)
     found.connect(str(path))
     return found
+
+
+@contextlib.contextmanager
+def connected(path: Path) -> Iterator[Wire]:
+    with connect(path) as connection, contextlib.closing(Wire(connection)) as wire:
+        yield wire
 
 
 def ask_in_msgpack(connection: socket.socket) -> int:
@@ -182,6 +194,43 @@ def test_a_client_in_the_middle_of_something_is_not_handed_over(supervisor: Supe
     follower.sock.close()
 
 
+HANGING = """\
+# Fault injection: a commit hangs for as long as the pipe has no reader, as it does on a disk that does not answer.
+import os
+from hermesd.store.sqlite.writer import Writer
+
+write = Writer._write
+
+def hang(self, batch):
+    if os.path.exists({pipe!r}):
+        open({pipe!r}, "w").close()
+    return write(self, batch)
+
+Writer._write = hang
+"""
+
+
+def test_a_store_that_hangs_ends_the_signs_of_life_until_it_goes_on(supervisor: Supervisor, tmp_path: Path) -> None:
+    """The loop turns all the while: it answers clients."""
+    pipe = tmp_path / "pipe"
+    (tmp_path / "inject").mkdir()
+    (tmp_path / "inject/sitecustomize.py").write_text(HANGING.format(pipe=str(pipe)))
+    pid = supervisor.start(PYTHONPATH=f"{tmp_path / 'inject'}{os.pathsep}{ROOT}", WATCHDOG_USEC="500000")
+    supervisor.hear("WATCHDOG")
+    with connected(supervisor.path) as log, connected(supervisor.path) as other:
+        log.send("logs.follow", lines=0)
+        os.mkfifo(pipe)
+        while "no sign of life" not in log.until("logs.line")["line"]:
+            pass
+        supervisor.drop_what_was_said()
+        assert other.call("rpc.hello")["pid"] == pid
+        assert not supervisor.says_anything_within(1.5)
+        with pipe.open() as reader:
+            reader.read()
+        pipe.unlink()
+        supervisor.hear("WATCHDOG")
+
+
 def test_a_stop_and_a_reload_are_announced(supervisor: Supervisor) -> None:
     """RELOADING then READY again; STOPPING also when a client asks for it."""
     pid = supervisor.start()
@@ -192,7 +241,6 @@ def test_a_stop_and_a_reload_are_announced(supervisor: Supervisor) -> None:
     os.kill(pid, signal.SIGHUP)
     supervisor.hear("READY")
     assert "refused" in supervisor.told[-1]["STATUS"] or "failed" in supervisor.told[-1]["STATUS"]
-    with contextlib.closing(Wire(connect(supervisor.path))) as wire:
+    with connected(supervisor.path) as wire:
         wire.call("daemon.stop")
         supervisor.hear("STOPPING")
-        wire.sock.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import plistlib
+import pwd
 import shutil
 import subprocess
 import sys
@@ -127,6 +128,19 @@ def test_installing_twice_writes_once_and_an_older_unit_is_refreshed(
     with pytest.raises(ConflictError, match="changed by hand"):
         manager.install(installation)
     assert manager.install(installation, force=True)[0] == f"refreshed {unit}"
+
+
+def test_who_does_not_linger_is_told_when_the_service_would_end(
+    installation: Installation, record: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And how to change that; who lingers is told nothing."""
+    record("systemctl")
+    monkeypatch.setattr("hermesd.deploy.systemd.LINGER", tmp_path)
+    user = pwd.getpwuid(os.getuid()).pw_name
+    manager = systemd(tmp_path)
+    assert manager.install(installation)[-1] == f"  → to keep it running: sudo loginctl enable-linger {user}"
+    (tmp_path / user).touch()
+    assert manager.install(installation) == ["nothing to do: it is installed and runs"]
 
 
 def test_a_unit_made_by_an_earlier_release_is_refreshed_by_a_restart(
