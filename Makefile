@@ -6,12 +6,14 @@ BIN := $(VENV)/bin
 # `make run` keeps to a home of its own, unless HERMES_HOME names one.
 HERMES_HOME ?= $(CURDIR)/.hermes-run
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+# How often `make systemd` restarts the service under load.
+RESTARTS ?= 20
 # How many random kills `make kill` deals out.
 N ?= 10000
 # Test processes. Half the time of a test is waiting for disks, clocks and ends: three of them keep two cores busy.
 WORKERS ?= 3
 
-.PHONY: help run stop test long mcp-soak check format bench kill mcp-conformance dist clean
+.PHONY: help run stop test long systemd mcp-soak check format bench kill mcp-conformance dist clean
 
 help: ## these lines
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -45,6 +47,10 @@ test: $(VENV)/.test ## every test, with what the tests need
 
 long: $(VENV)/.test ## the long forms of tests, which `make test` leaves out
 	@$(BIN)/python -m pytest -n 2 -m long $(ARGS)
+
+systemd: $(VENV)/.test ## hermesd as a service of a real systemd, in a machine of its own (root); RESTARTS=200 is the long form
+	@scripts/test-packages systemd-nspawn=systemd-container debootstrap=debootstrap
+	@HERMESD_RESTARTS=$(RESTARTS) $(BIN)/python -m pytest -m systemd tests/deploy $(ARGS)
 
 mcp-soak: $(VENV)/.test ## MCP servers killed, flooded and lost by the thousand, to the figures of the acceptance table
 	@scripts/test-packages

@@ -6,7 +6,7 @@ import os
 import sys
 
 from hermesctl import __version__
-from hermesctl.verbs import VERBS
+from hermesctl.verbs import VERBS, module_of
 from hermesd.errors import HermesError
 
 USAGE = """usage: hermesctl [-p PROFILE] [--json] VERB …
@@ -53,7 +53,7 @@ def _run(argv: list[str]) -> int:
         raise _unknown(verb)
     import importlib
 
-    module = importlib.import_module(f"hermesctl.commands.{verb}")
+    module = importlib.import_module(module_of(verb))
     parser = Parser(prog=f"hermesctl {verb}", description=VERBS[verb])
     module.register(parser)
     args = parser.parse_args([*flags, *rest])
@@ -64,7 +64,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _usage() -> str:
-    return USAGE.format(verbs="\n".join(f"  {name:<12} {text}" for name, text in VERBS.items()))
+    return USAGE.format(verbs="\n".join(f"  {name:<14} {text}" for name, text in VERBS.items()))
 
 
 def _unknown(verb: str) -> HermesError:

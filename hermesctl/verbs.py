@@ -16,16 +16,22 @@ VERBS = {
     "mcp": "MCP servers: list, show, add, call, approve, restart and more",
     "cron": "scheduled jobs: create, list, show, runs, pause, run and more",
     "watch": "files, outputs and units that are watched: add, list, show, runs, pause and more",
-    "webhook": "signed HTTP requests: subscribe, list, show, test, rotate, remove",
+    "webhook": "signed HTTP requests: subscribe, list, show, test, rotate, remove, import",
     "plan": "what applying a file of jobs, webhooks and more would change",
-    "apply": "make jobs, webhooks, MCP servers and profiles what a file says",
+    "apply": "make jobs, webhooks, watches, MCP servers and profiles what a file says",
     "gateway": "start and stop the chat platforms of a profile",
-    "service": "start, stop or restart one service of the tree",
+    "service": "the daemon as a systemd or launchd service, and single services of the tree",
     "setup": "answer the first questions: model, platforms, secrets",
     "config": "read, check and change configuration",
     "reload": "read the configuration again and apply what changed",
     "stop": "stop the daemon in order",
     "rpc": "call a method of the socket, or print the protocol",
     "completion": "a completion script for bash, zsh or fish",
+    "upgrade-check": "what a restart with this release would do: the state file, and what runs",
     "version": "versions of this client and of the daemon",
 }
+
+
+def module_of(verb: str) -> str:
+    """The module of a verb."""
+    return f"hermesctl.commands.{verb.replace('-', '_')}"

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hermesd.home import Home
     from hermesd.mcp.hub import McpHub
     from hermesd.rpc.calls import AuditRecord
+    from hermesd.rpc.handover import Handover
     from hermesd.rpc.listen import Listener
     from hermesd.rpc.wire import DoctorCheck, ProfileSummary, ReloadResult
     from hermesd.store.sqlite import SqliteStore
@@ -83,6 +84,7 @@ class App:
         watchdog: StallWatchdog,
         audit: Callable[[AuditRecord], None],
         loaded: Callable[[Settings], None],
+        handover: Handover | None = None,
     ) -> None:
         self.home = home
         self.store = store
@@ -115,7 +117,8 @@ class App:
         self._health = Health(home, store, self.tree, self._fleet, watchdog)
         self._watcher = ConfigWatcher(self._on_files)
         self._watched: set[str] = set()
-        self._rpc = RpcServer(self, listener, rpc_settings=self._rpc_settings, audit=audit)
+        self._handover = handover
+        self._rpc = RpcServer(self, listener, rpc_settings=self._rpc_settings, audit=audit, handover=handover)
         self._serving = McpFront(self._root, self._for_agents)
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -159,6 +162,8 @@ class App:
         unit = self._fleet.units.get(DEFAULT_PROFILE)
         config = unit.settings.config.shutdown if unit else None
         log.info("stopping")
+        if self._handover is not None:
+            self._handover.is_open = True
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hasten)
             if not self._stop_now.is_set():
@@ -196,6 +201,10 @@ class App:
         if now or self._stop.is_set():
             self._stop_now.set()
         self._stop.set()
+
+    async def asked_to_stop(self) -> None:
+        """Return when the ordered shutdown has begun, whoever asked for it."""
+        await self._stop.wait()
 
     def _on_settings(self, settings: Settings) -> None:
         """A profile's settings are about to be in force; the default one's bound the turns of all."""
@@ -264,6 +273,10 @@ class App:
     def turns_running(self) -> int:
         """Turns under way."""
         return self._fleet.turns_running()
+
+    def processes(self) -> list[tuple[str, str, float]]:
+        """Background processes of every profile."""
+        return self._fleet.processes()
 
     def settings(self, profile: str = "") -> Settings:
         """A profile's configuration in force."""

@@ -200,6 +200,15 @@ class Fleet:
         """Turns under way in all profiles."""
         return sum(unit.turns_running for unit in self.units.values())
 
+    def processes(self) -> list[tuple[str, str, float]]:
+        """Background processes that run: profile, command, since when."""
+        return [
+            (name, item.command, item.started_at)
+            for name, unit in self.units.items()
+            for item in unit.processes.list()
+            if item.status is None
+        ]
+
     # -- gateways --------------------------------------------------------------------------------------------------
 
     async def start_gateway(self, name: str) -> None:

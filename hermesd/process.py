@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import faulthandler
 import gc
 import logging
 import os
@@ -15,12 +16,15 @@ import trio
 
 from hermesd import log
 from hermesd.app import App
+from hermesd.deploy.heartbeat import beat
+from hermesd.deploy.inherited import take_inherited
 from hermesd.deploy.notify import Notifier
 from hermesd.errors import HermesError
 from hermesd.home import Home
 from hermesd.redact import REDACTOR
 from hermesd.rpc.claim import claim_home
-from hermesd.rpc.listen import open_listener
+from hermesd.rpc.handover import Handover
+from hermesd.rpc.listen import STORED_NAME, open_listener
 from hermesd.store.sqlite import SqliteStore
 from hermesd.supervision.stall import StallWatchdog
 
@@ -86,16 +90,30 @@ class EarlySignals:
 
 def _serve_home(home: Home, notifier: Notifier, early: EarlySignals, on_ready: Callable[[], None]) -> None:
     watchdog = StallWatchdog()
+    handover = Handover(notifier)
+    if notifier.watchdog_s:
+        faulthandler.enable()  # the watchdog ends a wedged process with SIGABRT: its stacks go to standard error
     with _told(home.socket_path):
-        listener = open_listener(home)
+        listener = open_listener(home, handover.sort_out(take_inherited()))
+    if notifier.is_heard and listener.path is not None and not listener.is_kept:
+        notifier.store(STORED_NAME, [listener.socket.fileno()])  # now: it shall survive a crash, too
+        listener.is_kept = True
     try:
         store = SqliteStore.open(state_path(home))
         try:
-            app = App(home, store, listener, watchdog=watchdog, audit=_audit, loaded=_keep_secrets_out_of_logs)
+            app = App(
+                home,
+                store,
+                listener,
+                watchdog=watchdog,
+                audit=_audit,
+                loaded=_keep_secrets_out_of_logs,
+                handover=handover if notifier.is_heard else None,
+            )
 
             def ready() -> None:
                 gc.freeze()  # what has come up stays; walking it made pauses of 70 ms with 250 profiles
-                notifier.ready("ready")
+                notifier.ready(_in_words(app))
                 on_ready()
 
             trio.run(_main, app, ready, notifier, early, watchdog)
@@ -124,16 +142,23 @@ async def _main(
             await nursery.start(_heed_signals, app, notifier)
             if early.stop:
                 app.request_stop(now=False)
+            nursery.start_soon(beat, notifier, app.store.answers)
+            nursery.start_soon(_tell_of_stop, app, notifier)
             try:
                 await app.run(ready=ready)
             finally:
                 nursery.cancel_scope.cancel()
 
 
+async def _tell_of_stop(app: App, notifier: Notifier) -> None:
+    await app.asked_to_stop()
+    notifier.stopping()
+
+
 async def _heed_signals(app: App, notifier: Notifier, *, task_status: trio.TaskStatus[None]) -> None:
     wanted, reloads = trio.open_memory_channel[None](1)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_reload_each_time, app, reloads)  # beside: a stop must not wait for a reload's end
+        nursery.start_soon(_reload_each_time, app, notifier, reloads)  # beside: a stop must not wait for a reload's end
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
             task_status.started()
             async for number in received:
@@ -141,16 +166,26 @@ async def _heed_signals(app: App, notifier: Notifier, *, task_status: trio.TaskS
                     with contextlib.suppress(trio.WouldBlock):  # one that has not begun yet covers this one
                         wanted.send_nowait(None)
                 else:
-                    notifier.stopping()
                     app.request_stop(now=False)
 
 
-async def _reload_each_time(app: App, requests: trio.MemoryReceiveChannel[None]) -> None:
+async def _reload_each_time(app: App, notifier: Notifier, requests: trio.MemoryReceiveChannel[None]) -> None:
     async for _ in requests:
+        notifier.reloading()
         try:
-            await app.reload()
+            result = await app.reload()
         except (HermesError, OSError) as error:  # nobody is there to be answered, and it is no reason to end
             logger.error("reloading failed: %s", error)  # noqa: TRY400 - a known cause
+            notifier.ready(f"running on; reloading failed: {error}")
+        else:
+            refused = f"; refused: {'; '.join(result.refused)}" if result.refused else ""
+            notifier.ready(_in_words(app) + refused)
+
+
+def _in_words(app: App) -> str:
+    """For ``systemctl status``."""
+    count = len(app.profile_summaries())
+    return f"ready, {count} profile{'' if count == 1 else 's'}"
 
 
 def state_path(home: Home) -> Path:

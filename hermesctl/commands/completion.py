@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from hermesctl.arguments import Parser
-from hermesctl.verbs import VERBS
+from hermesctl.verbs import VERBS, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def _all_words() -> Iterator[tuple[str, str, list[str]]]:
     yield "", "", [*VERBS, "-p", "--profile", "--json", "--version", "--help"]
     for verb in VERBS:
         parser = Parser(prog=f"hermesctl {verb}")
-        importlib.import_module(f"hermesctl.commands.{verb}").register(parser)
+        importlib.import_module(module_of(verb)).register(parser)
         actions = _actions(parser)
         yield verb, "", [*actions, *_words(parser)]
         for name, action in actions.items():

@@ -1,10 +1,11 @@
-"""``hermesctl gateway list|status|start|stop|restart|setup``: the chat platforms of a profile."""
+"""``hermesctl gateway list|status|start|stop|restart|setup|install|uninstall``: the chat platforms of a profile."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
+from hermesctl import daemon_service
 from hermesctl.arguments import actions
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ ACTIONS = {
     "stop": "finish what is under way and stop it, and keep it stopped",
     "restart": "stop and start it; failed services get a new chance",
     "setup": "answer questions about its platforms, or about those that are named",
+    "install": "as `hermesctl service install`: one daemon runs every gateway",
+    "uninstall": "as `hermesctl service uninstall`",
 }
 
 
@@ -30,6 +33,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     for name in ("start", "stop", "restart"):
         verbs[name].add_argument("--all", action="store_true", help="every profile")
     verbs["setup"].add_argument("platform", nargs="*", metavar="PLATFORM", help="e.g. webhook; none: it asks which")
+    daemon_service.add_install(verbs["install"])
+    daemon_service.add_uninstall(verbs["uninstall"])
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -40,6 +45,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         from hermesctl.commands import setup
 
         return setup.ask(context, args.platform or ["gateway"])
+    if args.action in ("install", "uninstall"):
+        return (daemon_service.install if args.action == "install" else daemon_service.uninstall)(args, context)
     profile = args.name or context.profile
     status = context.show(context.act(f"gateway.{args.action}", profile=profile, all=args.all))
     if args.action == "start" and not args.all and not context.json:

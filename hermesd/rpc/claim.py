@@ -62,6 +62,22 @@ def claim_home(pid_path: Path) -> Claim:
             os.close(fd)  # its holder removed it between our open and our lock
 
 
+def holder(pid_path: Path) -> int:
+    """The process id of the daemon that has claimed a home, 0 when there is none (or there is no /proc).
+
+    Only looked up (proc_locks(5)): taking the lock to find out would be in the way of a daemon that starts.
+    """
+    try:
+        with pid_path.open("rb") as file:
+            pid = int(file.read(_PID_BYTES))
+            inode = os.fstat(file.fileno()).st_ino
+        with open("/proc/locks", encoding="ascii") as locks:  # noqa: PTH123 - a kernel file, not worth a Path
+            held = any("FLOCK" in line and f":{inode} " in line for line in locks)
+    except (OSError, ValueError):
+        return 0
+    return pid if held else 0
+
+
 def _open(path: Path, directory: int) -> int:
     try:
         return os.open(path.name, _FLAGS, 0o600, dir_fd=directory)

@@ -62,6 +62,7 @@ class Connection:
         "_flushing",
         "_in_flight",
         "_is_closing",
+        "_is_waiting",
         "_nursery",
         "_running",
         "_shared",
@@ -70,21 +71,36 @@ class Connection:
         "out",
     )
 
-    def __init__(self, shared: Shared, connection: socket.socket, peer: Peer) -> None:
+    def __init__(
+        self, shared: Shared, connection: socket.socket, peer: Peer, *, encoding: Encoding | None = None
+    ) -> None:
         self.out = Outgoing(connection)
         self._shared = shared
         self._socket = connection
         self._caller = Caller(shared.daemon, peer)
         self._decoder = FrameDecoder()
+        self._decoder.encoding = encoding  # of one that a process before us has accepted
         self._nursery: trio.Nursery | None = None
         self._running: trio.Semaphore | None = None
         self._woken: trio.Event | None = None
         self._in_flight = 0
         self._flushing = False
         self._is_closing = False
+        self._is_waiting = False
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """What the client has chosen; None as long as it has said nothing."""
+        return self._decoder.encoding
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether ``serve`` was cancelled while nothing was under way: another process could go on from here."""
+        busy = self._in_flight or self.out.pending_bytes or self._decoder.held_bytes
+        return self._is_waiting and not busy and not self._is_closing
 
     async def serve(self) -> None:
-        """Until the client is gone, breaks the protocol, or is no longer permitted. Closes the socket."""
+        """Until the client is gone, breaks the protocol, or is no longer permitted. The socket is the caller's."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -98,8 +114,6 @@ class Connection:
                     nursery.cancel_scope.cancel(reason="the connection has ended")
         except* OSError as gone:  # only the socket's own: whatever a handler raises becomes an answer
             logger.debug("a client is gone: %s", gone.exceptions[0])
-        finally:
-            self._socket.close()
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -109,7 +123,9 @@ class Connection:
             try:
                 data = self._socket.recv(RECEIVE_BYTES)
             except BlockingIOError:
+                self._is_waiting = True
                 await trio.lowlevel.wait_readable(self._socket)
+                self._is_waiting = False
                 unyielded = 0
                 continue
             frames = self._decoder.feed(data)

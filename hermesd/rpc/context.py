@@ -101,6 +101,9 @@ class Daemon(Protocol):
     def turns_running(self) -> int:
         """How many turns are under way in all profiles."""
 
+    def processes(self) -> list[tuple[str, str, float]]:
+        """Background processes that run: profile, command, since when (epoch seconds)."""
+
     def settings(self, profile: str = "") -> Settings:
         """A profile's configuration in force; '' is the current profile."""
 

@@ -17,27 +17,35 @@ from hermesd.errors import ConfigError, ConflictError
 from hermesd.home import check_private, open_directory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from hermesd.deploy.inherited import Descriptor
     from hermesd.home import Home
 
-FIRST_INHERITED_FD = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
+STORED_NAME = "hermesd-listener"
+"""Under this name the process supervisor keeps a listener that we bound ourselves, over a restart."""
+
 BACKLOG = 4096
 PROBE_TIMEOUT_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Listener:
-    """A non-blocking listening socket. ``path`` is None when it was inherited: its maker removes it."""
+    """A non-blocking listening socket. ``path`` is None when it belongs to a socket unit, which removes it.
+
+    ``is_kept``: the process supervisor holds it too, so who connects during a restart waits for the next process.
+    """
 
     socket: socket.socket
     path: Path | None
     identity: tuple[int, int] = (0, 0)
+    is_kept: bool = False
 
     def close(self) -> None:
-        """Close it, and remove the path if it still leads to this very socket."""
+        """Close it and, unless it is kept, remove the path if that still leads to this very socket."""
         self.socket.close()
-        if self.path is None:
+        if self.path is None or self.is_kept:
             return
         with contextlib.suppress(OSError), open_directory(self.path.parent) as directory:
             found = os.stat(self.path.name, dir_fd=directory, follow_symlinks=False)
@@ -64,38 +72,67 @@ class Listener:
             ) from error
 
 
-def open_listener(home: Home) -> Listener:
-    """The inherited socket if there is one, else a new one at ``home.socket_path``.
+def open_listener(home: Home, inherited: Iterable[Descriptor] = ()) -> Listener:
+    """The socket unit's socket if there is one, else the one kept over a restart, else a new one at its usual path.
 
-    Raises ConfigError (something not ours lies there), ConflictError (a daemon answers there), OSError.
+    Raises ConfigError (something not ours lies there, or an inherited
+    descriptor is no socket of ours), ConflictError (a daemon answers there), OSError.
     """
-    inherited = inherited_socket()
-    if inherited is not None:
-        return Listener(inherited, None)
+    activated: Listener | None = None
+    kept: Listener | None = None
+    for name, fd in inherited:
+        if name == STORED_NAME:
+            kept = _kept(home.socket_path, fd) or kept
+        elif activated is None:
+            activated = Listener(_listening(fd), None)
+        else:
+            activated.socket.close()
+            raise _not_one_socket(fd)
+    if activated is not None:
+        if kept is not None:
+            kept.socket.close()
+        return activated
+    if kept is not None:
+        return kept
     path = home.socket_path
     if path.parent != home.root:
         _make_runtime_directory(path.parent)
     return bind(path)
 
 
-def inherited_socket() -> socket.socket | None:
-    """The socket of socket activation, sd_listen_fds(3), or None. The variables are taken out of the environment."""
-    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
-    os.environ.pop("LISTEN_FDNAMES", None)
-    if pid != str(os.getpid()) or not count.isascii() or not count.isdigit() or int(count) < 1:
-        return None
-    found = socket.socket(fileno=FIRST_INHERITED_FD)
+def _listening(fd: int) -> socket.socket:
+    """An inherited descriptor as a listening Unix stream socket; raises ConfigError when it is none."""
+    found = socket.socket(fileno=fd)
     is_ours = found.family == socket.AF_UNIX and found.type == socket.SOCK_STREAM
     if not is_ours or not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         found.detach()
         raise ConfigError(
             "the inherited descriptor is not a listening Unix stream socket",
-            where=f"descriptor {FIRST_INHERITED_FD}",
+            where=f"descriptor {fd}",
             next_step="give the unit ListenStream= with a path",
         )
     found.set_inheritable(False)
     found.setblocking(False)
     return found
+
+
+def _kept(path: Path, fd: int) -> Listener | None:
+    """The listener of the process before us, as long as clients still find it; None, and closed, otherwise."""
+    found = _listening(fd)
+    with contextlib.suppress(OSError):
+        at_path = path.lstat()
+        if stat.S_ISSOCK(at_path.st_mode) and at_path.st_uid == os.geteuid() and found.getsockname() == os.fspath(path):
+            return Listener(found, path, (at_path.st_dev, at_path.st_ino), is_kept=True)
+    found.close()
+    return None
+
+
+def _not_one_socket(fd: int) -> ConfigError:
+    return ConfigError(
+        "the socket unit hands over more than one socket",
+        where=f"descriptor {fd}",
+        next_step="leave one ListenStream= in it",
+    )
 
 
 def bind(path: Path) -> Listener:

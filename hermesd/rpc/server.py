@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from hermesd.config.schema import RpcConfig
     from hermesd.rpc.calls import AuditRecord
+    from hermesd.rpc.codec import Encoding
     from hermesd.rpc.context import Daemon
+    from hermesd.rpc.handover import Handover
     from hermesd.rpc.listen import Listener
 
 ACCEPTS_IN_A_ROW = 64
@@ -44,10 +46,12 @@ class RpcServer:
         *,
         rpc_settings: Callable[[], RpcConfig],
         audit: Callable[[AuditRecord], None],
+        handover: Handover | None = None,
     ) -> None:
         from hermesd.rpc.methods import ROUTES
 
         self._listener = listener
+        self._handover = handover
         self._rpc_settings = rpc_settings
         self._shared = Shared(daemon, ROUTES, rpc_settings=rpc_settings, audit=audit)
         self._accepting = trio.CancelScope()
@@ -62,6 +66,8 @@ class RpcServer:
         self._shared.is_stopping = False
         async with trio.open_nursery() as nursery:
             task_status.started()
+            for connection, encoding in self._handover.take() if self._handover else ():
+                nursery.start_soon(self._serve, connection, encoding)
             with self._accepting:
                 await self._accept(nursery)
             await trio.sleep_forever()
@@ -101,11 +107,16 @@ class RpcServer:
                     await trio.lowlevel.checkpoint()
                     in_a_row = 0
 
-    async def _serve(self, accepted: socket.socket) -> None:
+    async def _serve(self, accepted: socket.socket, encoding: Encoding | None = None) -> None:
         accepted.setblocking(False)
         self.connections += 1
         try:
-            await Connection(self._shared, accepted, credentials(accepted)).serve()
+            connection = Connection(self._shared, accepted, credentials(accepted), encoding=encoding)
+            try:
+                await connection.serve()
+            finally:
+                if self._handover is not None and self._handover.is_open and connection.is_idle:
+                    self._handover.keep(accepted, connection.encoding)
         finally:
             accepted.close()
             self.connections -= 1

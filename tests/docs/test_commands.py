@@ -17,16 +17,18 @@ import pytest
 
 from hermesctl.arguments import Parser
 from hermesctl.commands.completion import _actions
-from hermesctl.verbs import VERBS
+from hermesctl.verbs import VERBS, module_of
 from tests.docs.commands import PAGES, ROOT, Shown, commands_of
 from tests.servers.daemon import Daemon
 
 NOT_RUN = {
     r"make run": "tests/integration/test_first_run.py does",
-    r"make (test|check|bench|kill|format|dist).*": "it would run this test, or run for long",
+    r"make (test|check|systemd|bench|kill|format|dist).*": "it would run this test, or run for long",
     r"python3 -m venv ~/hermesd && .*": "tests/integration/test_packaging.py installs the wheel",
     r"hermesctl mcp add .* --preset .*": "it would fetch packages; tests/integration/test_mcp_verbs.py adds presets",
     r"hermesctl (events|logs|tree) .*(--follow|--watch|-f)\b.*": "goes on until Ctrl-C",
+    r"(sudo )?hermesctl service (install|restart|status)( --system .*)?": "tests/deploy/test_systemd.py does",
+    r"sudo useradd .*": "it would make a user",
     r"hermesctl (inbox|outbox) (show|retry|resume|drop) .*": "needs a row to decide on; test_step_table.py does",
 }
 """Pattern of a whole command → why it is not run here."""
@@ -116,7 +118,7 @@ def test_the_verbs_in_tables_and_text_exist() -> None:
     actions = {}
     for verb in VERBS:
         parser = Parser(prog=verb)
-        importlib.import_module(f"hermesctl.commands.{verb}").register(parser)
+        importlib.import_module(module_of(verb)).register(parser)
         actions[verb] = set(_actions(parser))
     for page in PAGES:
         for verb, word in re.findall(r"`hermesctl(?: -p \w+)? ([a-z]+)(?: ([a-z-]+))?", page.read_text()):

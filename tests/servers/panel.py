@@ -68,6 +68,9 @@ class Panel:
     def turns_running(self) -> int:
         return self.running
 
+    def processes(self) -> list[tuple[str, str, float]]:
+        return []
+
     def current_profile(self) -> str:
         return next(profile.name for profile in self.profiles if profile.current)
 

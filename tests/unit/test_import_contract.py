@@ -28,10 +28,11 @@ LAYERS: list[set[str]] = [
     {"config", "profiles", "log"},
     {"rpc.wire_methods"},
     {"rpc.wire_watch"},
-    {"rpc.wire_cron", "rpc.wire_outbox", "rpc.wire_routines", "rpc.wire_webhook"},
+    {"rpc.wire_cron", "rpc.wire_outbox", "rpc.wire_routines", "rpc.wire_upgrade", "rpc.wire_webhook"},
     {"logfile", "rpc.wire"},
     {"supervision", "store"},
-    {"home", "deploy", "redact"},
+    {"deploy"},
+    {"home", "redact"},
     {"errors", "failpoint"},
 ]
 """Top to bottom: a room imports rooms below it or its own. ``rpc.wire`` is types only, so it lies low."""

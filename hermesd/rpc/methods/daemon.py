@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hermesd.rpc import queries
 from hermesd.rpc.routes import fast, slow
+from hermesd.rpc.unfinished import unfinished as find_unfinished
 from hermesd.rpc.wire import (
     DoctorResult,
     Done,
@@ -16,6 +17,7 @@ from hermesd.rpc.wire import (
     StopParams,
     TreeResult,
 )
+from hermesd.rpc.wire_upgrade import UnfinishedResult
 
 if TYPE_CHECKING:
     from hermesd.rpc.calls import Caller
@@ -43,6 +45,12 @@ async def doctor(caller: Caller, _params: Nothing) -> DoctorResult:
 async def reload(caller: Caller, _params: Nothing) -> ReloadResult:
     """Read the configuration again."""
     return await caller.daemon.reload()
+
+
+@slow("daemon.unfinished")
+async def unfinished(caller: Caller, _params: Nothing) -> UnfinishedResult:
+    """What is under way."""
+    return await find_unfinished(caller.daemon)
 
 
 @fast("daemon.stop")

@@ -60,6 +60,12 @@ def open_database(path: Path) -> tuple[Path, apsw.Connection]:
     return chosen, _connect(chosen)
 
 
+def find(path: Path) -> tuple[Path, bool]:
+    """Where the store of a home lies or would lie, and whether it is there. Raises StoreError, OSError."""
+    chosen, ownership = _choose(path)
+    return chosen, ownership != "missing"
+
+
 def _choose(path: Path) -> tuple[Path, Ownership]:
     """``path`` when it is ours; a ``hermesd.db`` that is there; else whichever of the two nobody else owns."""
     found = _ownership(path)

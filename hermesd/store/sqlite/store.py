@@ -94,6 +94,10 @@ class SqliteStore:
         """Why the last write was refused; empty while the store can write."""
         return self._writer.failure
 
+    async def answers(self) -> None:
+        """Return once a change of nothing has passed through the writer: it commits. Raises StoreError."""
+        await self._writer.submit(lambda _: None)
+
     async def check(self) -> list[str]:
         """SQLite's own findings on the file (``quick_check``); empty when it is sound. For ``doctor``: it reads all."""
         rows = await self._read.in_thread(lambda view: view.all("PRAGMA quick_check(20)"))

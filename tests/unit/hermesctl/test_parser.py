@@ -14,7 +14,7 @@ import pytest
 
 from hermesctl.__main__ import main
 from hermesctl.arguments import Parser, split_verb
-from hermesctl.verbs import VERBS
+from hermesctl.verbs import VERBS, module_of
 from hermesd.rpc.console_arguments import COMMON, DEFAULT_ACTIONS, GRAMMARS
 
 CLIENT_ONLY = {"-h", "--help", "-f", "--follow", "-w", "--watch"}
@@ -23,7 +23,7 @@ DAEMON_ONLY = {"--client"}
 
 def parser_of(verb: str) -> Parser:
     parser = Parser(prog=f"hermesctl {verb}")
-    importlib.import_module(f"hermesctl.commands.{verb}").register(parser)
+    importlib.import_module(module_of(verb)).register(parser)
     return parser
 
 
@@ -62,7 +62,9 @@ def test_every_verb_has_a_module_and_help(verb: str, capsys: pytest.CaptureFixtu
 def test_there_is_no_module_without_a_verb() -> None:
     """The list of verbs is complete; ``verb_part.py`` is a part of a verb's."""
     modules = {path.stem for path in (Path(__file__).parents[3] / "hermesctl/commands").glob("[a-z]*.py")}
-    assert {name.partition("_")[0] for name in modules} == set(VERBS)
+    own = {module_of(verb).rpartition(".")[2] for verb in VERBS}
+    assert own <= modules
+    assert {name.partition("_")[0] for name in modules - own} <= own
 
 
 def test_global_flags_stand_before_or_after_the_verb() -> None:

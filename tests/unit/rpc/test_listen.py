@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from hermesd.deploy.inherited import Descriptor
 from hermesd.errors import ConfigError, ConflictError
 from hermesd.home import Home
-from hermesd.rpc.listen import bind, inherited_socket, open_listener
+from hermesd.rpc.listen import STORED_NAME, bind, open_listener
 
 
 @pytest.fixture
@@ -150,65 +149,83 @@ def test_a_runtime_directory_that_others_may_enter_is_refused(
         open_listener(home)
 
 
-INHERIT = """
-import os, socket, sys
-from hermesd.rpc.listen import inherited_socket
-os.environ["LISTEN_PID"] = str(os.getpid()) if sys.argv[1] == "ours" else "1"
-os.environ["LISTEN_FDS"] = "1"
-try:
-    found = inherited_socket()
-except Exception as error:
-    print(type(error).__name__)
-else:
-    print(found and (found.fileno(), found.getsockname(), found.get_inheritable(), found.getblocking()))
-print([name for name in os.environ if name.startswith("LISTEN_")])
-"""
+def listening_at(path: Path) -> socket.socket:
+    found = socket.socket(socket.AF_UNIX)
+    found.bind(str(path))
+    found.listen()
+    return found
 
 
-def run_with_fd_3(given: socket.socket, whose: str) -> list[str]:
-    command = f'exec "$0" -c "$1" {whose} 3<&{given.fileno()}'
-    done = subprocess.run(
-        ["bash", "-c", command, sys.executable, INHERIT],
-        pass_fds=[given.fileno()],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.splitlines()
+def test_the_socket_of_a_socket_unit_is_taken_and_left_where_it_is(home: Home) -> None:
+    """Not passed on, not blocking; its maker removes it."""
+    given = listening_at(home.socket_path)
+    found = open_listener(home, [Descriptor("hermesd.socket", given.detach())])
+    assert (found.path, found.socket.getblocking(), found.socket.get_inheritable()) == (None, False, False)
+    found.close()
+    assert home.socket_path.exists()
 
 
-def test_an_inherited_listening_socket_is_taken(tmp_path: Path) -> None:
-    """As systemd passes it, sd_listen_fds(3); not passed on, not blocking, and the variables are gone."""
-    path = str(tmp_path / "s")
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(path)
-        listening.listen()
-        assert run_with_fd_3(listening, "ours") == [str((3, path, False, False)), "[]"]
+def test_a_listener_kept_over_a_restart_is_taken_and_its_path_stays(home: Home) -> None:
+    """Whoever connected while nobody was there is accepted by the next process."""
+    first = open_listener(home)
+    first.is_kept = True
+    held = os.dup(first.socket.fileno())  # as the process supervisor holds it
+    first.close()
+    with socket.socket(socket.AF_UNIX) as early:
+        early.connect(str(home.socket_path))
+        second = open_listener(home, [Descriptor(STORED_NAME, held)])
+        assert second.is_kept
+        accepted, _ = second.socket.accept()
+        accepted.close()
+    second.close()
+    assert home.socket_path.exists()
 
 
-def test_a_socket_meant_for_another_process_is_left_alone(tmp_path: Path) -> None:
-    """LISTEN_PID is not ours: the variables were inherited by mistake."""
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(tmp_path / "s"))
-        listening.listen()
-        assert run_with_fd_3(listening, "theirs") == ["None", "[]"]
+@pytest.mark.parametrize("fate", ["removed", "replaced by a file", "of another home"])
+def test_a_kept_listener_that_clients_do_not_find_any_more_is_given_up(home: Home, tmp_path: Path, fate: str) -> None:
+    """A new one is bound, and the old one closed."""
+    elsewhere = tmp_path / "other" if fate == "of another home" else home.socket_path
+    old = listening_at(elsewhere)
+    if fate != "of another home":
+        home.socket_path.unlink()
+    if fate == "replaced by a file":
+        home.socket_path.write_text("")
+        with pytest.raises(ConfigError):
+            open_listener(home, [Descriptor(STORED_NAME, old.detach())])
+        return
+    found = open_listener(home, [Descriptor(STORED_NAME, old.detach())])
+    assert not found.is_kept
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(home.socket_path))
+    found.close()
+    assert not home.socket_path.exists()
 
 
-def test_an_inherited_descriptor_of_another_kind_is_refused(tmp_path: Path) -> None:
-    """A socket that does not listen, or is not a Unix stream socket."""
+def test_a_socket_unit_comes_before_a_kept_listener(home: Home, tmp_path: Path) -> None:
+    """Somebody has added the socket unit to a service that ran without."""
+    kept = listening_at(home.socket_path)
+    activated = listening_at(tmp_path / "s")
+    fd = activated.detach()
+    found = open_listener(home, [Descriptor("hermesd.socket", fd), Descriptor(STORED_NAME, kept.detach())])
+    assert found.socket.fileno() == fd
+    assert found.path is None
+    found.close()
+
+
+def test_an_inherited_descriptor_of_another_kind_is_refused(home: Home, tmp_path: Path) -> None:
+    """A socket that does not listen, one that is not a Unix stream socket, and a second one."""
     with socket.socket(socket.AF_UNIX) as mute, socket.socket(socket.AF_INET) as inet:
-        assert run_with_fd_3(mute, "ours")[0] == "ConfigError"
         inet.bind(("127.0.0.1", 0))
         inet.listen()
-        assert run_with_fd_3(inet, "ours")[0] == "ConfigError"
-
-
-def test_without_activation_there_is_no_inherited_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nonsense in the variables counts as nothing."""
-    assert inherited_socket() is None
-    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
-    monkeypatch.setenv("LISTEN_FDS", "-1")
-    assert inherited_socket() is None
+        for wrong in (mute, inet):
+            with pytest.raises(ConfigError) as caught:
+                open_listener(home, [Descriptor("unknown", wrong.fileno())])
+            assert str(wrong.fileno()) in caught.value.where
+    first, second = listening_at(tmp_path / "a"), listening_at(tmp_path / "b")
+    with pytest.raises(ConfigError) as caught:
+        open_listener(home, [Descriptor("a", first.detach()), Descriptor("b", second.fileno())])
+    assert "more than one" in caught.value.what
+    second.close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give the socket to any group")

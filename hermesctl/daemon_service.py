@@ -1,0 +1,230 @@
+"""The daemon as a service of this machine: which manager, which scope, and what is to be run as whom."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hermesd.errors import ConfigError, ConflictError, UsageError
+from hermesd.home import Home
+
+if TYPE_CHECKING:
+    import argparse
+
+    from hermesctl.context import Context
+    from hermesd.deploy.manager import Installation, Kind, Scope, ServiceManager
+
+KINDS = ("systemd", "launchd", "windows", "s6", "none")
+STOP_MARGIN_S = 30
+LEAST_STOP_S = 60
+
+
+def add_scope(parser: argparse.ArgumentParser) -> None:
+    """--user, --system, and --manager for those who know better."""
+    scope = parser.add_mutually_exclusive_group()
+    scope.add_argument("--user", action="store_true", help="the service of this user (default, but for root)")
+    scope.add_argument("--system", action="store_true", help="the service of the whole machine (needs root)")
+    parser.add_argument("--manager", choices=KINDS, default="", help="instead of the one this machine has")
+
+
+def add_install(parser: argparse.ArgumentParser) -> None:
+    """What installing takes."""
+    add_scope(parser)
+    parser.add_argument("--print", action="store_true", dest="only_print", help="show the files, and do nothing")
+    parser.add_argument("--run-as", default="", metavar="USER", help="with --system: whose agents these are")
+    parser.add_argument("--force", action="store_true", help="also over files that were changed by hand")
+
+
+def add_uninstall(parser: argparse.ArgumentParser) -> None:
+    """What removing takes."""
+    add_scope(parser)
+    parser.add_argument("--force", action="store_true", help="also files that were changed by hand")
+
+
+def scope_of(args: argparse.Namespace) -> Scope:
+    """As the flags say; else the machine's for root, and the user's for others."""
+    if args.system or args.user:
+        return "system" if args.system else "user"
+    return "system" if os.geteuid() == 0 else "user"
+
+
+def manager_of(args: argparse.Namespace) -> ServiceManager:
+    """The manager of this call."""
+    from hermesd.deploy.manager import detect_service_manager
+
+    return _manager(args.manager or detect_service_manager(), scope_of(args))
+
+
+def _manager(kind: Kind, scope: Scope) -> ServiceManager:
+    if kind == "systemd":
+        from hermesd.deploy.systemd import Systemd
+
+        return Systemd(scope)
+    if kind == "launchd":
+        from hermesd.deploy.launchd import Launchd
+
+        return Launchd(scope)
+    if kind == "windows":
+        from hermesd.deploy.windows import WindowsTask
+
+        return WindowsTask()
+    if kind == "s6":
+        from hermesd.deploy.s6 import S6
+
+        return S6()
+    from hermesd.deploy.unmanaged import Unmanaged
+
+    return Unmanaged()
+
+
+def install(args: argparse.Namespace, context: Context) -> int:
+    """Print the files, or write them and start the service."""
+    manager = manager_of(args)
+    if not args.only_print:
+        _refuse_if_managed(context.home, "install a service")
+    installation = installation_of(args, context)
+    if args.only_print:
+        for file in manager.files(installation):
+            print(f"# {file.path}\n{file.text}")
+        return 0
+    _refuse_if_managed(Home(installation.home), "install a service")  # of a system service: its user's
+    _refuse_beside_another(manager, Home(installation.home))
+    return _tell(context, manager.install(installation, force=args.force))
+
+
+def uninstall(args: argparse.Namespace, context: Context) -> int:
+    """Stop the service and remove its files."""
+    _refuse_if_managed(context.home, "remove the service")
+    return _tell(context, manager_of(args).uninstall(force=args.force))
+
+
+def control(args: argparse.Namespace, context: Context) -> int:
+    """Start, stop or restart it."""
+    manager = manager_of(args)
+    if args.action == "start":
+        _refuse_beside_another(manager, context.home)
+    acts = {"start": manager.start, "stop": manager.stop, "restart": manager.restart}
+    return _tell(context, acts[args.action]())
+
+
+def status(args: argparse.Namespace, context: Context) -> int:
+    """The service as its manager sees it; status 1 when it does not run."""
+    manager = manager_of(args)
+    found = manager.status()
+    lines = [f"{manager.kind}: {found.state}, {'starts at boot' if found.enabled else 'does not start at boot'}"]
+    lines += [f"pid {found.pid}, restarted {found.restarts} times by the manager"] if found.pid else []
+    lines += [found.detail] if found.detail else []
+    context.show({"manager": manager.kind, **found._asdict()}, "\n".join(lines))
+    return 0 if found.running else 1
+
+
+def logs(args: argparse.Namespace, context: Context) -> int:
+    """What the manager has kept of its output; its own command prints it."""
+    import subprocess
+
+    sys.stdout.flush()
+    command = manager_of(args).log_command(lines=args.lines, follow=args.follow)
+    try:
+        return subprocess.run(command, check=False).returncode
+    except FileNotFoundError as error:
+        raise ConfigError(f"{command[0]} is not installed", next_step="use `hermesctl logs`") from error
+
+
+def installation_of(args: argparse.Namespace, context: Context) -> Installation:
+    """What is to be run. Raises ConfigError when a program is not found, UsageError when it is not said for whom."""
+    from hermesd.deploy.manager import Installation
+
+    scope = scope_of(args)
+    user, group, home = _whose(args, context) if scope == "system" else ("", "", context.home)
+    return Installation(
+        scope=scope,
+        hermesd=_program("hermesd"),
+        hermesctl=_program("hermesctl"),
+        home=home.root,
+        socket=home.socket_path,
+        user=user,
+        group=group,
+        search_path=_search_path() if scope == "user" else "",
+        stop_s=_stop_s(home),
+    )
+
+
+def _whose(args: argparse.Namespace, context: Context) -> tuple[str, str, Home]:
+    """User, group and home of a system service: --run-as, or who called sudo."""
+    import grp
+    import pwd
+
+    name = args.run_as or os.environ.get("SUDO_USER", "")
+    if not name:
+        raise UsageError(
+            "a system service needs a user to run as",
+            where="--run-as",
+            next_step="name one who owns nothing else: --run-as hermes (made by: useradd --system hermes)",
+        )
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        step = f"make it: useradd --system --home-dir /var/lib/{name} {name}"
+        raise UsageError(f"there is no user {name!r}", where="--run-as", next_step=step) from None
+    home = context.home if os.environ.get("HERMES_HOME") else Home(Path(found.pw_dir) / ".hermes")
+    return name, grp.getgrgid(found.pw_gid).gr_name, home
+
+
+def _program(name: str) -> str:
+    """Beside this very program, beside its interpreter, or on PATH."""
+    for place in (Path(sys.argv[0]).absolute().parent, Path(sys.executable).parent):
+        if os.access(place / name, os.X_OK) and (place / name).is_file():
+            return str(place / name)
+    found = shutil.which(name)
+    if found is None:
+        raise ConfigError(f"the program {name} is not found", next_step="install it: pip install hermesd")
+    return os.path.abspath(found)  # noqa: PTH100 - a link to the newest release stays a link
+
+
+def _search_path() -> str:
+    """The caller's PATH, for the tools that agents and MCP servers call; what is not absolute is left out."""
+    places = [place for place in os.environ.get("PATH", "").split(":") if place.startswith("/")]
+    return ":".join(dict.fromkeys(places))
+
+
+def _stop_s(home: Home) -> int:
+    """Longer than the configuration allows a stop to take."""
+    from hermesd.config.load import load_settings
+
+    try:
+        shutdown = load_settings(home.default_profile).config.shutdown
+    except (ConfigError, OSError):  # it is said when the daemon starts; a service can be installed before
+        return LEAST_STOP_S
+    return max(LEAST_STOP_S, round(shutdown.drain_s + shutdown.stop_s) + STOP_MARGIN_S)
+
+
+def _refuse_if_managed(home: Home, action: str) -> None:
+    from hermesd.config.managed import manager_of as declared_by
+
+    if (manager := declared_by(home)) is not None:
+        raise manager.refusal(action)
+
+
+def _refuse_beside_another(manager: ServiceManager, home: Home) -> None:
+    """A daemon that somebody started by hand has the home; the service would fail on it, again and again."""
+    from hermesd.rpc.claim import holder
+
+    pid = holder(home.pid_path)
+    if pid and manager.kind != "none" and not manager.is_running():
+        raise ConflictError(
+            f"a hermesd with pid {pid} runs already, and not as this service",
+            where=str(home.pid_path),
+            next_step="stop it first: hermesctl stop",
+        )
+
+
+def _tell(context: Context, lines: list[str]) -> int:
+    notices = [line for line in lines if line.startswith(("notice: ", "  → "))]
+    done = [line for line in lines if line not in notices]
+    context.show({"done": done, "notices": notices}, "\n".join(done))
+    if notices and not context.json:
+        print("\n".join(notices), file=sys.stderr)
+    return 0

@@ -1,0 +1,369 @@
+"""Which manager a machine has, and what each is told; commands are recorded by stand-ins where the real one is not."""
+
+from __future__ import annotations
+
+import os
+import plistlib
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from hermesd.deploy.launchd import LABEL, Launchd
+from hermesd.deploy.manager import (
+    Installation,
+    NotInstalledError,
+    ServiceCommandError,
+    ServiceManager,
+    detect_service_manager,
+)
+from hermesd.deploy.s6 import S6
+from hermesd.deploy.systemd import Systemd
+from hermesd.deploy.unmanaged import Unmanaged
+from hermesd.deploy.windows import WindowsTask
+from hermesd.errors import ConfigError, ConflictError
+from tests.servers.daemon import Daemon
+
+ROOT = Path(__file__).parents[3]
+Recorder = Callable[..., Path]
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    home = tmp_path / "home"
+    home.mkdir()
+    return Installation("user", "/opt/h/bin/hermesd", "/opt/h/bin/hermesctl", home, home / "hermesd.sock")
+
+
+@pytest.fixture
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """A program on PATH that notes how it is called; it fails with what stands in ``fails`` for a given first word."""
+    place = tmp_path / "bin"
+    place.mkdir()
+    monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    calls = tmp_path / "calls"
+    calls.touch()
+
+    def make(name: str, *, fails: str = "-", says: str = "") -> Path:
+        (place / name).write_text(
+            f'#!/bin/sh\necho "{name} $*" >> {calls}\n'
+            f'case " $* " in *" {fails} "*) echo "{fails}: no" >&2; exit 3;; esac\necho "{says}"\n'
+        )
+        (place / name).chmod(0o755)
+        return calls
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("comm", "made", "platform", "kind"),
+    [
+        ("systemd", "run/systemd/system", "linux", "systemd"),
+        ("s6-svscan", "run/s6", "linux", "s6"),
+        ("s6-svscan", "run/systemd/system", "linux", "s6"),
+        ("bash", "run", "linux", "none"),
+        ("", "run", "linux", "none"),
+        ("launchd", "run", "darwin", "launchd"),
+        ("", "run", "win32", "windows"),
+    ],
+)
+def test_the_manager_is_known_by_what_everyone_may_read(
+    tmp_path: Path, comm: str, made: str, platform: str, kind: str
+) -> None:
+    """/proc/1/comm and /run, never /proc/1/exe."""
+    (tmp_path / made).mkdir(parents=True)
+    if comm:
+        (tmp_path / "proc/1").mkdir(parents=True)
+        (tmp_path / "proc/1/comm").write_text(f"{comm}\n")
+    assert detect_service_manager(tmp_path, platform) == kind
+
+
+@pytest.mark.parametrize("manager", [Systemd("user"), Launchd("user"), WindowsTask(), S6(), Unmanaged()])
+def test_slots_of_single_profiles_are_refused_where_there_are_none(manager: ServiceManager) -> None:
+    """Callers ask first; whoever does not gets the way that works."""
+    assert not manager.supports_runtime_registration()
+    for act in (
+        lambda: manager.register_profile_gateway("coder"),
+        lambda: manager.unregister_profile_gateway("coder"),
+        manager.list_profile_gateways,
+    ):
+        with pytest.raises(ConfigError, match="only under s6") as caught:
+            act()
+        assert "hermesctl gateway" in caught.value.next_step
+
+
+# -- systemd, told by a stand-in for systemctl -----------------------------------------------------------------------
+
+
+def systemd(tmp_path: Path) -> Systemd:
+    (tmp_path / "run/systemd").mkdir(parents=True)
+    environment = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    return Systemd("user", environment={**environment, "XDG_CONFIG_HOME": str(tmp_path / "config")}, uid=os.getuid())
+
+
+def test_installing_twice_writes_once_and_an_older_unit_is_refreshed(
+    installation: Installation, record: Recorder, tmp_path: Path
+) -> None:
+    """Unit files follow the release; a restart brings them up to date, too."""
+    calls = record("systemctl")
+    manager = systemd(tmp_path)
+    first = manager.install(installation)
+    assert [line.split()[0] for line in first[:2]] == ["wrote", "wrote"]
+    assert manager.install(installation)[0] == "nothing to do: it is installed and runs"
+    calls.write_text("")
+    unit = manager.directory / "hermesd.service"
+    older = manager.files(installation._replace(stop_s=99))[1].text
+    unit.write_text(older)
+    assert manager.installed() == installation._replace(stop_s=99)
+    said = manager.install(installation)
+    assert said[0] == f"refreshed {unit}"
+    assert "restart hermesd.service" in calls.read_text()
+    unit.write_text(older.replace("# Ten starts", "# 10 starts"))
+    with pytest.raises(ConflictError, match="changed by hand"):
+        manager.install(installation)
+    assert manager.install(installation, force=True)[0] == f"refreshed {unit}"
+
+
+def test_who_does_not_linger_is_told_when_the_service_would_end(
+    installation: Installation, record: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And how to change that; who lingers is told nothing."""
+    record("systemctl")
+    monkeypatch.setattr("hermesd.deploy.systemd.LINGER", tmp_path)
+    user = pwd.getpwuid(os.getuid()).pw_name
+    manager = systemd(tmp_path)
+    assert manager.install(installation)[-1] == f"  → to keep it running: sudo loginctl enable-linger {user}"
+    (tmp_path / user).touch()
+    assert manager.install(installation) == ["nothing to do: it is installed and runs"]
+
+
+def test_a_unit_made_by_an_earlier_release_is_refreshed_by_a_restart(
+    installation: Installation, record: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From what stands in its first lines."""
+    record("systemctl")
+    manager = systemd(tmp_path)
+    manager.install(installation)
+    assert manager.restart() == ["hermesd was restarted"]
+    from hermesd.deploy import units
+
+    monkeypatch.setattr(units, "_SERVICE", units._SERVICE.replace("RestartSec=1", "RestartSec=2"))
+    assert manager.restart() == [f"refreshed {manager.directory / 'hermesd.service'}", "hermesd was restarted"]
+    assert "RestartSec=2" in (manager.directory / "hermesd.service").read_text()
+
+
+def test_the_service_of_another_home_is_not_taken_over(
+    installation: Installation, record: Recorder, tmp_path: Path
+) -> None:
+    """One user has one hermesd.service."""
+    record("systemctl")
+    manager = systemd(tmp_path)
+    manager.install(installation)
+    with pytest.raises(ConflictError) as caught:
+        manager.install(installation._replace(home=tmp_path / "other"))
+    assert str(installation.home) in caught.value.what
+    assert "uninstall" in caught.value.next_step
+
+
+def test_a_command_that_fails_is_told_with_its_status_and_words(
+    installation: Installation, record: Recorder, tmp_path: Path
+) -> None:
+    """rc and stderr, and where to look."""
+    record("systemctl", fails="enable")
+    with pytest.raises(ServiceCommandError) as caught:
+        systemd(tmp_path).install(installation)
+    assert "failed with status 3: enable: no" in caught.value.what
+    assert "service logs" in caught.value.next_step
+
+
+def test_without_a_service_every_verb_says_how_to_get_one(tmp_path: Path, record: Recorder) -> None:
+    """Not an error of systemctl's."""
+    record("systemctl")
+    manager = systemd(tmp_path)
+    for act in (manager.start, manager.stop, manager.restart, manager.status, manager.uninstall):
+        with pytest.raises(NotInstalledError) as caught:
+            act()
+        assert caught.value.next_step == "install it: hermesctl service install"
+
+
+def test_where_no_manager_of_the_user_runs_it_is_said_before_anything_is_written(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """And how to have one."""
+    environment = {"XDG_RUNTIME_DIR": str(tmp_path / "nothing"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    with pytest.raises(ConfigError) as caught:
+        Systemd("user", environment=environment).install(installation)
+    assert "enable-linger" in caught.value.next_step
+    assert not (tmp_path / "config").exists()
+
+
+def test_only_root_installs_a_system_service(installation: Installation) -> None:
+    """sudo, or --user."""
+    with pytest.raises(ConfigError) as caught:
+        Systemd("system", uid=1000).install(installation._replace(scope="system", user="games"))
+    assert "--user" in caught.value.next_step
+
+
+# -- the others ------------------------------------------------------------------------------------------------------
+
+
+def test_launchd_gets_a_property_list_and_its_commands(installation: Installation, record: Recorder) -> None:
+    """As launchd.plist(5) and launchctl(1) have them."""
+    calls = record("launchctl", fails="print")
+    manager = Launchd("user", uid=501)
+    manager.install(installation)
+    found = plistlib.loads(manager.path.read_bytes())
+    assert found["ProgramArguments"] == [installation.hermesd]
+    assert found["KeepAlive"] == {"SuccessfulExit": False}
+    assert found["EnvironmentVariables"]["HERMES_HOME"] == str(installation.home)
+    manager.restart()
+    manager.uninstall()
+    assert not manager.path.exists()
+    assert calls.read_text().splitlines() == [
+        f"launchctl bootstrap gui/501 {manager.path}",
+        f"launchctl kickstart -k gui/501/{LABEL}",
+        f"launchctl bootout gui/501/{LABEL}",
+    ]
+    with pytest.raises(NotInstalledError):
+        manager.start()
+
+
+def test_a_property_list_of_somebody_else_is_left_alone(installation: Installation, record: Recorder) -> None:
+    """It has no mark of ours."""
+    record("launchctl")
+    manager = Launchd("user", uid=501)
+    manager.path.parent.mkdir(parents=True)
+    manager.path.write_bytes(plistlib.dumps({"Label": LABEL}))
+    with pytest.raises(ConflictError):
+        manager.install(installation)
+
+
+def test_windows_gets_a_task_that_starts_hermesd_in_wsl(
+    installation: Installation, record: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Well-formed, whatever the home is called."""
+    calls = record("schtasks.exe")
+    monkeypatch.setenv("WSL_DISTRO_NAME", "A & B")
+    found = installation._replace(home=installation.home / "<it> & so")
+    found.home.mkdir()
+    WindowsTask().install(found)
+    (file,) = WindowsTask().files(found)
+    arguments = ElementTree.fromstring(file.path.read_text()).find(".//{*}Arguments")
+    assert arguments is not None
+    assert arguments.text == f'--distribution "A & B" --exec /opt/h/bin/hermesd --home "{found.home}"'
+    assert f"schtasks.exe /Create /TN hermesd /XML {file.path} /F" in calls.read_text()
+
+
+def test_s6_gets_a_service_directory_whose_finish_script_keeps_a_wrong_configuration_down(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """78 becomes 125; anything else is started again."""
+    files = {file.path.name: file.text for file in S6(tmp_path).files(installation)}
+    assert files["notification-fd"] == "3\n"
+    assert "--ready-fd 3" in files["run"]
+    script = tmp_path / "finish"
+    script.write_text(files["finish"])
+    for given, wanted in (("78", 125), ("0", 0), ("1", 0), ("256", 0)):
+        assert subprocess.run(["sh", script, given, "0"], check=False).returncode == wanted
+    assert shutil.which("sh")
+
+
+def test_s6_is_told_by_its_own_programs(tmp_path: Path, record: Recorder) -> None:
+    """Waiting for what was asked; a service that is not there is named."""
+    calls = record("s6-svc")
+    (tmp_path / "scan/hermesd").mkdir(parents=True)
+    manager = S6(tmp_path / "scan")
+    manager.start()
+    manager.stop()
+    manager.restart()
+    where = tmp_path / "scan/hermesd"
+    assert calls.read_text().splitlines() == [
+        f"s6-svc -wU -T60000 -u {where}",
+        f"s6-svc -wD -T60000 -d {where}",
+        f"s6-svc -wR -T60000 -r {where}",
+    ]
+    with pytest.raises(NotInstalledError):
+        manager.start("gateway-coder")
+
+
+def test_without_any_manager_the_way_without_one_is_told(installation: Installation) -> None:
+    """A refusal, with the command that works."""
+    manager = Unmanaged()
+    with pytest.raises(ConfigError) as caught:
+        manager.install(installation)
+    assert "hermesd --detach" in caught.value.next_step
+    assert not manager.is_running()
+
+
+# -- hermesctl -------------------------------------------------------------------------------------------------------
+
+
+def ctl(home: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hermesctl", *words],
+        cwd=ROOT,
+        env={**os.environ, "HERMES_HOME": str(home), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("verb", ["service", "gateway"])
+def test_print_shows_the_files_and_does_nothing(tmp_path: Path, verb: str) -> None:
+    """Also of a manager that this machine does not have."""
+    home = tmp_path / "my home"
+    shown = ctl(home, verb, "install", "--print", "--user", "--manager", "systemd").stdout
+    assert f'Environment="HERMES_HOME={home}"' in shown
+    assert f"ListenStream={home}/hermesd.sock" in shown
+    assert "Type=notify\n" in shown
+    shown = ctl(home, verb, "install", "--print", "--user", "--manager", "launchd").stdout
+    assert "<key>KeepAlive</key>" in shown
+    assert not home.exists()
+
+
+def test_beside_a_daemon_started_by_hand_no_service_is_started(daemon: Daemon, record: Recorder) -> None:
+    """It has the home: the unit would fail on it until it is given up."""
+    calls = record("systemctl", fails="is-active")
+    daemon.start()
+    for words in ("service install --user", "service start --user"):
+        done = ctl(daemon.home, *words.split(), "--manager", "systemd")
+        assert done.returncode == 1
+        assert f"pid {daemon.pid} runs already" in done.stderr
+        assert "hermesctl stop" in done.stderr
+    assert not [line for line in calls.read_text().splitlines() if "is-active" not in line]
+    daemon.kill()
+    assert "runs already" not in ctl(daemon.home, "service", "start", "--user", "--manager", "systemd").stderr
+
+
+@pytest.mark.parametrize("words", ["service install", "service uninstall", "gateway install", "gateway uninstall"])
+def test_a_managed_installation_refuses_with_78_and_names_the_manager(tmp_path: Path, words: str) -> None:
+    """What declares the service is where it is changed."""
+    done = ctl(tmp_path, *words.split(), "--manager", "systemd", HERMES_MANAGED="nixos")
+    assert done.returncode == 78
+    assert "managed by NixOS" in done.stderr
+    assert "nixos-rebuild" in done.stderr
+
+
+def test_a_system_service_needs_a_user_who_exists(tmp_path: Path) -> None:
+    """Usage, with the command that makes one."""
+    words = ["service", "install", "--print", "--system", "--manager", "systemd"]
+    done = ctl(tmp_path, *words, SUDO_USER="")
+    assert (done.returncode, "--run-as" in done.stderr) == (2, True)
+    done = ctl(tmp_path, *words, "--run-as", "no-such-user")
+    assert (done.returncode, "useradd" in done.stderr) == (2, True)
+
+
+def test_a_service_of_the_tree_has_no_scope(tmp_path: Path) -> None:
+    """``service restart NAME`` still means the tree, and then --user means nothing."""
+    done = ctl(tmp_path, "service", "restart", "profile/default/turns", "--user")
+    assert done.returncode == 2
+    done = ctl(tmp_path, "service", "restart", "profile/default/turns")
+    assert done.returncode == 69
