@@ -18,6 +18,7 @@ VERBS = {
     "webhook": "signed HTTP requests: subscribe, list, show, test, rotate, remove",
     "gateway": "start and stop the chat platforms of a profile",
     "service": "start, stop or restart one service of the tree",
+    "container": "hermesd in a container of this host: ensure, start, stop, status, exec, recreate",
     "config": "read, check and change configuration",
     "reload": "read the configuration again and apply what changed",
     "stop": "stop the daemon in order",
