@@ -108,8 +108,7 @@ class HostContainer:
         """Start it; with ``attach`` this process becomes the backend's client, which brings its status."""
         if not attach:
             return self._tell("started" if lifecycle.start(self._manifest, self._runner) else "running")
-        if not self._runner.dry_run:
-            lifecycle.verify(self._manifest)
+        lifecycle.may_start(self._manifest, self._runner)  # one that runs already is attached to
         argv = commands.start(self._manifest, attach=True)
         if self._runner.dry_run:
             self._runner.say(shlex.join(argv))

@@ -27,8 +27,8 @@ class StandIns:
     def calls(self, name: str = "", verb: str = "") -> list[list[str]]:
         """The words of every call so far, of one program, of one verb."""
         noted = self.place / "calls"
-        rows = noted.read_bytes().split(b"\n\0")[:-1] if noted.exists() else []
-        found = [[os.fsdecode(word) for word in row.split(b"\0")[:-1]] for row in rows]
+        rows = noted.read_bytes().split(b"\0\n\0")[:-1] if noted.exists() else []
+        found = [[os.fsdecode(word) for word in row.split(b"\0")] for row in rows]
         return [call for call in found if (not name or call[0] == name) and (not verb or verb in call[1:4])]
 
 

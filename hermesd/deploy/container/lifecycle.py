@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from hermesd.deploy.container import commands
@@ -102,16 +103,24 @@ def recreate(manifest: Manifest, runner: Runner) -> str:
 
 def start(manifest: Manifest, runner: Runner) -> bool:
     """Start it, once its mounts are known to be directories; False when it ran already. Raises NotFoundError."""
-    found = _existing(manifest, runner)
-    if found.state == RUNNING:
+    if not may_start(manifest, runner):
         return False
-    verify(manifest)
     runner.change(commands.start(manifest))
     return True
 
 
-def verify(manifest: Manifest) -> None:
-    """Raise ConfigError if something was put in the place of a directory that will be mounted."""
+def may_start(manifest: Manifest, runner: Runner) -> bool:
+    """Whether it is to be started; False when it runs.
+
+    Raises ConfigError if something was put in the place of a directory that will be mounted, NotFoundError.
+    """
+    if _existing(manifest, runner).state == RUNNING:
+        return False
+    _verify(manifest)
+    return True
+
+
+def _verify(manifest: Manifest) -> None:
     with state_dir(manifest) as found:
         found.verify()
 
@@ -145,6 +154,9 @@ def _check_ours(manifest: Manifest, found: Found) -> None:
 
 
 def _prepare(manifest: Manifest, runner: Runner) -> None:
+    if runner.dry_run and not os.path.lexists(manifest.state_dir):
+        runner.say(f"make {manifest.state_dir} and what belongs into it")
+        return
     with state_dir(manifest, dry_run=runner.dry_run, make=True) as directory:
         directory.prepare()
     for change in (*directory.changes, *link_homes(manifest, dry_run=runner.dry_run)):
@@ -170,7 +182,7 @@ def _replace(manifest: Manifest, runner: Runner, found: Found) -> None:
     if found.state == RUNNING:
         runner.change(commands.stop(manifest))
         if not runner.dry_run:
-            verify(manifest)
+            _verify(manifest)
     runner.change(commands.remove(manifest, name))
     runner.change(commands.rename(manifest, following))
     if found.state == RUNNING:
