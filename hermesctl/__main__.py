@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from hermesctl import __version__, fast
+from hermesctl import __version__
 from hermesctl.verbs import VERBS
 from hermesd.errors import HermesError
 
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None, *, is_marked: bool | None = None) -> int
     """
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        status = _route(arguments) if (fast.has_marker() if is_marked is None else is_marked) else None
+        status = _route(arguments, is_marked)
         if status is None:
             status = _run(arguments)
         sys.stdout.flush()
@@ -44,7 +44,12 @@ def main(argv: list[str] | None = None, *, is_marked: bool | None = None) -> int
     return status
 
 
-def _route(arguments: list[str]) -> int | None:
+def _route(arguments: list[str], is_marked: bool | None) -> int | None:
+    """The status of a call that belongs into a container; None for one that belongs here."""
+    from hermesctl import fast
+
+    if not (fast.has_marker() if is_marked is None else is_marked):
+        return None
     from hermesctl.routing.route import route
 
     return route(fast.home(), arguments)

@@ -69,7 +69,7 @@ def start(manifest: Manifest, *, attach: bool = False) -> list[str]:
 
 def stop(manifest: Manifest) -> list[str]:
     """Stop it in order."""
-    return [manifest.container.backend, "stop", "--time", str(STOP_S), manifest.container.name]
+    return [manifest.container.backend, "stop", "-t", str(STOP_S), manifest.container.name]
 
 
 def remove(manifest: Manifest, name: str) -> list[str]:

@@ -109,7 +109,7 @@ def test_ensure_creates_once_and_starts_nothing(host: Host) -> None:
     assert host.outcome("status") == "hermes-agent: running, as declared"
     assert host.outcome("stop") == "hermes-agent: stopped"
     assert host.outcome("stop") == "hermes-agent: not running"
-    assert host.changes()[1:] == [["start", "hermes-agent"], ["stop", "--time", "45", "hermes-agent"]]
+    assert host.changes()[1:] == [["start", "hermes-agent"], ["stop", "-t", "45", "hermes-agent"]]
 
 
 def test_another_identity_is_created_before_the_old_container_goes(host: Host) -> None:
