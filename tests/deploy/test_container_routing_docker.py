@@ -120,7 +120,7 @@ def test_standard_input_and_output_are_those_of_the_call(host: Host) -> None:
 @pytest.mark.parametrize("status", [0, 1, 37, 78, 126, 127, 255])
 def test_the_exit_status_comes_back(host: Host, status: int) -> None:
     """Also one that docker has a meaning for."""
-    program = host.put("leave", f'[ "$1" = --version ] || exit {status}')
+    program = host.put("leave", f"exit {status}")
     host.mark(f"hermes_bin={program}")
     done = host.ctl("status")
     assert (done.returncode, done.stderr) == (status, "")
@@ -186,3 +186,37 @@ def test_a_container_that_comes_up_meanwhile_is_waited_for(host: Host) -> None:
         host.docker.run("start", NAME)
         terminal.expect("here")
         assert terminal.wait() == 0
+
+
+@pytest.mark.long
+def test_a_change_of_the_window_is_seen_inside(host: Host) -> None:
+    """docker's client hears of it, since it has the terminal."""
+    program = host.put("size", "while :; do stty size; sleep 0.1; done")
+    host.mark(f"hermes_bin={program}")
+    with at_terminal(host.command("chat"), host.environment, columns=123) as terminal:
+        terminal.expect("40 123")
+        terminal.resize(50, 77)
+        terminal.expect("50 77")
+        terminal.type("\x03")
+        assert terminal.wait() == 130
+
+
+@pytest.mark.long
+def test_of_many_calls_that_run_at_once_each_gets_its_own_signal(host: Host) -> None:
+    """Started one after the other, ended in another order."""
+    script = f'[ "$1" = container ] && exec {PROGRAM} "$@"\ntrap "echo caught; exit 9" TERM\necho ready\n'
+    host.mark(f"hermes_bin={host.put('trapped', script + 'while :; do sleep 0.1; done')}")
+    calls = []
+    for _ in range(6):
+        process = subprocess.Popen(
+            host.command("events", "-f"), env=host.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        )
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        calls.append(process)
+    for number in (3, 0, 5, 2, 4, 1):
+        process = calls[number]
+        process.terminate()
+        assert process.communicate(timeout=60)[0] == b"caught\n"
+        assert process.returncode == 9
+        assert all(other.poll() is None for other in calls if other.returncode is None)
