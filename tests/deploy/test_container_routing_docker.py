@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +63,21 @@ class Host:
             timeout=60,
             check=False,
         )
+
+    @contextlib.contextmanager
+    def started(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A call whose program has said that it is ready; killed on exit."""
+        process = subprocess.Popen(
+            self.command(*words), env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        )
+        try:
+            assert process.stdout
+            assert select.select([process.stdout], [], [], 30)[0], "it says nothing"
+            assert process.stdout.readline() == b"ready\n"
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "hermesctl", *words]
@@ -144,14 +162,10 @@ def test_a_signal_for_a_call_through_pipes_reaches_the_program_inside(host: Host
     """docker would only end its client, and leave the program running."""
     script = f'[ "$1" = container ] && exec {PROGRAM} "$@"\ntrap "echo caught; exit 9" INT TERM HUP\necho ready\n'
     host.mark(f"hermes_bin={host.put('trapped', script + 'while :; do sleep 0.1; done')}")
-    with subprocess.Popen(
-        host.command("chat", "-q", "a b"), env=host.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout
-        assert process.stdout.readline() == b"ready\n"
+    with host.started("chat", "-q", "a b") as process:
         process.send_signal(number)
-        assert process.stdout.read() == b"caught\n"
-        assert process.wait(30) == 9
+        assert process.communicate(timeout=30)[0] == b"caught\n"
+        assert process.returncode == 9
 
 
 def test_a_name_with_blanks_and_quotes_is_one_argument(host: Host, tmp_path: Path) -> None:
@@ -206,17 +220,10 @@ def test_of_many_calls_that_run_at_once_each_gets_its_own_signal(host: Host) -> 
     """Started one after the other, ended in another order."""
     script = f'[ "$1" = container ] && exec {PROGRAM} "$@"\ntrap "echo caught; exit 9" TERM\necho ready\n'
     host.mark(f"hermes_bin={host.put('trapped', script + 'while :; do sleep 0.1; done')}")
-    calls = []
-    for _ in range(6):
-        process = subprocess.Popen(
-            host.command("events", "-f"), env=host.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-        )
-        assert process.stdout
-        assert process.stdout.readline() == b"ready\n"
-        calls.append(process)
-    for number in (3, 0, 5, 2, 4, 1):
-        process = calls[number]
-        process.terminate()
-        assert process.communicate(timeout=60)[0] == b"caught\n"
-        assert process.returncode == 9
-        assert all(other.poll() is None for other in calls if other.returncode is None)
+    with contextlib.ExitStack() as stack:
+        calls = [stack.enter_context(host.started("events", "-f")) for _ in range(6)]
+        for number in (3, 0, 5, 2, 4, 1):
+            calls[number].terminate()
+            assert calls[number].communicate(timeout=60)[0] == b"caught\n"
+            assert calls[number].returncode == 9
+            assert all(other.poll() is None for other in calls if other.returncode is None)

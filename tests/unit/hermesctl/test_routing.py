@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,6 +61,25 @@ class Caller:
             timeout=60,
             check=False,
         )
+
+    @contextlib.contextmanager
+    def started(self, *words: str, before: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
+        """A call whose program has said that it is ready; killed on exit."""
+        process = subprocess.Popen(
+            [*before, *self.command(*words)],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            assert process.stdout
+            assert select.select([process.stdout], [], [], 30)[0], "it says nothing"
+            assert process.stdout.readline() == b"ready\n"
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture
@@ -361,16 +382,10 @@ def test_a_backend_that_is_not_installed_is_an_error_at_once(caller: Caller) -> 
 
 @pytest.fixture
 def asleep(caller: Caller) -> Iterator[subprocess.Popen[bytes]]:
-    """A routed call whose client waits; signals are refused inside unless a test has said otherwise."""
+    """A routed call whose client waits; signals are refused inside."""
     caller.stand_ins.put("docker", f'{RUNS}\ncase "$*" in *pass-signal*) exit 1;; esac\necho ready; exec sleep 60')
-    process = subprocess.Popen(
-        caller.command("chat"), env=caller.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout
-    assert process.stdout.readline() == b"ready\n"
-    yield process
-    process.kill()
-    process.communicate()
+    with caller.started("chat") as process:
+        yield process
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
@@ -389,11 +404,7 @@ def test_a_signal_that_cannot_be_passed_on_ends_the_client(
 def test_a_second_signal_ends_the_client(caller: Caller) -> None:
     """When the program inside does not heed the first."""
     caller.stand_ins.put("docker", f'{RUNS}\ncase "$*" in *pass-signal*) exit 0;; esac\necho ready; exec sleep 60')
-    with subprocess.Popen(
-        caller.command("chat"), env=caller.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout
-        assert process.stdout.readline() == b"ready\n"
+    with caller.started("chat") as process:
         process.send_signal(signal.SIGINT)
         while len(caller.stand_ins.calls(verb="exec")) < 2:
             assert process.poll() is None
@@ -405,10 +416,7 @@ def test_a_second_signal_ends_the_client(caller: Caller) -> None:
 def test_a_signal_that_was_ignored_stays_ignored(caller: Caller) -> None:
     """nohup(1), and the background jobs of a shell."""
     caller.stand_ins.put("docker", f"{RUNS}\necho ready; sleep 0.5; exit 5")
-    command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *caller.command("chat")]
-    with subprocess.Popen(command, env=caller.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        assert process.stdout.readline() == b"ready\n"
+    with caller.started("chat", before=["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"]) as process:
         process.send_signal(signal.SIGHUP)
         assert process.wait(30) == 5
     assert len(caller.stand_ins.calls(verb="exec")) == 1
