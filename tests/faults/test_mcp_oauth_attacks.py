@@ -306,7 +306,7 @@ async def test_a_5xx_in_a_refresh_is_not_the_end(hostile: Hostile, storage: Toke
     assert 1 <= refreshes <= 1 + int(trio.current_time() - began)  # one, and one more for each pause of a second
     assert storage.read_tokens() == GOOD
     hostile.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer", "expires_in": 60})
-    await trio.sleep(1.1)  # the pause is in real time: the server is a real one
+    await trio.sleep(2 ** (refreshes - 1) + 0.1)  # the pause doubles, in real time: the server is a real one
     assert await call(url, storage, manager) == 200
     assert len(hostile.asked("/token")) == refreshes + 1
 
