@@ -7,13 +7,16 @@ import re
 import secrets as random
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hermesd.config.raw import is_set
 from hermesd.config.schema import WebhookRoute
 from hermesd.config.secret_keys import variable_for
 from hermesd.config.write import Edit
 from hermesd.errors import ConflictError, UsageError
-from hermesd.manifest.config_entries import ConfigEntries
+from hermesd.manifest.config_entries import ConfigEntries, nested
 from hermesd.manifest.document import entry_shape
+from hermesd.manifest.entry import profile_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,17 +57,25 @@ class Webhooks(ConfigEntries):
                 )
 
     def check(self, entry: Entry) -> Fields:
-        """As ``webhook subscribe``: the target must exist."""
-        from hermesd.triggers.deliver import homes, parse_deliver
+        """As ``webhook subscribe``: targets that exist, filters that can be used."""
 
         if not NAME.fullmatch(entry.key.name):
             raise UsageError(f"{entry.key.name[:80]!r} is not a route's name", next_step="use letters, digits, - and _")
         fields = super().check(entry)
         if fields.get("scheme", "hmac") != "hmac" and fields.keys() & {"header", "algorithm"}:
             raise UsageError("header and algorithm are for `scheme: hmac`", next_step="leave them out")
-        if deliver := fields.get("deliver"):
-            parse_deliver(deliver, homes=homes(self.configs[entry.key.profile].platforms), where="deliver")
+        self._check_route(entry.key.profile, fields)
         return fields
+
+    def _check_route(self, profile: str, fields: Fields) -> None:
+        """Raises ConfigError for targets and filters that no request could use."""
+        from hermesd.triggers.deliver import homes
+        from hermesd.triggers.filters import compile_filters
+        from hermesd.triggers.webhook_places import Places
+
+        route = msgspec.convert(nested(fields), WebhookRoute)
+        Places(route, homes=homes(self.configs[profile].platforms), where="deliver")
+        compile_filters(route.filters, where="", home=profile_at(self._daemon.home, profile).root)
 
     def enact(self, change: Change, batch: Batch) -> None:
         """The section, its secret, and the platform itself where nobody has said whether it is on."""
