@@ -79,8 +79,9 @@ def _make(profile: Profile, name: str, section: dict[str, Any], secret: str) -> 
 
 
 def check_route(profile: Profile, name: str) -> None:
-    """Raise ConfigError for targets and filters that cannot be used, before a sender relies on the route."""
+    """Raise ConfigError for what cannot be used of a route, before a sender relies on it."""
     from hermesd.config.load import load_settings
+    from hermesd.tools.registry import check_toolsets
     from hermesd.triggers.deliver import homes
     from hermesd.triggers.filters import compile_filters
     from hermesd.triggers.webhook_places import Places
@@ -89,6 +90,7 @@ def check_route(profile: Profile, name: str) -> None:
     route, where = platforms.webhook.routes[name], route_key(name)
     Places(route, homes=homes(platforms), where=where)
     compile_filters(route.filters, where=where, home=profile.root)
+    check_toolsets(route.toolsets)
 
 
 def rotate(args: argparse.Namespace, profile: Profile) -> str:
@@ -130,7 +132,8 @@ def take_over(path: Path, profile: Profile) -> tuple[list[str], list[str]]:
     try:
         text = read_bounded(path, max_bytes=MAX_SUBSCRIPTIONS_BYTES, follow=True).decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", next_step=f"name a {SUBSCRIPTIONS}") from None
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"{path} cannot be read: {why}", next_step=f"name a {SUBSCRIPTIONS}") from None
     subscriptions, said = read_subscriptions(text)
     made = []
     for each in subscriptions:

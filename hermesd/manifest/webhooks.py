@@ -68,7 +68,8 @@ class Webhooks(ConfigEntries):
         return fields
 
     def _check_route(self, profile: str, fields: Fields) -> None:
-        """Raises ConfigError for targets and filters that no request could use."""
+        """Raises ConfigError for targets, filters and toolsets that no request could use."""
+        from hermesd.tools.registry import check_toolsets
         from hermesd.triggers.deliver import homes
         from hermesd.triggers.filters import compile_filters
         from hermesd.triggers.webhook_places import Places
@@ -76,6 +77,7 @@ class Webhooks(ConfigEntries):
         route = msgspec.convert(nested(fields), WebhookRoute)
         Places(route, homes=homes(self.configs[profile].platforms), where="deliver")
         compile_filters(route.filters, where="", home=profile_at(self._daemon.home, profile).root)
+        check_toolsets(route.toolsets)
 
     def enact(self, change: Change, batch: Batch) -> None:
         """The section, its secret, and the platform itself where nobody has said whether it is on."""

@@ -90,9 +90,11 @@ def upcoming(daemon: Daemon, schedule: str, *, timezone: str, profile: str, coun
     """What a schedule would mean. Raises UsageError."""
     from hermesd.triggers.schedule import parse
 
+    if not 1 <= count <= MAX_NEXT:
+        raise UsageError(f"{count} instants cannot be shown", next_step=f"give 1 to {MAX_NEXT}")
     now = time.time()
     found = parse(schedule, zone_name=timezone or daemon.routines.owner(profile).timezone, now=now)
-    instants = found.preview(now, max(1, min(count, MAX_NEXT)))
+    instants = found.preview(now, count)
     return CronNextResult(schedule=found.text, timezone=found.zone, next=[found.local(each) for each in instants])
 
 
