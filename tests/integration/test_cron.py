@@ -80,7 +80,7 @@ def test_a_job_is_made_shown_run_and_removed(working: Daemon) -> None:
     assert run["deliveries"] == ["local: sent"]
     assert run["session_id"]
     assert "offline" in delivered(working)[0]
-    assert "Week" in working.ctl("cron", "show", "Week").stdout
+    assert "last run  done, " in working.ctl("cron", "show", "Week").stdout
     assert working.ctl("cron", "remove", "Week").returncode == 0
     assert "no jobs" in working.ctl("cron").stdout
 
@@ -292,6 +292,9 @@ def test_nothing_of_a_job_is_lost_on_the_way_through_jobs_json(working: Daemon) 
     after = {job["name"]: job for job in working.call("cron.list")["jobs"]}
     assert after["Second"]["fields"].pop("context_from") == after["First"]["id"]
     assert before["Second"]["fields"].pop("context_from") == before["First"]["id"]
+    shown = working.ctl("cron", "show", "Second").stdout
+    assert "\ngrace         0 s\n" in shown
+    assert "\ntimeout       90 s\n" in shown
     for name in ("schedule", "timezone", "next", "fields"):
         assert after["Second"][name] == before["Second"][name]
 
