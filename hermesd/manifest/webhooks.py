@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import re
-import secrets as random
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +14,7 @@ from hermesd.errors import ConflictError, UsageError
 from hermesd.manifest.config_entries import ConfigEntries, nested
 from hermesd.manifest.document import entry_shape
 from hermesd.manifest.entry import profile_at
+from hermesd.triggers.webhook_route import check_name, new_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from hermesd.manifest.merge import Fields
 
 _ENABLED = ("platforms", "webhook", "enabled")
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
 class Webhooks(ConfigEntries):
@@ -59,8 +56,7 @@ class Webhooks(ConfigEntries):
     def check(self, entry: Entry) -> Fields:
         """As ``webhook subscribe``: targets that exist, filters that can be used."""
 
-        if not NAME.fullmatch(entry.key.name):
-            raise UsageError(f"{entry.key.name[:80]!r} is not a route's name", next_step="use letters, digits, - and _")
+        check_name(entry.key.name)
         fields = super().check(entry)
         if fields.get("scheme", "hmac") != "hmac" and fields.keys() & {"header", "algorithm"}:
             raise UsageError("header and algorithm are for `scheme: hmac`", next_step="leave them out")
@@ -94,16 +90,10 @@ class Webhooks(ConfigEntries):
         if "secret" not in change.fields and (is_new or any(field.name == "secret" for field in change.step.fields)):
             edits.config.append(Edit((*self.path, key.name, "secret"), reference))
             if variable not in self.variables(key.profile):
-                edits.variables[variable] = _made(change.fields.get("scheme", "auto"))
+                edits.variables[variable] = new_secret(change.fields.get("scheme", "auto"))
         if is_new and not is_set(self.files[key.profile], "config.yaml", _ENABLED):
             edits.config.append(Edit(_ENABLED, value=True))
 
 
 def _reference(key: Key) -> str:
     return f"${{{variable_for(f'platforms.webhook.routes.{key.name}.secret')}}}"
-
-
-def _made(scheme: str) -> str:
-    if scheme == "standard":
-        return "whsec_" + base64.b64encode(random.token_bytes(24)).decode()
-    return random.token_hex(24)
