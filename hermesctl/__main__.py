@@ -22,11 +22,16 @@ exit status: 0 done, 1 failed, 2 usage, 69 no daemon, 75 try again, 77 not permi
 """
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one call; errors are printed here and nowhere else. Returns the exit status."""
+def main(argv: list[str] | None = None, *, is_marked: bool | None = None) -> int:
+    """Run one call, in the container when the home has a marker; errors are printed here and nowhere else.
+
+    ``is_marked``: whether it has, where that has been looked up already. Returns the exit status.
+    """
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        status = _run(arguments)
+        status = _route(arguments, is_marked)
+        if status is None:
+            status = _run(arguments)
         sys.stdout.flush()
     except HermesError as error:
         _print_error(error)
@@ -37,6 +42,17 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _route(arguments: list[str], is_marked: bool | None) -> int | None:
+    """The status of a call that belongs into a container; None for one that belongs here."""
+    from hermesctl import fast
+
+    if not (fast.has_marker() if is_marked is None else is_marked):
+        return None
+    from hermesctl.routing.route import route
+
+    return route(fast.home(), arguments)
 
 
 def _run(argv: list[str]) -> int:

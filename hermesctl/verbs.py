@@ -23,6 +23,7 @@ VERBS = {
     "config": "read, check and change configuration",
     "reload": "read the configuration again and apply what changed",
     "stop": "stop the daemon in order",
+    "container": "hermesd in a container of this host: ensure, start, stop, status, exec, recreate",
     "rpc": "call a method of the socket, or print the protocol",
     "completion": "a completion script for bash, zsh or fish",
     "version": "versions of this client and of the daemon",

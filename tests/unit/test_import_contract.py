@@ -41,6 +41,9 @@ ALSO = {
 }
 """Single imports between neighbours."""
 
+HOSTED = "hermesd.deploy.container."
+"""What the hands of ``hermesctl container``, a module that only this verb imports, may import."""
+
 
 def room_of(module: str) -> str:
     """The room of a module of ours, e.g. hermesd.rpc.methods.chat → rpc.methods."""
@@ -117,7 +120,8 @@ def test_hermesctl_imports_of_hermesd_only_wire_home_and_errors_at_the_top() -> 
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hermesd"):
                 more = rendered if "chat" in path.parts else set()
-                assert node.module in allowed | more, f"{path}: {node.module}"
+                is_hosted = path.name == "host_container.py" and f"{node.module}.".startswith(HOSTED)
+                assert is_hosted or node.module in allowed | more, f"{path}: {node.module}"
 
 
 def test_an_idle_daemon_has_no_heavy_module_loaded() -> None:
