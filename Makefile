@@ -11,7 +11,7 @@ N ?= 10000
 # Test processes. Half the time of a test is waiting for disks, clocks and ends: three of them keep two cores busy.
 WORKERS ?= 3
 
-.PHONY: help run stop test long mcp-soak check format bench kill mcp-conformance dist clean
+.PHONY: help run stop test long containers mcp-soak check format bench kill mcp-conformance dist clean
 
 help: ## these lines
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -45,6 +45,10 @@ test: $(VENV)/.test ## every test, with what the tests need
 
 long: $(VENV)/.test ## the long forms of tests, which `make test` leaves out
 	@$(BIN)/python -m pytest -n 2 -m long $(ARGS)
+
+containers: $(VENV)/.test ## hermesd in containers of a real Docker Engine of its own (root), the long forms included
+	@scripts/test-packages dockerd=docker.io debootstrap=debootstrap
+	@$(BIN)/python -m pytest -m 'long or not long' tests/deploy/test_container_*.py $(ARGS)
 
 mcp-soak: $(VENV)/.test ## MCP servers killed, flooded and lost by the thousand, to the figures of the acceptance table
 	@scripts/test-packages

@@ -22,17 +22,17 @@ exit status: 0 done, 1 failed, 2 usage, 69 no daemon, 75 try again, 77 not permi
 """
 
 
-def main(argv: list[str] | None = None, *, is_marked: bool | None = None) -> int:
-    """Run one call, in the container when the home has a marker; errors are printed here and nowhere else.
+def main(argv: list[str] | None = None, *, routed: bool | None = None) -> int:
+    """Run one call, in a container if it belongs there; errors are printed here and nowhere else.
 
-    ``is_marked``: whether it has, where that has been looked up already. Returns the exit status.
+    ``routed``: whether it does, where that has been looked up already. Returns the exit status.
     """
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        status = _route(arguments, is_marked)
+        status = _route(arguments, routed)
         if status is None:
             status = _run(arguments)
-        sys.stdout.flush()
+            sys.stdout.flush()
     except HermesError as error:
         _print_error(error)
         return error.exit_status
@@ -44,11 +44,11 @@ def main(argv: list[str] | None = None, *, is_marked: bool | None = None) -> int
     return status
 
 
-def _route(arguments: list[str], is_marked: bool | None) -> int | None:
+def _route(arguments: list[str], routed: bool | None) -> int | None:
     """The status of a call that belongs into a container; None for one that belongs here."""
     from hermesctl import fast
 
-    if not (fast.has_marker() if is_marked is None else is_marked):
+    if not (fast.is_routed() if routed is None else routed):
         return None
     from hermesctl.routing.route import route
 

@@ -43,8 +43,8 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024  # as in hermesd.rpc.wire
 def run(argv: list[str]) -> int:
     """Run ``argv`` (with the program's name first); ends the process on the fast path, else returns a status."""
     arguments = argv[1:]
-    is_marked = has_marker()
-    path = _socket_path() if not is_marked and is_fast(arguments) else ""
+    routed = is_routed()
+    path = _socket_path() if not routed and is_fast(arguments) else ""
     if path:
         try:
             status, text = _ask(path, arguments)
@@ -58,7 +58,7 @@ def run(argv: list[str]) -> int:
             os._exit(_show(status, text))
     from hermesctl.__main__ import main
 
-    return main(arguments, is_marked=is_marked)
+    return main(arguments, routed=routed)
 
 
 def home() -> str:
@@ -70,8 +70,11 @@ def home() -> str:
     return user + "/.hermes" if user else ""
 
 
-def has_marker() -> bool:
-    """Whether this home has a .container-mode, or may have one: calls may belong into a container then."""
+def is_routed() -> bool:
+    """Whether calls for this home belong into a container: it has a .container-mode (or may have), and is no inside.
+
+    HERMES_DEV=1 stays here.
+    """
     if os.environ.get("HERMES_DEV") == "1":
         return False
     try:
@@ -79,8 +82,10 @@ def has_marker() -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        return True
-    return True
+        pass  # hermesctl.routing says what is wrong with it
+    from hermesctl.routing.place import is_in_container
+
+    return not is_in_container()
 
 
 def is_fast(arguments: list[str]) -> bool:

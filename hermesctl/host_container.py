@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -105,7 +106,7 @@ class HostContainer:
         return self._tell(lifecycle.recreate(self._manifest, self._runner))
 
     def start(self, *, attach: bool) -> int:
-        """Start it; with ``attach`` this process becomes the backend's client, which brings its status."""
+        """Start it; with ``attach`` stay with it, and end with its status."""
         if not attach:
             return self._tell("started" if lifecycle.start(self._manifest, self._runner) else "running")
         lifecycle.may_start(self._manifest, self._runner)  # one that runs already is attached to
@@ -113,11 +114,16 @@ class HostContainer:
         if self._runner.dry_run:
             self._runner.say(shlex.join(argv))
             return 0
+        from hermesctl.routing.attend import attend, quietly
+
+        def pass_on(number: signal.Signals) -> bool:
+            # not left to the client: that of docker 28 ends at once on TERM, without the container's status
+            if number == signal.SIGHUP:
+                return quietly(commands.kill(self._manifest, "HUP"), TIMEOUT_S)[0] == 0
+            return quietly(commands.stop(self._manifest), commands.STOP_S + TIMEOUT_S)[0] == 0
+
         sys.stdout.flush()
-        try:
-            os.execvp(argv[0], argv)  # noqa: S606 - no shell is wanted
-        except OSError as error:
-            raise UnreachableError(f"{argv[0]} cannot be started: {error.strerror}") from None
+        return attend(argv, pass_on, has_terminal=False)
 
     def stop(self) -> int:
         """Stop it."""

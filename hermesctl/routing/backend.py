@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import subprocess
+import time
 from typing import NamedTuple
 
 from hermesd.errors import DeniedError, UnreachableError
@@ -31,12 +34,18 @@ NOT_UP = frozenset(
     )
 )
 
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z| ([+-]\d{4}))")
+
 
 class Seen(NamedTuple):
-    """What the backend says of a container: one of the words above or of ``NOT_UP``, and its own words if it failed."""
+    """What the backend says of a container: one of the words above or of ``NOT_UP``, and its own words if it failed.
+
+    ``age_s``: since it was started; infinite when that is not known.
+    """
 
     state: str
     detail: str = ""
+    age_s: float = math.inf
 
 
 class Reached(NamedTuple):
@@ -75,7 +84,8 @@ def reach(backend: str, name: str) -> Reached:
 def look(prefix: tuple[str, ...], name: str) -> Seen:
     """The container's state. Raises UnreachableError when the program is not there."""
     # flags first, and `--`: a name is never an option
-    argv = [*prefix, "inspect", "--type", "container", "--format", "{{.State.Status}}", "--", name]
+    form = "{{.State.Status}} {{.State.StartedAt}}"
+    argv = [*prefix, "inspect", "--type", "container", "--format", form, "--", name]
     try:
         done = subprocess.run(
             argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False, env=plain_words()
@@ -89,9 +99,24 @@ def look(prefix: tuple[str, ...], name: str) -> Seen:
         return Seen(UNANSWERED, f"{prefix[-1]} did not answer within {PROBE_TIMEOUT_S:.0f} s")
     said = done.stderr.decode("utf-8", "replace")
     if done.returncode == 0:
-        state = done.stdout.decode("utf-8", "replace").strip().lower()
-        return Seen(state if state in NOT_UP else RUNNING)
+        state, _, started = done.stdout.decode("utf-8", "replace").strip().partition(" ")
+        return Seen(state) if state in NOT_UP else Seen(RUNNING, age_s=age(started))
     return Seen(_failure(said), last_line(said))
+
+
+def age(started: str) -> float:
+    """Seconds since a time as docker (RFC 3339, UTC) or podman (Go's form, ``… +0200 CEST``) writes it."""
+    from datetime import datetime
+
+    found = _TIME.match(started)
+    if not found:
+        return math.inf
+    zone = found[3] or "+0000"
+    try:
+        then = datetime.strptime(f"{found[1]} {found[2]} {zone}", "%Y-%m-%d %H:%M:%S %z")
+    except ValueError:
+        return math.inf
+    return time.time() - then.timestamp()
 
 
 def plain_words() -> dict[str, str]:

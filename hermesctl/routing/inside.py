@@ -1,8 +1,8 @@
 """In the container: a signal for the program that a client outside has started.
 
 The client cannot name it by a process id, which docker does not tell. It is found among the processes that came from
-outside (their parent is in no process of this container), by its arguments and by its age; of several, the one whose
-age fits best.
+outside (their parent is no process of this container), by its arguments and by its age; of several, the one whose age
+fits best.
 """
 
 from __future__ import annotations
@@ -28,12 +28,21 @@ class Entered(NamedTuple):
 
 
 def pass_signal(name: str, age_s: float, arguments: list[str], *, proc: Path = Path("/proc")) -> int:
-    """Send the signal; the process id. Raises NotFoundError when there is no such call."""
-    fitting = [one for one in entered(proc) if one.pid != os.getpid() and ends_with(one.arguments, arguments)]
-    near = [one for one in fitting if abs(one.age_s - age_s) <= MAX_DIFFERENCE_S]
-    if not near:
+    """Send the signal to the call that was made ``age_s`` before this one; its process id.
+
+    Raises NotFoundError when there is no such call. Both came the same way, so the time that an exec takes falls out of
+    the difference of their ages, and so does any difference between the clocks of client and container.
+    """
+    everyone = entered(proc)
+    own_age_s = next((one.age_s for one in everyone if one.pid == os.getpid()), 0.0)
+    found: Entered | None = None
+    for one in everyone:
+        if one.pid != os.getpid() and ends_with(one.arguments, arguments):
+            off_s = abs(one.age_s - own_age_s - age_s)
+            if off_s <= min(MAX_DIFFERENCE_S, abs(found.age_s - own_age_s - age_s) if found else MAX_DIFFERENCE_S):
+                found = one
+    if found is None:
         raise NotFoundError("no such call runs in this container")
-    found = min(near, key=lambda one: abs(one.age_s - age_s))
     os.kill(found.pid, signal.Signals[name])
     return found.pid
 

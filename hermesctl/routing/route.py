@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from hermesctl.routing.backend import ABSENT, RUNNING, UNANSWERED, Reached, look, reach
 from hermesctl.routing.call import cannot_run, exec_argv, run
 from hermesctl.routing.marker import read_marker
-from hermesctl.routing.place import is_in_container
 from hermesd.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -19,16 +18,19 @@ if TYPE_CHECKING:
 AT_TERMINAL_S = 5.0
 SILENT_S = 10.0
 PAUSE_S = 0.5
+YOUNG_S = 30.0
+"""The entrypoint of a container that has just been started may still be making the user."""
 
 
 def route(home: str, arguments: list[str]) -> int | None:
     """Run the call where the marker of this home says; its exit status, or None when it belongs here.
 
-    It does inside a container, and so do the verbs that manage the container. Raises what ``read_marker`` and
-    ``reach`` raise, and UnreachableError for a container that does not come up.
+    The verbs that manage the container do. Raises what ``read_marker`` and ``reach`` raise, and UnreachableError for a
+    container that does not come up.
     """
-    if verb_of(arguments) == "container" or is_in_container():
+    if verb_of(arguments) == "container":
         return None
+    _open_standard_streams()
     try:
         marker, notices = read_marker(home)
     except FileNotFoundError:
@@ -37,7 +39,18 @@ def route(home: str, arguments: list[str]) -> int | None:
         print(f"hermesctl: notice: {notice}", file=sys.stderr)
     has_terminal = os.isatty(0) and os.isatty(1)
     reached = await_container(marker, has_terminal=has_terminal)
+    if abs(reached.seen.age_s) < YOUNG_S:
+        _await_program(marker, reached.prefix, has_terminal=has_terminal)
     return _run(marker, reached.prefix, arguments, has_terminal=has_terminal)
+
+
+def _open_standard_streams() -> None:
+    """Let closed ones be /dev/null, or a pipe to the backend would take their place."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free, which is this one
 
 
 def verb_of(arguments: list[str]) -> str:
@@ -67,11 +80,18 @@ def await_container(marker: Marker, *, has_terminal: bool) -> Reached:
 
 
 def _run(marker: Marker, prefix: tuple[str, ...], arguments: list[str], *, has_terminal: bool) -> int:
-    """Run it. The backend's own 126 and 127 mean that nothing has run yet: the container may still be starting."""
+    """Run it. The backend's own 126 and 127 mean that nothing has run yet."""
     argv = exec_argv(marker, prefix, arguments, has_terminal=has_terminal)
     status = run(marker, prefix, argv, arguments, has_terminal=has_terminal)
-    if status not in (126, 127) or not (why := cannot_run(marker, prefix)):
+    if status not in (126, 127) or not _await_program(marker, prefix, has_terminal=has_terminal):
         return status
+    return run(marker, prefix, argv, arguments, has_terminal=has_terminal)
+
+
+def _await_program(marker: Marker, prefix: tuple[str, ...], *, has_terminal: bool) -> bool:
+    """Return once the program can be started; whether that had to be waited for. Raises UnreachableError in the end."""
+    if not (why := cannot_run(marker, prefix)):
+        return False
     from hermesctl.routing.spinner import spinner
 
     patience_s = AT_TERMINAL_S if has_terminal else SILENT_S
@@ -79,15 +99,15 @@ def _run(marker: Marker, prefix: tuple[str, ...], arguments: list[str], *, has_t
     with spinner(f"waiting for {marker.hermes_bin} in {marker.container_name}", shown=has_terminal) as turn:
         while why:
             if time.monotonic() >= deadline:
+                who, command = f"as {marker.exec_user}", " ".join(prefix)
                 raise UnreachableError(
-                    f"{marker.hermes_bin} cannot be run as {marker.exec_user}: {why}",
+                    f"hermesctl cannot be run {who}, also not after {patience_s:.0f} s: {why}",
                     where=f"container {marker.container_name}",
-                    next_step="see its log, or the values in .container-mode: "
-                    f"{' '.join(prefix)} logs {marker.container_name}",
+                    next_step=f"see `{command} logs {marker.container_name}`, or correct .container-mode",
                 )
             turn(PAUSE_S)
             why = cannot_run(marker, prefix)
-    return run(marker, prefix, argv, arguments, has_terminal=has_terminal)
+    return True
 
 
 def _is_possible(name: str) -> bool:
@@ -96,7 +116,7 @@ def _is_possible(name: str) -> bool:
 
 
 def _not_up(marker: Marker, reached: Reached, patience_s: float) -> UnreachableError:
-    state, detail = reached.seen
+    state, detail = reached.seen.state, reached.seen.detail
     command = " ".join(reached.prefix)
     if state == UNANSWERED:
         what, step = f"{marker.backend} does not answer: {detail}", f"see `{command} info`"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from hermesd.deploy.container.entrypoint import DEFAULT
 from tests.servers.dockerd import Engine, runtime_mounts, write_package
 
 UID = 10000
@@ -119,7 +122,7 @@ def test_ensure_twice_creates_once_and_the_host_is_answered_from_inside(host: Ho
 
 
 def test_what_is_not_baked_in_keeps_the_container_and_its_writable_layer(host: Host) -> None:
-    """Another package, another environment, a restart: state, home and what was installed are there afterwards."""
+    """Another package, another environment, a restart of it and of its host: all is there afterwards."""
     host.container["entrypoint"] = ASLEEP
     host.done("ensure")
     host.done("start")
@@ -131,6 +134,11 @@ def test_what_is_not_baked_in_keeps_the_container_and_its_writable_layer(host: H
     assert host.done("ensure").splitlines()[-1] == f"{NAME}: kept"
     assert host.inside("readlink /data/current-package").strip() == host.declared["package"]
     host.done("stop")
+    host.done("start")
+    assert host.id() == first
+    assert host.traces() == "state\nhome\nlayer\n"
+    host.docker.restart()
+    assert host.verb("status").stdout == f"{NAME}: exited, as declared\n"
     host.done("start")
     assert host.id() == first
     assert host.traces() == "state\nhome\nlayer\n"
@@ -184,3 +192,35 @@ def test_a_link_in_the_place_of_a_mounted_directory_is_refused_before_the_start(
         assert "home: is a symbolic link" in found.stderr
     assert host.docker.run("inspect", "-f", "{{.State.Status}}", NAME).stdout == "created\n"
     assert target.stat().st_uid == 0
+
+
+@pytest.mark.long
+def test_an_image_without_setpriv_and_without_the_user_will_do(host: Host) -> None:
+    """The entrypoint adds the user and becomes it by chroot; where it is told to work it works."""
+    script = 'rm /usr/bin/setpriv; cd /var; exec sh -c "$0" hermesd "$@"'
+    words = ["sh", "-c", script, DEFAULT, "agent", "4242", "4243", "sh", "-c", "id -u; id -g; id -un; pwd"]
+    done = host.docker.run("run", "--rm", "--network", "none", "base:1", *words)
+    assert done.stdout.split() == ["4242", "4243", "agent", "/var"]
+
+
+def test_a_service_that_attaches_passes_signals_on_and_ends_with_the_status_of_its_container(host: Host) -> None:
+    """HUP reaches the first process, TERM stops the container in order; what that prints is seen."""
+    waits = "echo ready; while :; do sleep 0.1; done"
+    host.container["entrypoint"] = f"trap 'echo hup' HUP; trap 'echo term; exit 5' TERM; {waits}"
+    host.done("ensure")
+    command = [sys.executable, "-m", "hermesctl", "container", "start", "--attach", "--manifest"]
+    service = subprocess.Popen(
+        [*command, f"{host.place}/manifest.json"], env=host.docker.env, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert service.stdout
+        for said in ("ready\n", "hup\n"):
+            assert select.select([service.stdout], [], [], 30)[0], "it says nothing"
+            assert service.stdout.readline() == said
+            service.send_signal(signal.SIGHUP if said == "ready\n" else signal.SIGTERM)
+        assert service.communicate(timeout=60)[0] == "term\n"
+        assert service.returncode == 5
+    finally:
+        service.kill()
+        service.communicate()
+    assert host.docker.run("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", NAME).stdout == "exited 5\n"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +63,21 @@ class Host:
             timeout=60,
             check=False,
         )
+
+    @contextlib.contextmanager
+    def started(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A call whose program has said that it is ready; killed on exit."""
+        process = subprocess.Popen(
+            self.command(*words), env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        )
+        try:
+            assert process.stdout
+            assert select.select([process.stdout], [], [], 30)[0], "it says nothing"
+            assert process.stdout.readline() == b"ready\n"
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "hermesctl", *words]
@@ -120,7 +138,7 @@ def test_standard_input_and_output_are_those_of_the_call(host: Host) -> None:
 @pytest.mark.parametrize("status", [0, 1, 37, 78, 126, 127, 255])
 def test_the_exit_status_comes_back(host: Host, status: int) -> None:
     """Also one that docker has a meaning for."""
-    program = host.put("leave", f'[ "$1" = --version ] || exit {status}')
+    program = host.put("leave", f"exit {status}")
     host.mark(f"hermes_bin={program}")
     done = host.ctl("status")
     assert (done.returncode, done.stderr) == (status, "")
@@ -139,19 +157,26 @@ def test_ctrl_c_at_a_terminal_reaches_the_program_inside(host: Host) -> None:
         assert terminal.wait() == 9
 
 
+def test_ctrl_c_reaches_the_program_inside_also_when_only_its_input_is_a_terminal(host: Host) -> None:
+    """``hermesctl chat | less``: the key is a signal for the whole pipeline, and docker's client would die of it."""
+    script = f'[ "$1" = container ] && exec {PROGRAM} "$@"\ntrap "echo caught; exit 9" INT\necho ready\n'
+    host.mark(f"hermes_bin={host.put('trapped', script + 'while :; do sleep 0.1; done')}")
+    pipeline = """ "$@" | sh -c "trap '' INT; cat" """
+    with at_terminal(["sh", "-c", pipeline, "sh", *host.command("chat")], host.environment) as terminal:
+        terminal.expect("ready")
+        terminal.type("\x03")
+        terminal.expect("caught")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_for_a_call_through_pipes_reaches_the_program_inside(host: Host, number: signal.Signals) -> None:
     """docker would only end its client, and leave the program running."""
     script = f'[ "$1" = container ] && exec {PROGRAM} "$@"\ntrap "echo caught; exit 9" INT TERM HUP\necho ready\n'
     host.mark(f"hermes_bin={host.put('trapped', script + 'while :; do sleep 0.1; done')}")
-    with subprocess.Popen(
-        host.command("chat", "-q", "a b"), env=host.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout
-        assert process.stdout.readline() == b"ready\n"
+    with host.started("chat", "-q", "a b") as process:
         process.send_signal(number)
-        assert process.stdout.read() == b"caught\n"
-        assert process.wait(30) == 9
+        assert process.communicate(timeout=30)[0] == b"caught\n"
+        assert process.returncode == 9
 
 
 def test_a_name_with_blanks_and_quotes_is_one_argument(host: Host, tmp_path: Path) -> None:
@@ -186,3 +211,30 @@ def test_a_container_that_comes_up_meanwhile_is_waited_for(host: Host) -> None:
         host.docker.run("start", NAME)
         terminal.expect("here")
         assert terminal.wait() == 0
+
+
+@pytest.mark.long
+def test_a_change_of_the_window_is_seen_inside(host: Host) -> None:
+    """docker's client hears of it, since it has the terminal."""
+    program = host.put("size", "while :; do stty size; sleep 0.1; done")
+    host.mark(f"hermes_bin={program}")
+    with at_terminal(host.command("chat"), host.environment, columns=123) as terminal:
+        terminal.expect("40 123")
+        terminal.resize(50, 77)
+        terminal.expect("50 77")
+        terminal.type("\x03")
+        assert terminal.wait() == 130
+
+
+@pytest.mark.long
+def test_of_many_calls_that_run_at_once_each_gets_its_own_signal(host: Host) -> None:
+    """Started one after the other, ended in another order."""
+    script = f'[ "$1" = container ] && exec {PROGRAM} "$@"\ntrap "echo caught; exit 9" TERM\necho ready\n'
+    host.mark(f"hermes_bin={host.put('trapped', script + 'while :; do sleep 0.1; done')}")
+    with contextlib.ExitStack() as stack:
+        calls = [stack.enter_context(host.started("events", "-f")) for _ in range(6)]
+        for number in (3, 0, 5, 2, 4, 1):
+            calls[number].terminate()
+            assert calls[number].communicate(timeout=60)[0] == b"caught\n"
+            assert calls[number].returncode == 9
+            assert all(other.poll() is None for other in calls if other.returncode is None)

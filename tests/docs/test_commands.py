@@ -27,6 +27,7 @@ NOT_RUN = {
     r"python3 -m venv ~/hermesd && .*": "tests/integration/test_packaging.py installs the wheel",
     r"hermesctl mcp add .* --preset .*": "it would fetch packages; tests/integration/test_mcp_verbs.py adds presets",
     r"hermesctl (events|logs|tree) .*(--follow|--watch|-f)\b.*": "goes on until Ctrl-C",
+    r"hermesctl container .*": "needs an image; tests/deploy/test_container_host_docker.py does it with Docker",
     r"hermesctl (inbox|outbox) (show|retry|resume|drop) .*": "needs a row to decide on; test_step_table.py does",
 }
 """Pattern of a whole command → why it is not run here."""

@@ -45,6 +45,13 @@ class Engine:
         assert not check or done.returncode == 0, f"docker {' '.join(words)}: {done.stdout}{done.stderr}"
         return done
 
+    def restart(self) -> None:
+        """End it with its containers, as a machine that goes down does, and start it again on what it kept."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        self.process = _start(self.place)
+        _await_ready(self)
+
     def stop(self) -> None:
         """Remove every container, end the engine by its process id, and remove what it kept."""
         if self.process.poll() is None:
@@ -85,9 +92,9 @@ def base() -> Path:
 @contextlib.contextmanager
 def engine() -> Iterator[Engine]:
     """A Docker Engine with the base image; gone afterwards, with everything in it."""
-    image = base()
     if not shutil.which("dockerd") or not shutil.which("docker"):
-        raise unittest.SkipTest("dockerd and docker are not installed")
+        raise unittest.SkipTest("dockerd and docker are not installed; `make containers` does that")
+    image = base()
     place = Path(tempfile.mkdtemp(prefix="hd-dk-"))
     (place / "root").mkdir(mode=0o711)
     # in memory, because removing a whole system file by file takes longer than all the tests; a disk will do as well
@@ -96,15 +103,7 @@ def engine() -> Iterator[Engine]:
         check=False,
         capture_output=True,
     )
-    log = (place / "log").open("wb")
-    # no bridge and no rules: nothing of this machine's network is touched
-    options = ["--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "overlay2"]
-    command = ["dockerd", "--data-root", f"{place}/root", "--exec-root", f"{place}/exec", "--pidfile", f"{place}/pid"]
-    process = subprocess.Popen(
-        [*command, "--host", f"unix://{place}/docker.sock", *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL
-    )
-    log.close()
-    found = Engine(place, process)
+    found = Engine(place, _start(place))
     try:
         _await_ready(found)
         with image.open("rb") as file:
@@ -112,6 +111,19 @@ def engine() -> Iterator[Engine]:
         yield found
     finally:
         found.stop()
+
+
+def _start(place: Path) -> subprocess.Popen[bytes]:
+    # no bridge and no rules: nothing of this machine's network is touched
+    options = ["--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "overlay2"]
+    places = ["--data-root", f"{place}/root", "--exec-root", f"{place}/exec", "--pidfile", f"{place}/pid"]
+    with (place / "log").open("ab") as log:
+        return subprocess.Popen(
+            ["dockerd", *places, "--host", f"unix://{place}/docker.sock", *options],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+        )
 
 
 def _await_ready(found: Engine) -> None:

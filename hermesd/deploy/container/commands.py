@@ -63,13 +63,18 @@ def has_image(manifest: Manifest) -> list[str]:
 
 
 def start(manifest: Manifest, *, attach: bool = False) -> list[str]:
-    """Start it; ``attach`` stays, with its output, its status, and signals passed on."""
+    """Start it; ``attach`` stays, with its output and its status."""
     return [manifest.container.backend, "start", *(["--attach"] if attach else []), manifest.container.name]
 
 
 def stop(manifest: Manifest) -> list[str]:
     """Stop it in order."""
     return [manifest.container.backend, "stop", "-t", str(STOP_S), manifest.container.name]
+
+
+def kill(manifest: Manifest, name: str) -> list[str]:
+    """Send a signal (``HUP``: hermesd reads its configuration again) to the first process."""
+    return [manifest.container.backend, "kill", "--signal", name, manifest.container.name]
 
 
 def remove(manifest: Manifest, name: str) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +18,7 @@ import pytest
 
 from hermesctl.routing import route as routing
 from hermesctl.routing import spinner
-from hermesctl.routing.backend import ABSENT, REFUSED, RUNNING, UNANSWERED, reach
+from hermesctl.routing.backend import ABSENT, REFUSED, RUNNING, UNANSWERED, age, reach
 from hermesctl.routing.inside import Entered, ends_with, entered, pass_signal
 from hermesctl.routing.marker import Marker
 from hermesctl.routing.route import await_container, verb_of
@@ -58,6 +61,25 @@ class Caller:
             timeout=60,
             check=False,
         )
+
+    @contextlib.contextmanager
+    def started(self, *words: str, before: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
+        """A call whose program has said that it is ready; killed on exit."""
+        process = subprocess.Popen(
+            [*before, *self.command(*words)],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            assert process.stdout
+            assert select.select([process.stdout], [], [], 30)[0], "it says nothing"
+            assert process.stdout.readline() == b"ready\n"
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture
@@ -176,10 +198,26 @@ def test_the_exit_status_comes_back(caller: Caller, status: int) -> None:
 
 @pytest.mark.parametrize("status", [126, 127])
 def test_a_status_of_the_program_itself_is_told_from_dockers(caller: Caller, status: int) -> None:
-    """docker can start the program, so the status was the program's: it is not run again."""
-    caller.stand_ins.put("docker", f'{RUNS}\nfor last; do :; done; [ "$last" = --version ] || exit {status}')
+    """The program is there for this user, so the status was the program's: it is not run again."""
+    caller.stand_ins.put("docker", f'{RUNS}\ncase "$*" in *" test -x "*) exit 0;; esac; exit {status}')
     assert caller.ctl("status").returncode == status
-    assert [call[-1] for call in caller.stand_ins.calls(verb="exec")] == ["status", "--version"]
+    assert [call[-1] for call in caller.stand_ins.calls(verb="exec")] == ["status", BIN]
+
+
+@pytest.mark.parametrize("answer", ["exit 1", "echo 'unable to find user hermes' >&2; exit 126"])
+def test_a_user_or_program_that_never_comes_is_an_error(stand_ins: StandIns, clock: Clock, answer: str) -> None:
+    """After the same patience as for a container."""
+    stand_ins.put("docker", answer)
+    with pytest.raises(UnreachableError, match="cannot be run as hermes, also not after 10 s: ") as refused:
+        routing._await_program(Marker(), ("docker",), has_terminal=False)
+    assert "docker logs hermes-agent" in refused.value.next_step
+    assert clock.now >= 10
+
+
+def test_an_image_without_test_is_believed(stand_ins: StandIns) -> None:
+    """Whether the program is there shows when it is run."""
+    stand_ins.put("docker", """echo 'exec: "test": executable file not found in $PATH: unknown' >&2; exit 127""")
+    assert not routing._await_program(Marker(), ("docker",), has_terminal=False)
 
 
 def test_a_program_that_is_not_there_yet_is_waited_for_and_run_once(caller: Caller) -> None:
@@ -188,7 +226,37 @@ def test_a_program_that_is_not_there_yet_is_waited_for_and_run_once(caller: Call
     caller.stand_ins.put("docker", f"{RUNS}\n{once}\necho ran")
     done = caller.ctl("status")
     assert (done.returncode, done.stdout) == (0, "ran\n")
-    assert [call[-1] for call in caller.stand_ins.calls(verb="exec")] == ["status", *["--version"] * 3, "status"]
+    assert [call[-1] for call in caller.stand_ins.calls(verb="exec")] == ["status", *[BIN] * 3, "status"]
+
+
+def test_a_container_that_has_just_started_is_asked_for_the_program_first(caller: Caller) -> None:
+    """So that nothing is said by docker while the entrypoint still makes the user."""
+    count = (
+        'n="${0%/*}/count"; echo >>"$n"; [ "$(wc -l <"$n")" -gt 2 ] || { echo "unable to find user" >&2; exit 126; }'
+    )
+    young = 'case "$1" in inspect) date -u "+running %Y-%m-%dT%H:%M:%S.5Z"; exit;; esac'
+    caller.stand_ins.put("docker", f"{young}\n{count}\necho ran")
+    done = caller.ctl("status")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ran\n", "")
+    assert [call[-1] for call in caller.stand_ins.calls(verb="exec")] == [*[BIN] * 3, "status"]
+
+
+def test_ages_are_read_from_the_times_of_both_backends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no time is long ago."""
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_010.0)
+    assert age("2023-11-14T22:13:20.123456789Z") == 10
+    assert age("2023-11-15 00:13:20.5 +0200 CEST") == 10
+    assert age("2023-11-14 22:13:20 +0000 UTC") == 10
+    assert age("") == age("0001-01-01") == age("9999-99-99T00:00:00Z") == math.inf
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_do_no_harm(caller: Caller, closed: str) -> None:
+    """Nothing else takes their place."""
+    caller.stand_ins.put("docker", f'{RUNS}\nls -l /proc/$$/fd >"${{0%/*}}/fds"; exit 7')
+    done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *caller.command("chat")], env=caller.env, check=False)
+    assert done.returncode == 7
+    assert (caller.stand_ins.place / "fds").read_text().count("/dev/null") >= 1
 
 
 class Clock:
@@ -262,7 +330,7 @@ def test_sudo_is_tried_only_when_the_plain_call_is_refused(stand_ins: StandIns) 
         assert reach("docker", "x").seen.state == state
     assert not stand_ins.calls("sudo")
     stand_ins.put("docker", f'[ "$AS_ROOT" ] && echo running && exit\n{DENIED}')
-    assert reach("docker", "x") == (("sudo", "-n", "docker"), (RUNNING, ""))
+    assert reach("docker", "x") == (("sudo", "-n", "docker"), (RUNNING, "", math.inf))
     assert stand_ins.calls("sudo")[0][1:3] == ["-n", "docker"]
 
 
@@ -270,7 +338,7 @@ def test_podmans_containers_of_root_are_looked_for_with_sudo(stand_ins: StandIns
     """To an ordinary user they do not exist."""
     stand_ins.put("sudo", AS_ROOT)
     stand_ins.put("podman", '[ "$AS_ROOT" ] && echo running && exit\necho "no container with name x" >&2; exit 125')
-    assert reach("podman", "x") == (("sudo", "-n", "podman"), (RUNNING, ""))
+    assert reach("podman", "x") == (("sudo", "-n", "podman"), (RUNNING, "", math.inf))
 
 
 def test_when_sudo_is_refused_too_the_error_says_what_to_do(stand_ins: StandIns) -> None:
@@ -314,16 +382,10 @@ def test_a_backend_that_is_not_installed_is_an_error_at_once(caller: Caller) -> 
 
 @pytest.fixture
 def asleep(caller: Caller) -> Iterator[subprocess.Popen[bytes]]:
-    """A routed call whose client waits; signals are refused inside unless a test has said otherwise."""
+    """A routed call whose client waits; signals are refused inside."""
     caller.stand_ins.put("docker", f'{RUNS}\ncase "$*" in *pass-signal*) exit 1;; esac\necho ready; exec sleep 60')
-    process = subprocess.Popen(
-        caller.command("chat"), env=caller.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout
-    assert process.stdout.readline() == b"ready\n"
-    yield process
-    process.kill()
-    process.communicate()
+    with caller.started("chat") as process:
+        yield process
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
@@ -342,11 +404,7 @@ def test_a_signal_that_cannot_be_passed_on_ends_the_client(
 def test_a_second_signal_ends_the_client(caller: Caller) -> None:
     """When the program inside does not heed the first."""
     caller.stand_ins.put("docker", f'{RUNS}\ncase "$*" in *pass-signal*) exit 0;; esac\necho ready; exec sleep 60')
-    with subprocess.Popen(
-        caller.command("chat"), env=caller.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout
-        assert process.stdout.readline() == b"ready\n"
+    with caller.started("chat") as process:
         process.send_signal(signal.SIGINT)
         while len(caller.stand_ins.calls(verb="exec")) < 2:
             assert process.poll() is None
@@ -358,10 +416,7 @@ def test_a_second_signal_ends_the_client(caller: Caller) -> None:
 def test_a_signal_that_was_ignored_stays_ignored(caller: Caller) -> None:
     """nohup(1), and the background jobs of a shell."""
     caller.stand_ins.put("docker", f"{RUNS}\necho ready; sleep 0.5; exit 5")
-    command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *caller.command("chat")]
-    with subprocess.Popen(command, env=caller.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        assert process.stdout.readline() == b"ready\n"
+    with caller.started("chat", before=["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"]) as process:
         process.send_signal(signal.SIGHUP)
         assert process.wait(30) == 5
     assert len(caller.stand_ins.calls(verb="exec")) == 1
@@ -398,13 +453,14 @@ def test_a_call_is_found_by_its_words_and_age(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
     words = ["/bin/sh", "/usr/bin/hermesctl", "chat", "-q", "a b"]
     _process(tmp_path, 1, words)
-    _process(tmp_path, 20, words, age_s=20)
-    _process(tmp_path, 21, words, age_s=3)
-    _process(tmp_path, 22, words, parent=1, age_s=5)
+    _process(tmp_path, 20, words, age_s=21)
+    _process(tmp_path, 21, words, age_s=4)
+    _process(tmp_path, 22, words, parent=1, age_s=6)
     _process(tmp_path, 23, ["hermesctl", "status"], age_s=5)
+    _process(tmp_path, os.getpid(), ["hermesctl", "chat", "-q", "a b"], age_s=1)  # the difference counts
     (tmp_path / "self").mkdir()
-    assert pass_signal("SIGINT", 4.0, ["chat", "-q", "a b"], proc=tmp_path) == 21
-    assert pass_signal("SIGTERM", 18.0, ["chat", "-q", "a b"], proc=tmp_path) == 20
+    assert pass_signal("SIGINT", 3.2, ["chat", "-q", "a b"], proc=tmp_path) == 21
+    assert pass_signal("SIGTERM", 11.8, ["chat", "-q", "a b"], proc=tmp_path) == 20
     assert sent == [(21, signal.SIGINT), (20, signal.SIGTERM)]
     for words, age_s in ((["chat"], 4.0), (["chat", "-q", "a b"], 100.0)):
         with pytest.raises(NotFoundError):

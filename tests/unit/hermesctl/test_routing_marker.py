@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hermesctl import fast
+from hermesctl.routing import place
 from hermesctl.routing.marker import MAX_MARKER_BYTES, Marker, parse_marker, read_marker
 from hermesctl.routing.place import FIRST_NAMESPACES, is_in_container
 from hermesd.errors import ConfigError, DeniedError
@@ -187,3 +189,19 @@ def test_a_container_is_known_by_its_sign_and_its_namespaces(tmp_path: Path, mon
     assert is_in_container(root)
     (tmp_path / ".dockerenv").unlink()
     assert not is_in_container(root)
+
+
+def test_inside_a_container_the_marker_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may lie in a home that both sides see, and say anything; HERMES_DEV=1 does the same outside."""
+    mark(tmp_path / "home", "odd\n")
+    monkeypatch.setenv("HERMES_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("HERMES_DEV", raising=False)
+    monkeypatch.setattr(place, "SIGNS", ())
+    assert fast.is_routed()
+    monkeypatch.setenv("HERMES_DEV", "1")
+    assert not fast.is_routed()
+    monkeypatch.setenv("HERMES_DEV", "0")
+    assert fast.is_routed()
+    monkeypatch.setattr(place, "SIGNS", (str(tmp_path / "home/.container-mode"),))
+    monkeypatch.setitem(FIRST_NAMESPACES, "pid", 0)
+    assert not fast.is_routed()
