@@ -48,7 +48,8 @@ long: $(VENV)/.test ## the long forms of tests, which `make test` leaves out
 
 containers: $(VENV)/.test ## hermesd in containers of a real Docker Engine of its own (root), the long forms included
 	@scripts/test-packages dockerd=docker.io debootstrap=debootstrap
-	@$(BIN)/python -m pytest -m 'long or not long' tests/deploy/test_container_*.py $(ARGS)
+	@$(BIN)/python -m pytest -m 'long or not long' tests/deploy/test_container_*.py \
+	  tests/deploy/test_image_*.py $(ARGS)
 
 mcp-soak: $(VENV)/.test ## MCP servers killed, flooded and lost by the thousand, to the figures of the acceptance table
 	@scripts/test-packages

@@ -87,6 +87,14 @@ class Tree:
     place: Path
     home: Path
     process: subprocess.Popen[bytes]
+    listener: subprocess.Popen[str]
+
+    def first_event(self) -> str:
+        """What has become of hermesd: U ready, O it will not be started again (s6-supervise's letters)."""
+        assert self.listener.stdout is not None
+        said = self.listener.stdout.read().strip()
+        assert self.listener.wait() == 0, "neither within the time"
+        return said
 
     @property
     def service(self) -> Path:
@@ -106,10 +114,20 @@ class Tree:
         return Daemon(self.home).ctl(*words)
 
 
+def listen(events: Path) -> subprocess.Popen[str]:
+    """Listens once this returns, before anything is started; prints the event and ends."""
+    subprocess.run(["s6-mkfifodir", events], check=True)
+    command = ["s6-ftrig-listen1", "-t", PATIENCE_MS, str(events), "[UO]", "echo", "listening"]
+    listener = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert listener.stdout is not None
+    assert listener.stdout.readline() == "listening\n"
+    return listener
+
+
 @contextmanager
 def supervised(tmp_path: Path, what_for: str, config: str = "", program: str = "") -> Iterator[Tree]:
     """s6-svscan on a copy of s6/, ended by its process id."""
-    needs("s6-svscan", "s6-log", "s6-svwait")
+    needs("s6-svscan", "s6-log", "s6-ftrig-listen1")
     tree, home, programs = tmp_path / "tree", tmp_path / "home", tmp_path / "bin"
     shutil.copytree(ROOT / "s6", tree)
     (tree / ".container").mkdir()
@@ -121,6 +139,7 @@ def supervised(tmp_path: Path, what_for: str, config: str = "", program: str = "
     program = program or f'#!/bin/sh\nexec {sys.executable} -m hermesd "$@"\n'
     (programs / "hermesd").write_text(program)
     (programs / "hermesd").chmod(0o755)
+    listener = listen(tree / "hermesd/event")
     reader, writer = os.pipe()
     environment = {
         **os.environ,
@@ -143,24 +162,19 @@ def supervised(tmp_path: Path, what_for: str, config: str = "", program: str = "
     try:
         with os.fdopen(reader, "rb") as notification:
             assert notification.read(1) == b"\n"
-        yield Tree(tree, home, process)
+        yield Tree(tree, home, process, listener)
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait(PATIENCE_S)
-
-
-def wait_ready(tree: Tree) -> None:
-    """s6-supervise starts a moment after s6-svscan takes orders, and s6-svwait needs it."""
-    while subprocess.run(["s6-svok", tree.service], check=False).returncode:
-        os.sched_yield()
-    assert tree.wait("-U") == 0
+        listener.kill()
+        listener.communicate()
 
 
 def test_killed_daemon_is_ready_again_and_a_planned_stop_ends_the_tree_with_0(tmp_path: Path) -> None:
     """Death by a signal is s6's to mend; an end of its own is the container's, with hermesd's status."""
     with supervised(tmp_path, "daemon") as tree:
-        wait_ready(tree)
+        assert tree.first_event() == "U"
         first = int(tree.stat("pid"))
         assert tree.ctl("status").returncode == 0
         subprocess.run(["s6-svc", "-wR", "-T", PATIENCE_MS, "-k", tree.service], check=True)
@@ -182,8 +196,7 @@ def test_wrong_configuration_ends_the_container_with_78(tmp_path: Path) -> None:
 def test_wrong_configuration_beside_another_program_stays_down(tmp_path: Path) -> None:
     """78 becomes 125, which s6 takes for a permanent failure; the container goes on, and a later start works."""
     with supervised(tmp_path, "program", config="modle: offline\n") as tree:
-        while subprocess.run(["s6-svok", tree.service], check=False).returncode:
-            os.sched_yield()
+        assert tree.first_event() == "O"
         assert tree.wait("-D") == 0
         assert (tree.stat("up"), tree.stat("exitcode")) == ("false", "78")
         assert tree.process.poll() is None
@@ -197,7 +210,7 @@ def test_wrong_configuration_beside_another_program_stays_down(tmp_path: Path) -
 def test_daemon_that_is_kept_down_by_hand_does_not_end_the_container(tmp_path: Path) -> None:
     """``s6-svc -d`` is for maintenance, and ``-u`` brings it back; TERM then stops everything in order."""
     with supervised(tmp_path, "daemon") as tree:
-        wait_ready(tree)
+        assert tree.first_event() == "U"
         tree.control("-d")
         assert tree.wait("-D") == 0
         tree.control("-u")
@@ -212,6 +225,6 @@ def test_hangup_of_process_1_reaches_the_daemon(tmp_path: Path) -> None:
     """`docker kill --signal HUP` asks hermesd to read its configuration again; here a stand-in tells that it came."""
     heeds = 'trap "exit 42" HUP; echo >&3; exec 3>&-; while :; do sleep 1; done'
     with supervised(tmp_path, "daemon", program=f"#!/bin/sh\n{heeds}\n") as tree:
-        wait_ready(tree)
+        assert tree.first_event() == "U"
         tree.process.send_signal(signal.SIGHUP)
         assert tree.process.wait(PATIENCE_S) == 42
