@@ -96,6 +96,6 @@ class Watches:
 
 def _fields(spec: WatchSpec, *, paused: bool) -> Fields:
     found: Fields = {name: getattr(spec, name) for name in watch_desk.PLAIN}
-    schedule = spec.schedule
+    schedule = spec.schedule if spec.kind == "command" else None  # elsewhere one has no effect, and is refused
     zone = {"timezone": schedule.zone} if schedule else {}
     return found | zone | {"every": schedule.text if schedule else "", "paused": paused}
