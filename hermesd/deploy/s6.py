@@ -62,7 +62,7 @@ class S6:
             if all(_text(there / name) == text for name, text in wanted.files.items()):
                 return ["nothing to do: it is installed and runs"] if self.is_running() else self.start()
             self._retire(DAEMON)
-        s6_scandir.publish(self.scan, DAEMON, wanted, self._environment)
+        s6_scandir.publish(self.scan, DAEMON, wanted, self._environment, owner=str(self.home))
         return [f"made {there}", *self.start()]
 
     def uninstall(self, *, force: bool = False) -> list[str]:
@@ -74,14 +74,14 @@ class S6:
         self._retire(DAEMON)
         return [f"removed {there}"]
 
-    def start(self, name: str = DAEMON) -> list[str]:
+    def start(self, name: str = DAEMON, *, wait: bool = True) -> list[str]:
         """See ServiceManager. Ready when it returns; an end that no other start mends is an error at once."""
-        self._control(name, "-U" if _is_slot(name) else "-u", until="-wU", wait_ms=START_MS)
+        self._control(name, "-U" if _is_slot(name) else "-u", until="-wU" if wait else "", wait_ms=START_MS)
         return [f"{name} runs"]
 
-    def stop(self, name: str = DAEMON) -> list[str]:
+    def stop(self, name: str = DAEMON, *, wait: bool = True) -> list[str]:
         """See ServiceManager. A slot stays down even if its supervisor has to be started again."""
-        self._control(name, "-D" if _is_slot(name) else "-d", until="-wD", wait_ms=STOP_MS)
+        self._control(name, "-D" if _is_slot(name) else "-d", until="-wD" if wait else "", wait_ms=STOP_MS)
         return [f"{name} has stopped"]
 
     def restart(self, name: str = DAEMON) -> list[str]:
@@ -122,7 +122,7 @@ class S6:
         """See ServiceManager. With ``start`` it begins at once; readiness is not waited for. Raises ConflictError."""
         self._refuse_unless_ours()
         directory = slot_directory(self.home, check_profile_name(profile), down=not start, extra_env=extra_env or {})
-        s6_scandir.publish(self.scan, SLOT_PREFIX + profile, directory, self._environment)
+        s6_scandir.publish(self.scan, SLOT_PREFIX + profile, directory, self._environment, owner=str(self.home))
 
     def unregister_profile_gateway(self, profile: str) -> None:
         """See ServiceManager. It is stopped in order first; that there is none is no error."""
@@ -143,14 +143,14 @@ class S6:
 
     def sweep(self) -> list[str]:
         """Remove what a crash has left half made or half removed; the names of it."""
-        return s6_scandir.sweep(self.scan, self._environment)
+        return s6_scandir.sweep(self.scan, self._environment, owner=str(self.home))
 
     # -- pieces ------------------------------------------------------------------------------------------------------
 
     def _retire(self, name: str) -> None:
-        if self._stat(name, "up"):
+        if self.is_running(name):
             self.stop(name)
-        s6_scandir.retire(self.scan, name, self._environment)
+        s6_scandir.retire(self.scan, name, self._environment, owner=str(self.home))
 
     def _control(self, name: str, order: str, *, until: str, wait_ms: int) -> None:
         """Give an order and wait for its outcome.
@@ -164,7 +164,7 @@ class S6:
                 "no s6-supervise looks after it", where=str(where), next_step=f"run s6-svscanctl -a {self.scan}"
             )
         settled = {"-wU": ["true", "true"], "-wD": ["false", "true"]}.get(until) == found
-        waiting = [] if settled else [until, f"-T{wait_ms}"]
+        waiting = [] if settled or not until else [until, f"-T{wait_ms}"]
         step = f"look why: hermesctl logs, or {log_of(self.home, name)}/current"
         command = ["s6-svc", *waiting, order, str(where)]
         run(command, self._environment, timeout_s=wait_ms / 1000 + 30, next_step=step)

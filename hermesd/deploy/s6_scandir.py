@@ -6,6 +6,7 @@ not at all; a retired one is renamed away before it is removed. https://skarnet.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
@@ -43,13 +44,15 @@ def is_supervised(scan: Path) -> bool:
     return found.st_uid == os.geteuid() and os.access(scan, os.W_OK)
 
 
-def publish(scan: Path, name: str, directory: ServiceDirectory, environment: Mapping[str, str]) -> None:
-    """Put it into place and return once s6-supervise looks after it.
+def publish(
+    scan: Path, name: str, directory: ServiceDirectory, environment: Mapping[str, str], *, owner: str = ""
+) -> None:
+    """Put it into place and return once s6-supervise looks after it. ``owner`` is for ``sweep``.
 
     Raises ConflictError when there is one of this name, ServiceCommandError when s6-svscan does not answer (nothing is
     left then), and ConfigError when it cannot be written.
     """
-    staged = scan / f"{NEW}{name}-{os.urandom(6).hex()}"
+    staged = scan / f"{NEW}{_mark(owner)}-{name}-{os.urandom(6).hex()}"
     try:
         _stage(staged, directory)
         if os.path.lexists(scan / name):
@@ -64,13 +67,13 @@ def publish(scan: Path, name: str, directory: ServiceDirectory, environment: Map
         listen = ["s6-ftrig-listen1", "-t", str(TAKEN_UP_MS), event, "s"]
         run([*listen, "sh", "-c", _RESCAN, "sh", str(scan), str(scan / name), event], environment, next_step=_see(scan))
     except BaseException:
-        retire(scan, name, environment)
+        retire(scan, name, environment, owner=owner)
         raise
 
 
-def retire(scan: Path, name: str, environment: Mapping[str, str]) -> None:
+def retire(scan: Path, name: str, environment: Mapping[str, str], *, owner: str = "") -> None:
     """Take it, stopped, from its supervisor and remove it; nothing of it runs afterwards. Raises as ``publish``."""
-    gone = scan / f"{GONE}{name}-{os.urandom(6).hex()}"
+    gone = scan / f"{GONE}{_mark(owner)}-{name}-{os.urandom(6).hex()}"
     try:
         (scan / name).rename(gone)
     except FileNotFoundError:
@@ -80,9 +83,10 @@ def retire(scan: Path, name: str, environment: Mapping[str, str]) -> None:
     _discard(scan, gone, environment)
 
 
-def sweep(scan: Path, environment: Mapping[str, str]) -> list[str]:
-    """Remove what a crash has left half made or half removed; the names of it."""
-    left = sorted(row for row in scan.iterdir() if row.name.startswith((NEW, GONE)))
+def sweep(scan: Path, environment: Mapping[str, str], *, owner: str = "") -> list[str]:
+    """Remove what a crash of this owner has left half made or half removed; the names of it."""
+    marks = (f"{NEW}{_mark(owner)}-", f"{GONE}{_mark(owner)}-")
+    left = sorted(row for row in scan.iterdir() if row.name.startswith(marks))
     for row in left:
         _discard(scan, row, environment)
     return [row.name for row in left]
@@ -99,6 +103,10 @@ def _discard(scan: Path, gone: Path, environment: Mapping[str, str]) -> None:
         shutil.rmtree(gone)
     except OSError as error:
         raise _unwritable(scan, error) from error
+
+
+def _mark(owner: str) -> str:
+    return hashlib.sha256(owner.encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def _stage(staged: Path, directory: ServiceDirectory) -> None:

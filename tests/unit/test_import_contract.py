@@ -17,6 +17,7 @@ LAYERS: list[set[str]] = [
     {"app"},
     {"routines"},
     {"rpc", "fleet", "health"},
+    {"apart"},
     {"gateway"},
     {"triggers"},
     {"web"},
@@ -35,6 +36,7 @@ LAYERS: list[set[str]] = [
 """Top to bottom: a room imports rooms below it or its own. ``rpc.wire`` is types only, so it lies low."""
 
 ALSO = {
+    "hermesd.apart": {"hermesd.rpc.claim"},
     "hermesd.health": {"hermesd.fleet"},
     "hermesd.tools.registry": {"hermesd.providers.base"},  # the neutral ToolDefinition
 }
