@@ -10,8 +10,10 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 RESTARTS ?= 20
 # How many random kills `make kill` deals out.
 N ?= 10000
+# Test processes. Half the time of a test is waiting for disks, clocks and ends: three of them keep two cores busy.
+WORKERS ?= 3
 
-.PHONY: help run stop test long systemd mcp-soak check format bench kill mcp-conformance dist clean
+.PHONY: help run stop test long systemd containers mcp-soak check format bench kill mcp-conformance dist clean
 
 help: ## these lines
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -41,7 +43,7 @@ stop: $(VENV)/.run ## stop what `make run` has left running
 
 test: $(VENV)/.test ## every test, with what the tests need
 	@scripts/test-packages
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 long: $(VENV)/.test ## the long forms of tests, which `make test` leaves out
 	@$(BIN)/python -m pytest -n 2 -m long $(ARGS)
@@ -49,6 +51,10 @@ long: $(VENV)/.test ## the long forms of tests, which `make test` leaves out
 systemd: $(VENV)/.test ## hermesd as a service of a real systemd, in a machine of its own (root); RESTARTS=200 is the long form
 	@scripts/test-packages systemd-nspawn=systemd-container debootstrap=debootstrap
 	@HERMESD_RESTARTS=$(RESTARTS) $(BIN)/python -m pytest -m systemd tests/deploy $(ARGS)
+
+containers: $(VENV)/.test ## hermesd in containers of a real Docker Engine of its own (root), the long forms included
+	@scripts/test-packages dockerd=docker.io debootstrap=debootstrap
+	@$(BIN)/python -m pytest -m 'long or not long' tests/deploy/test_container_*.py $(ARGS)
 
 mcp-soak: $(VENV)/.test ## MCP servers killed, flooded and lost by the thousand, to the figures of the acceptance table
 	@scripts/test-packages

@@ -279,7 +279,7 @@ async def main(runs: int) -> None:
         "large_line": await large_line(),
         "changed_list": await changed_list(max(3, runs // 4)),
         "bare_together": await bare_together(),
-        "neighbours": await neighbours(5.0 if runs > QUICK_RUNS else 2.0),
+        "neighbours": await neighbours(15.0 if runs > QUICK_RUNS else 2.0),
         "http": await http_restarts(max(2, runs // 8)),
     }
     for name, make, call in (

@@ -71,9 +71,14 @@ async def serve(path: Path, *, bare: bool) -> None:
 
 
 @contextlib.contextmanager
-def server(directory: Path, *, bare: bool) -> Iterator[int]:
+def server(directory: Path, *, bare: bool, peer: Path | None = None) -> Iterator[int]:
+    """The port. ``peer``: the Python of an environment with hermes-agent, whose adapter then takes our place."""
     arguments = [sys.executable, "-m", "bench.webhook", "--serve", str(directory / "state.db")]
-    process = subprocess.Popen([*arguments, *(["--bare"] if bare else [])], stdout=subprocess.PIPE)
+    arguments += ["--bare"] if bare else []
+    if peer is not None:
+        arguments = [str(peer), str(Path(__file__).parent / "peers/hermes_webhook.py"), SECRET]
+    environment = {**os.environ, "HERMES_HOME": str(directory)} if peer is not None else None
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
     assert process.stdout is not None
     try:
         with contextlib.suppress(OSError):
@@ -157,12 +162,12 @@ def at_once(port: int, seconds: float, requests: Requests) -> tuple[float, list[
     return rate, times
 
 
-def measure(seconds: float, rounds: int, *, bare: bool) -> dict[str, float]:
+def measure(seconds: float, rounds: int, *, bare: bool, peer: Path | None = None) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     with contextlib.suppress(OSError):
         os.sched_setaffinity(0, {1})
     for number in range(rounds):
-        with tempfile.TemporaryDirectory() as directory, server(Path(directory), bare=bare) as port:
+        with tempfile.TemporaryDirectory() as directory, server(Path(directory), bare=bare, peer=peer) as port:
             requests = Requests(f"run{number}")
             sequential(port, 0.3, requests)
             alone = statistics.quantiles(sequential(port, seconds, requests), n=100)

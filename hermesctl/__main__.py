@@ -22,12 +22,17 @@ exit status: 0 done, 1 failed, 2 usage, 69 no daemon, 75 try again, 77 not permi
 """
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one call; errors are printed here and nowhere else. Returns the exit status."""
+def main(argv: list[str] | None = None, *, routed: bool | None = None) -> int:
+    """Run one call, in a container if it belongs there; errors are printed here and nowhere else.
+
+    ``routed``: whether it does, where that has been looked up already. Returns the exit status.
+    """
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        status = _run(arguments)
-        sys.stdout.flush()
+        status = _route(arguments, routed)
+        if status is None:
+            status = _run(arguments)
+            sys.stdout.flush()
     except HermesError as error:
         _print_error(error)
         return error.exit_status
@@ -37,6 +42,17 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _route(arguments: list[str], routed: bool | None) -> int | None:
+    """The status of a call that belongs into a container; None for one that belongs here."""
+    from hermesctl import fast
+
+    if not (fast.is_routed() if routed is None else routed):
+        return None
+    from hermesctl.routing.route import route
+
+    return route(fast.home(), arguments)
 
 
 def _run(argv: list[str]) -> int:

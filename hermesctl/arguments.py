@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser without abbreviations whose errors follow ``hermesctl: what`` and ``  → next step``."""
 
+    usage_status = 2
+
     def __init__(self, **options: object) -> None:
         super().__init__(**{"allow_abbrev": False, "formatter_class": _formatter, **options})  # type: ignore[arg-type]  # argparse's own keywords
         add_common(self)
 
     def error(self, message: str) -> NoReturn:
-        """Print the message and end with status 2, as argparse does."""
+        """Print the message and end with ``usage_status``, which is 2 as argparse has it unless 2 means something."""
         sys.stderr.write(f"hermesctl: {message}\n  → see `{self.prog} --help`\n")
-        raise SystemExit(2)
+        raise SystemExit(self.usage_status)
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

@@ -14,7 +14,21 @@ if TYPE_CHECKING:
 
     from hermesctl.client import Client
 
-OF_THE_HOME = frozenset({"gateway", "profile", "service", "stop", "upgrade-check", "completion"})
+OF_THE_HOME = frozenset(
+    [
+        "gateway",
+        "profile",
+        "service",
+        "stop",
+        "config",
+        "setup",
+        "plan",
+        "apply",
+        "container",
+        "upgrade-check",
+        "completion",
+    ]
+)
 """Verbs for the daemon that owns the home, whichever profile they name."""
 
 HOW_TO_START = "start it with `hermesd --detach`, or talk at once with `hermesctl chat --spawn`"

@@ -19,10 +19,12 @@ SUBVERBS = {
     "version": None,
     "sessions": ("", "list", "show", "search"),
     "inbox": ("", "list", "show"),
-    "outbox": ("", "list"),
+    "outbox": ("", "list", "show"),
     "profile": ("", "list", "show"),
     "mcp": ("", "list", "show", "tools"),
     "cron": ("", "list", "show", "runs"),
+    "watch": ("", "list", "show", "runs"),
+    "webhook": ("", "list", "show"),
     "gateway": ("", "list", "status"),
     "config": ("", "show", "get"),
 }
@@ -41,7 +43,8 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024  # as in hermesd.rpc.wire
 def run(argv: list[str]) -> int:
     """Run ``argv`` (with the program's name first); ends the process on the fast path, else returns a status."""
     arguments = argv[1:]
-    path = _socket_path() if is_fast(arguments) else ""
+    routed = is_routed()
+    path = _socket_path() if not routed and is_fast(arguments) else ""
     if path and _is_apart(path, arguments):
         path = ""
     if path:
@@ -57,7 +60,34 @@ def run(argv: list[str]) -> int:
             os._exit(_show(status, text))
     from hermesctl.__main__ import main
 
-    return main(arguments)
+    return main(arguments, routed=routed)
+
+
+def home() -> str:
+    """The directory that $HERMES_HOME names, or ~/.hermes; '' when there is none."""
+    named = os.environ.get("HERMES_HOME")
+    if named:
+        return os.path.expanduser(named) if named[:1] == "~" else named  # noqa: PTH111 - pathlib is not loaded
+    user = os.environ.get("HOME")
+    return user + "/.hermes" if user else ""
+
+
+def is_routed() -> bool:
+    """Whether calls for this home belong into a container: it has a .container-mode (or may have), and is no inside.
+
+    HERMES_DEV=1 stays here.
+    """
+    if os.environ.get("HERMES_DEV") == "1":
+        return False
+    try:
+        os.close(os.open(home() + "/.container-mode", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass  # hermesctl.routing says what is wrong with it
+    from hermesctl.routing.place import is_in_container
+
+    return not is_in_container()
 
 
 def is_fast(arguments: list[str]) -> bool:
@@ -92,12 +122,9 @@ def _is_apart(path: str, arguments: list[str]) -> bool:
 
 def _socket_path() -> str:
     """hermesd.sock of this home, as ``hermesd.home`` has it; '' when working it out takes more than a join."""
-    home = os.environ.get("HERMES_HOME")
-    if not home:
-        user = os.environ.get("HOME")
-        home = user + "/.hermes" if user else ""
-    path = home + "/hermesd.sock"
-    return path if home[:1] == "/" and len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES else ""
+    root = home()
+    path = root + "/hermesd.sock"
+    return path if root[:1] == "/" and len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES else ""
 
 
 def _ask(path: str, arguments: list[str]) -> tuple[int, bytes]:

@@ -29,6 +29,7 @@ from hermesd.supervision.supervisor import Supervisor
 from hermesd.tools.terminal.leftovers import reap_leftovers, tag_prefix
 from hermesd.turns.live import Live
 from hermesd.turns.questions import Questions
+from hermesd.watching import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +113,7 @@ class App:
         self._loaded = loaded
         self._fleet = Fleet(shared, self._root, loaded=self._on_settings)
         self.routines = Routines(shared, self._root, self._fleet)
+        self.watching = Watching(store, self._root, self.routines)
         self._health = Health(home, store, self.tree, self._fleet, watchdog)
         self._watcher = ConfigWatcher(self._on_files)
         self._watched: set[str] = set()
@@ -150,6 +152,7 @@ class App:
         await self._fleet.boot()
         await self._fleet.answering()
         await self.routines.boot()
+        await self.watching.boot()
         self._watch_profiles()
         await self._serving.apply(self._fleet.unit(DEFAULT_PROFILE).settings.config.mcp_serve)
         await self._root.add(ServiceSpec("reload", lambda: self._watcher, group=WATCH_GROUP), wait=False)

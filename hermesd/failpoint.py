@@ -30,6 +30,8 @@ NAMES = (
     "home.before_rename",
     "home.after_rename",
 )
+OF_APPLY = ("apply.noted", "apply.profiles", "apply.written", "apply.reloaded", "apply.committed", "apply.removed")
+"""Those that only `hermesctl apply` passes: their test walks them in order."""
 
 
 def _parse(spec: str) -> dict[str, int]:

@@ -90,7 +90,7 @@ class Health:
             yield DoctorCheck(name=f"config of {name}", verdict="problem", detail=detail, next_step=error.next_step)
 
     def _mcp_servers(self) -> Iterator[DoctorCheck]:
-        """Servers that only a person can help."""
+        """Servers that a person may have to help: those that are down, however often they are tried again."""
         for profile, unit in self._fleet.units.items():
             for name, entry in unit.mcp.entries.items():
                 state = entry.server.state if entry.server is not None and entry.config.enabled else ""
@@ -102,6 +102,9 @@ class Health:
                 elif state == "failed":
                     step = f"mend mcp_servers.{name} in config.yaml"
                     yield DoctorCheck(name=where, verdict="problem", detail=f"failed: {why}", next_step=step)
+                elif state == "backoff":
+                    step = f"see `hermesctl mcp show {name}`, mend what it says, then `hermesctl mcp restart {name}`"
+                    yield DoctorCheck(name=where, verdict="warning", detail=f"down, tried again: {why}", next_step=step)
 
     def _stalls(self) -> Iterator[DoctorCheck]:
         for stall in list(self._watchdog.stalls)[-5:]:

@@ -54,7 +54,7 @@ class Routines:
                 return
             from hermesd.triggers.runner import JobRunner
 
-            runner = JobRunner(self._shared.store, self._surroundings)
+            runner = JobRunner(self._shared.store, self.surroundings)
             await self._root.add(ServiceSpec("job-runner", lambda: runner, group=GROUP))
             await self._root.add(
                 ServiceSpec("scheduler", self._new_scheduler, group=GROUP, detail=self._detail), wait=True
@@ -119,12 +119,13 @@ class Routines:
         if spec.script or spec.skills or spec.context_from:
             return None
         try:
-            to = compose.places(job, spec, self._surroundings(job.profile).homes)
+            to = compose.places(job, spec, self.surroundings(job.profile).homes)
         except (ConfigError, NotFoundError):
             return None  # the runner says so
         return compose.event_of(job, spec, instant, to=to)
 
-    def _surroundings(self, profile: str) -> Surroundings:
+    def surroundings(self, profile: str) -> Surroundings:
+        """What a profile gives to what its jobs and watches run. Raises NotFoundError."""
         from hermesd.triggers.deliver import homes
         from hermesd.triggers.runner import Surroundings
 

@@ -7,7 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.bytecode import keep_bytecode
 from tests.servers.daemon import Daemon
+
+LONGEST = ("test_kill.py", "test_first_run.py", "test_packaging.py")  # half a minute a test
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before the workers of pytest-xdist start: they inherit the environment."""
+    config.add_cleanup(keep_bytecode())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first, so that in the end no worker is alone with one of them."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ def run(*, runs: int, peers: bool) -> list[Figure]:
     rows = _single(found) + _together("minimal", [mcp_servers.minimal(*each) for each in modes], found)
     try:
         rows += _together("server-everything", [mcp_servers.everything()] * COUNT, None)
+        rows.append(_alone(mcp_servers.everything()))
     except NotAvailableError as error:
         rows.append(figures.not_run(f"{COUNT} node servers", str(error)))
     return rows
@@ -126,6 +128,31 @@ def _together(name: str, commands: list[list[str]], bare: dict[str, Any] | None)
     if share is not None:
         rows.append(figures.plain(f"P4: {of} idle, the daemon's processor time", 100 * share, "%", at_most=0.5))
     return rows
+
+
+def _alone(command: list[str]) -> Figure:
+    """The same programs without anybody's client: started, asked for their name by hand and answered, two at once."""
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
+    line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}).encode() + b"\n"
+
+    def start(_: int) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(line)
+        process.stdout.read(1)
+        return process
+
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        processes = list(pool.map(start, range(COUNT)))
+    took_ms = (time.perf_counter() - begun) * 1e3
+    for process in processes:
+        process.kill()
+        process.wait()
+    return figures.plain(f"{COUNT} × server-everything, nothing but the programs themselves", took_ms, "ms")
 
 
 @contextlib.contextmanager

@@ -1,19 +1,20 @@
-"""Accepting signed webhooks (bench.webhook), beside the same listener answering 202 without reading or storing."""
+"""Accepting signed webhooks (bench.webhook), beside the same listener answering 202 without reading or storing
+anything, and beside hermes-agent's adapter, which keeps nothing on disk."""
 
 from __future__ import annotations
 
 from bench import figures, webhook
+from bench.environments import NotAvailableError, peer
 from bench.figures import Figure
 
 SECONDS = 1.5
 
 
 def run(*, runs: int, peers: bool) -> list[Figure]:
-    del peers  # the bare listener is what it stands beside
     stored = webhook.measure(SECONDS, runs, bare=False)
     bare = webhook.measure(SECONDS, runs, bare=True)
     name = "the listener alone, nothing stored"
-    return [
+    rows = [
         Figure(
             "accepting one, median",
             stored["sequential_p50_ms"],
@@ -28,4 +29,17 @@ def run(*, runs: int, peers: bool) -> list[Figure]:
         figures.beside(
             "accepting one of 32 at once, median", stored["loaded_p50_ms"], "ms", name, bare["loaded_p50_ms"]
         ),
+    ]
+    return rows + (_beside_hermes_agent(stored, runs) if peers else [])
+
+
+def _beside_hermes_agent(stored: dict[str, float], runs: int) -> list[Figure]:
+    try:
+        theirs = webhook.measure(SECONDS, runs, bare=False, peer=peer("hermes-agent") / "python")
+    except NotAvailableError as error:
+        return [figures.not_run("accepting, beside hermes-agent", str(error))]
+    name = "hermes-agent, nothing stored"
+    return [
+        figures.beside("accepting one, median", stored["sequential_p50_ms"], "ms", name, theirs["sequential_p50_ms"]),
+        figures.beside("accepted a second, 32 at once", stored["accepts_per_s"], "/s", name, theirs["accepts_per_s"]),
     ]

@@ -144,7 +144,7 @@ def _change(context: Context, profile: Profile, args: argparse.Namespace) -> int
     key = args.key
     if (manager := manager_of(context.home)) is not None and manager.declares(key):
         raise manager.refusal(f"{args.action} {key}")
-    variable = _key_variable(profile) if key == "model.api_key" else ""
+    variable = key_variable(profile) if key == "model.api_key" else ""
     before = {_bare(notice) for notice in _notices(profile)}
     if args.action == "set":
         value = sys.stdin.readline().rstrip("\n") if args.value == "-" else args.value
@@ -170,7 +170,7 @@ def _bare(notice: str) -> str:
     return notice.rpartition(": ")[2]
 
 
-def _key_variable(profile: Profile) -> str:
+def key_variable(profile: Profile) -> str:
     """The variable that the configured model's key is looked for in."""
     from hermesd.config.load import try_load
     from hermesd.providers.routes import resolve

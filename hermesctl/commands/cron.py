@@ -84,6 +84,7 @@ def _register_fields(parser: argparse.ArgumentParser) -> None:
     add("--workdir", metavar="DIR")
     add("--timeout", type=float, metavar="S", help="seconds a run may take")
     add("--max-turns", type=int, metavar="N", help="steps a run may take")
+    add("--budget", type=int, metavar="TOKENS", help="tokens, in and out, after which a run is stopped")
     add("--repeat", type=int, metavar="N", help="end the job after so many runs")
     add("--expires", metavar="WHEN", help="end the job then: an instant, or 30d")
     add("--misfire", choices=("skip", "run_once", "run_all"), help="what is done about missed occurrences")
@@ -146,6 +147,7 @@ def _fields(args: argparse.Namespace) -> dict[str, Any]:  # JSON
         "workdir": args.workdir,
         "timeout_s": args.timeout,
         "max_turns": args.max_turns,
+        "budget": args.budget,
         "repeat": args.repeat,
         "expires": args.expires,
         "misfire": args.misfire,

@@ -45,6 +45,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     verbs["call"].add_argument("tool", metavar="TOOL", help="its name for the model, or the server's own")
     verbs["call"].add_argument("arguments", nargs="?", default="{}", metavar="JSON", help="an object; - reads it")
     verbs["approve"].add_argument("tool", nargs="*", metavar="TOOL", help="the server's own names; none means all")
+    verbs["approve"].add_argument(
+        "--expect", default="", metavar="MARK", help="what `mcp show` told; refused if they have changed again since"
+    )
     mcp_change.register(verbs)
     mcp_login.register(verbs)
 
@@ -71,7 +74,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.action == "test":
         return _test(context, params)
     if args.action == "approve":
-        return context.show(context.act("mcp.approve", tools=args.tool, **params))
+        return context.show(context.act("mcp.approve", tools=args.tool, expect=args.expect, **params))
     return context.show(context.act(f"mcp.{args.action}", **params))
 
 

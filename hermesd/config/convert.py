@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any, Final
 
-from hermesd.config import foreign, schema
+from hermesd.config import foreign, home_channel, schema
 from hermesd.config.document import Mapping, Scalar, Sequence
 from hermesd.config.interpolate import FREE_TEXT, UnresolvedError, interpolate
-from hermesd.config.scalars import to_value
+from hermesd.config.scalars import plain_value, to_value
 from hermesd.config.secret_keys import is_secret
 from hermesd.config.shape import Shape, shape_of
 from hermesd.errors import ConfigError
@@ -18,6 +17,10 @@ if TYPE_CHECKING:
 
     from hermesd.config.document import Node
 
+PLATFORMS = frozenset(
+    type(getattr(schema.PlatformsConfig(), name)) for name in schema.PlatformsConfig.__struct_fields__
+)
+_TREE = Shape("tree")
 MAX_VISITS = 5_000  # values, each counted as often as aliases repeat it
 MAX_PROBLEMS = 20
 MAX_WORDS = 1000  # of a list written as one text with commas
@@ -84,6 +87,8 @@ class Reading:
             return self._map(node, shape, key, line)
         if shape.kind == "list":
             return self._list(node, shape, key, line)
+        if shape.kind == "tree":
+            return self._tree(node, key, line)
         return self._scalar(node, shape, key, line)
 
     def _section(self, node: Node, shape: Shape, key: str, line: int) -> Any:  # noqa: ANN401 - plain data
@@ -126,6 +131,8 @@ class Reading:
                 self.problem(f"{key} lists more than {MAX_WORDS} words", line, "make it shorter")
                 return ABSENT
             node = Sequence(node.line, [Scalar(word, node.line) for word in words if word])
+        if isinstance(node, Mapping) and shape.item.kind == "tree":
+            node = Sequence(node.line, [node])  # one condition in place of a list of one
         if not isinstance(node, Sequence):
             return self._mismatch(node, shape, key, line)
         found = []
@@ -134,6 +141,16 @@ class Reading:
             if value is not ABSENT:
                 found.append(value)
         return found
+
+    def _tree(self, node: Node, key: str, line: int) -> Any:  # noqa: ANN401 - plain data
+        """Whatever stands there; words without quotes are numbers and truth values where they look so."""
+        if isinstance(node, Mapping):
+            below = ((name, self._value(each, _TREE, f"{key}.{name}", line)) for name, each in node.values.items())
+            return {name: value for name, value in below if value is not ABSENT}
+        if isinstance(node, Sequence):
+            items = (self._value(each, _TREE, f"{key}[{at}]", each.line) for at, each in enumerate(node.items))
+            return [value for value in items if value is not ABSENT]
+        return plain_value(node.text) if node.plain else node.text
 
     def _scalar(self, node: Node, shape: Shape, key: str, line: int) -> Any:  # noqa: ANN401 - plain data
         if not isinstance(node, Scalar):
@@ -162,6 +179,8 @@ class Reading:
     # -- what does not fit ---------------------------------------------------------------------------------------------
 
     def _mismatch(self, node: Node, shape: Shape, key: str, line: int) -> _Absent:
+        import difflib
+
         if isinstance(node, Scalar):
             given = "a value that is not shown" if is_secret(key) else repr(node.text[:60])
         else:
@@ -178,6 +197,8 @@ class Reading:
             instead = foreign.RENAMED.get((struct, name))
             self.notice(f"{path} has no effect here" + (f"; use {instead}" if instead else ""), line)
             return
+        import difflib
+
         near = difflib.get_close_matches(name[:64], [*shape.fields, *known], n=1, cutoff=0.5)
         place = path.rpartition(".")[0] or "the top level"
         choices = ", ".join(shape.fields) if len(shape.fields) <= 16 else "see `hermesctl config schema`"
@@ -193,8 +214,10 @@ class Reading:
             return node
         if struct is schema.ModelConfig and "key_env" in node.values:
             return self._with_key_from_env(node, key)
-        if struct in (schema.TelegramConfig, schema.WebhookConfig) and "extra" in node.values:
-            return self._with_extra(node, key)
+        if struct in PLATFORMS and "extra" in node.values:
+            node = self._with_extra(node, key)
+        if struct in PLATFORMS and isinstance(home := node.values.get("home_channel"), Mapping):
+            return self._with_home(node, home, key)
         if struct is schema.TerminalConfig and isinstance(cwd := node.values.get("cwd"), Scalar) and cwd.text == ".":
             return _with(node, "cwd", Scalar("", cwd.line))  # of a daemon, "here" is the profile's workspace
         if struct is schema.McpServerConfig and isinstance(policy := node.values.get("lifecycle"), Mapping):
@@ -223,6 +246,14 @@ class Reading:
         return (
             rest if "api_key" in rest.values else _with(rest, "api_key", Scalar(f"${{{name.text}}}", line, plain=False))
         )
+
+    def _with_home(self, node: Mapping, home: Mapping, key: str) -> Mapping:
+        try:
+            return _with(node, "home_channel", home_channel.as_text(home, key.rpartition(".")[2]))
+        except ValueError as error:
+            what, next_step = error.args
+            self.problem(f"{key}.home_channel {what}", home.line, next_step)
+            return _without(node, "home_channel")
 
     def _with_extra(self, node: Mapping, key: str) -> Mapping:
         """Settings under ``extra`` are as good as those beside ``enabled``; the same one in both places is refused."""

@@ -7,8 +7,9 @@ the events come in, so that no input costs more than parsing a config of the lar
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
 
 from hermesd.config import MAX_CONFIG_BYTES
 from hermesd.errors import ConfigError
@@ -27,8 +28,7 @@ _CORE = "tag:yaml.org,2002:"
 _CORE_TAGS = frozenset({_CORE + name for name in ("str", "int", "float", "bool", "null", "map", "seq")})
 
 
-@dataclass(slots=True)
-class Scalar:
+class Scalar(msgspec.Struct):
     """A word as it is written. ``plain``: without quotes, so it may mean a number, a truth value or nothing."""
 
     text: str
@@ -41,21 +41,19 @@ class Scalar:
         return self.plain and self.text in _NULLS
 
 
-@dataclass(slots=True)
-class Sequence:
+class Sequence(msgspec.Struct):
     """A list."""
 
     line: int
-    items: list[Node] = field(default_factory=list)
+    items: list[Node] = msgspec.field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Mapping:
+class Mapping(msgspec.Struct):
     """Keys in the order of the file; ``key_lines`` says where each stands."""
 
     line: int
-    values: dict[str, Node] = field(default_factory=dict)
-    key_lines: dict[str, int] = field(default_factory=dict)
+    values: dict[str, Node] = msgspec.field(default_factory=dict)
+    key_lines: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 Node = Scalar | Sequence | Mapping

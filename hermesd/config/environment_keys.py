@@ -22,6 +22,15 @@ VARIABLES: dict[str, str] = {
     "TELEGRAM_HOME_CHANNEL": "platforms.telegram.home_channel",
     "HERMES_TIMEZONE": "timezone",
     "EMAIL_PASSWORD": "platforms.smtp.password",
+    "SLACK_BOT_TOKEN": "platforms.slack.token",
+    "SLACK_HOME_CHANNEL": "platforms.slack.home_channel",
+    "DISCORD_BOT_TOKEN": "platforms.discord.token",
+    "DISCORD_HOME_CHANNEL": "platforms.discord.home_channel",
+    "TWILIO_ACCOUNT_SID": "platforms.sms.account_sid",
+    "TWILIO_AUTH_TOKEN": "platforms.sms.auth_token",
+    "TWILIO_PHONE_NUMBER": "platforms.sms.sender",
+    "SMS_HOME_CHANNEL": "platforms.sms.home_channel",
+    "GITHUB_TOKEN": "platforms.github.token",
     "WEBHOOK_ENABLED": "platforms.webhook.enabled",
     "WEBHOOK_PORT": "platforms.webhook.port",
     "WEBHOOK_SECRET": "platforms.webhook.secret",
@@ -29,12 +38,17 @@ VARIABLES: dict[str, str] = {
 }
 """Variable → dotted key; a list's items are separated by commas."""
 
+COMPLETED_BY: dict[str, str] = {"TELEGRAM_HOME_CHANNEL": "TELEGRAM_HOME_CHANNEL_THREAD_ID"}
+"""A variable that names a chat → the one that names a topic in it."""
+
 
 def fill_in(data: dict[str, Any], secrets: Mapping[str, str], source: str) -> None:
     """Set the keys that ``data`` leaves out or empty from ``secrets``. Raises ConfigError naming the variable."""
     for variable, key in VARIABLES.items():
         if not (text := secrets.get(variable, "").strip()):
             continue
+        if thread := secrets.get(COMPLETED_BY.get(variable, ""), "").strip():
+            text = f"{text}:{thread}"
         *sections, last = key.split(".")
         place, shape = data, shape_of(Config)
         for name in sections:

@@ -58,9 +58,8 @@ TERMINAL = _words(
 )
 
 PLATFORMS = _words(
-    """api_server bluebubbles dingtalk discord email feishu google_chat homeassistant irc line local matrix mattermost
-    msgraph_webhook ntfy qqbot signal simplex slack sms teams wecom wecom_callback weixin whatsapp whatsapp_cloud
-    yuanbao"""
+    """api_server bluebubbles dingtalk email feishu google_chat homeassistant irc line local matrix mattermost
+    msgraph_webhook ntfy qqbot signal simplex teams wecom wecom_callback weixin whatsapp whatsapp_cloud yuanbao"""
 )
 
 _ANY_PLATFORM = _words(
@@ -77,13 +76,30 @@ TELEGRAM = _ANY_PLATFORM | _words(
     rich_messages status_indicator text_batch_delay_seconds typing webhook_port webhook_secret webhook_url"""
 )
 
+SLACK = _ANY_PLATFORM | _words(
+    """allow_bots allow_from allowed_channels allowed_users app_token assistant_thread_titles cron_continuable_surface
+    dm_top_level_threads_as_sessions feedback_buttons free_response_channels mention_patterns native_task_cards
+    reactions reply_broadcast reply_in_thread rich_blocks signing_secret streaming strict_mention suggested_prompts"""
+)
+
+DISCORD = _ANY_PLATFORM | _words(
+    """ack_enabled ack_phrases allow_admin_from allow_any_attachment allow_bots allow_from allow_mentions
+    allowed_channels allowed_users ambient_enabled ambient_gain ambient_path approval_mentions approvals auto_thread
+    bots_require_inline_mention discord_prompt_timeout dm_role_auth_guild duck_gain free_response_channels
+    group_sessions_per_user history_backfill history_backfill_limit ignored_channels max_attachment_bytes
+    missed_message_backfill no_thread_channels reactions require_admin_for_exec_approval slash_commands speech_gain
+    streaming thread_require_mention thread_sessions_per_user voice_fx"""
+)
+
+SMS = _ANY_PLATFORM | _words("""allow_from allowed_users webhook_host webhook_port webhook_url""")
+
 WEBHOOK = _ANY_PLATFORM | frozenset({"idempotency_ttl", "rate_limit", "script_timeout_seconds", "public_url"})
 
-ROUTE = _words("""created_at deliver_extra filters idempotency_key_header script source""")
+ROUTE = _words("""created_at idempotency_key_header script source""")
 
 MCP_SERVER = frozenset({"max_lifetime_seconds", "skip_preflight", "supports_parallel_tool_calls"})
 
-NARROWING = frozenset({"filters", "script"})
+NARROWING = frozenset({"script"})
 """Keys of a route that hold events back: a route with one of them is kept disabled rather than run on everything."""
 
 KNOWN: dict[type[schema.Section], frozenset[str]] = {
@@ -93,6 +109,9 @@ KNOWN: dict[type[schema.Section], frozenset[str]] = {
     schema.TerminalConfig: TERMINAL,
     schema.PlatformsConfig: PLATFORMS,
     schema.TelegramConfig: TELEGRAM,
+    schema.SlackConfig: SLACK,
+    schema.DiscordConfig: DISCORD,
+    schema.SmsConfig: SMS,
     schema.WebhookConfig: WEBHOOK,
     schema.WebhookRoute: ROUTE,
     schema.McpServerConfig: MCP_SERVER,
@@ -103,6 +122,8 @@ KNOWN: dict[type[schema.Section], frozenset[str]] = {
 ALIASES: dict[type[schema.Section], dict[str, str]] = {
     schema.ModelConfig: {"model": "default", "name": "default"},
     schema.TelegramConfig: {"bot_token": "token"},
+    schema.SlackConfig: {"bot_token": "token"},
+    schema.DiscordConfig: {"bot_token": "token"},
     schema.WebhookRoute: {"auth": "scheme"},
 }
 """Other names of the same key."""
@@ -114,6 +135,9 @@ RENAMED: dict[tuple[type[schema.Section], str], str] = {
     (schema.Config, "approvals"): "policy",
     (schema.Config, "fallback_model"): "fallback_providers",
     (schema.Config, "telegram"): "platforms.telegram",
+    (schema.Config, "slack"): "platforms.slack",
+    (schema.Config, "discord"): "platforms.discord",
+    (schema.Config, "sms"): "platforms.sms",
     (schema.ModelConfig, "max_tokens"): "model.max_output_tokens",
     (schema.AgentConfig, "reasoning_effort"): "model.reasoning_effort",
     (schema.AgentConfig, "restart_drain_timeout"): "shutdown.drain_s",

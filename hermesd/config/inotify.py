@@ -9,8 +9,9 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +32,7 @@ _HEADER = struct.Struct("iIII")  # wd, mask, cookie, len
 _BUFFER = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """Something happened to ``name`` in the directory watched as ``watch`` (-1: events were lost)."""
 
     watch: int

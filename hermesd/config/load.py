@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import errno
 import stat
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from hermesd.config import MAX_CONFIG_BYTES
 from hermesd.config.env import load_env, parse_env
@@ -28,13 +29,12 @@ if TYPE_CHECKING:
 _DAEMON_WIDE = ("mcp_serve", "rpc", "store", "shutdown")
 
 
-@dataclass(slots=True)
-class Examination:
+class Examination(msgspec.Struct):
     """Everything found in a profile's files. ``settings`` is None when there are ``problems``."""
 
     settings: Settings | None
-    problems: list[ConfigError] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
+    problems: list[ConfigError] = msgspec.field(default_factory=list)
+    notices: list[str] = msgspec.field(default_factory=list)
 
 
 def load_settings(profile: Profile) -> Settings:

@@ -35,3 +35,14 @@ def to_value(text: str, shape: Shape, *, plain: bool) -> Value:
     if float in kinds and _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
         return number
     raise ValueError(shape.expected)
+
+
+def plain_value(text: str) -> Value:
+    """A word without quotes, where anything may stand: a truth value (``true``, ``false``), a number, or itself."""
+    if text in ("true", "false"):
+        return text == "true"
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
+        return number
+    return text

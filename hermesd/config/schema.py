@@ -5,7 +5,7 @@ Durations are seconds, sizes bytes. Unknown keys are refused by ``config.load`` 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -29,9 +29,10 @@ class ModelConfig(Section, frozen=True, kw_only=True):
 
 
 class AgentConfig(Section, frozen=True, kw_only=True):
-    """Bounds of a turn. ``busy``: what a new message does to a running turn of its session."""
+    """Bounds of a turn (``token_budget`` 0: none). ``busy``: what a new message does to a running turn."""
 
     max_turns: int = 90
+    token_budget: int = 0
     max_concurrent_turns: int = 16
     turn_timeout_s: float = 3600.0
     busy: Literal["queue", "interrupt"] = "interrupt"
@@ -80,7 +81,8 @@ class WebhookRoute(Section, frozen=True, kw_only=True):
     """One route. ``prompt`` is a template over the payload; an empty one passes the payload as JSON.
 
     ``scheme`` is how its sender signs; ``auto`` goes by what is present. ``header`` and ``algorithm`` are those of
-    ``hmac``. ``deliver_only`` sends the rendered text without a turn.
+    ``hmac``. ``deliver_only`` sends the rendered text without a turn. ``filters`` are conditions that must hold
+    (``triggers.filters``); ``deliver_extra`` completes targets, by templates over the payload too.
     """
 
     scheme: WebhookScheme = "auto"
@@ -94,9 +96,11 @@ class WebhookRoute(Section, frozen=True, kw_only=True):
     secret: str = ""
     prompt: str = ""
     events: list[str] = []
+    filters: list[Any] = []  # Any: conditions within conditions
     enabled: bool = True
     description: str = ""
     deliver: str = "log"
+    deliver_extra: dict[str, str] = {}
     session: Literal["route", "delivery"] = "delivery"
 
 
@@ -143,12 +147,52 @@ class EmailConfig(Section, frozen=True, kw_only=True):
     starttls: bool = True
 
 
+class SlackConfig(Section, frozen=True, kw_only=True):
+    """Where ``slack[:<channel>[:<thread>]]`` goes. ``token`` (xoxb-…) stands in .env as SLACK_BOT_TOKEN."""
+
+    enabled: bool = True
+    token: str = ""
+    home_channel: str = ""
+    base_url: str = "https://slack.com/api"
+
+
+class DiscordConfig(Section, frozen=True, kw_only=True):
+    """Where ``discord[:<channel>[:<thread>]]`` goes. ``token`` stands in .env as DISCORD_BOT_TOKEN."""
+
+    enabled: bool = True
+    token: str = ""
+    home_channel: int | str = ""
+    base_url: str = "https://discord.com/api/v10"
+
+
+class SmsConfig(Section, frozen=True, kw_only=True):
+    """The Twilio account that sends ``sms:+<number>``; ``sender`` is its number."""
+
+    enabled: bool = True
+    account_sid: str = ""
+    auth_token: str = ""
+    sender: str = ""
+    home_channel: str = ""
+    base_url: str = "https://api.twilio.com"
+
+
+class GithubConfig(Section, frozen=True, kw_only=True):
+    """Who comments on issues and pull requests. ``base_url`` is the root of the REST API, for a server of your own."""
+
+    token: str = ""
+    base_url: str = "https://api.github.com"
+
+
 class PlatformsConfig(Section, frozen=True, kw_only=True):
-    """Chat platforms by name."""
+    """Chat platforms by name; smtp, slack, discord and sms only send."""
 
     telegram: TelegramConfig = TelegramConfig()
     webhook: WebhookConfig = WebhookConfig()
     smtp: EmailConfig = EmailConfig()
+    slack: SlackConfig = SlackConfig()
+    discord: DiscordConfig = DiscordConfig()
+    sms: SmsConfig = SmsConfig()
+    github: GithubConfig = GithubConfig()
 
 
 class McpOAuthConfig(Section, frozen=True, kw_only=True):

@@ -14,6 +14,9 @@ _KNOWN = {
     "model.api_key": "OPENAI_API_KEY",
     "platforms.telegram.token": "TELEGRAM_BOT_TOKEN",
     "platforms.smtp.password": "EMAIL_PASSWORD",
+    "platforms.slack.token": "SLACK_BOT_TOKEN",
+    "platforms.discord.token": "DISCORD_BOT_TOKEN",
+    "platforms.sms.auth_token": "TWILIO_AUTH_TOKEN",
     "platforms.webhook.secret": "WEBHOOK_SECRET",
     "mcp_serve.token": "MCP_SERVE_TOKEN",
 }

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One of: a section (``struct``, ``fields``), a map or list of ``item``, or a scalar.
+    """One of: a section (``struct``, ``fields``), a map or list of ``item``, a scalar, or a tree of any of these.
 
     A scalar is one of ``choices``, or of the Python types in ``scalars``.
     """
 
-    kind: Literal["section", "map", "list", "scalar"]
+    kind: Literal["section", "map", "list", "scalar", "tree"]
     struct: type[Section] | None = None
     fields: Mapping[str, Shape] = field(default_factory=dict)
     item: Shape | None = None
@@ -33,7 +33,12 @@ class Shape:
     def expected(self) -> str:
         """What may stand here, for people."""
         if self.kind != "scalar":
-            return {"section": "a mapping of keys", "map": "a mapping of names", "list": "a list"}[self.kind]
+            return {
+                "section": "a mapping of keys",
+                "map": "a mapping of names",
+                "list": "a list",
+                "tree": "values",
+            }[self.kind]
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -44,6 +49,8 @@ class Shape:
 def shape_of(annotation: Any) -> Shape:  # noqa: ANN401 - a type expression
     """The shape of a Section, or of a type that a field of one has."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation is Any:
+        return Shape("tree")
     if origin is Literal:
         return Shape("scalar", scalars=frozenset({str}), choices=arguments)
     if origin in (Union, types.UnionType):

@@ -24,6 +24,7 @@ _MODEL: dict[str, tuple[float, float]] = {
 RANGES: dict[str, tuple[float, float]] = {
     **{f"model.{name}": bounds for name, bounds in _MODEL.items()},
     "agent.max_turns": (1, 100_000),
+    "agent.token_budget": (0, 10**12),
     "agent.max_concurrent_turns": (1, 1000),
     "agent.turn_timeout_s": (0.001, YEAR_S),
     "agent.history_messages": (1, 100_000),

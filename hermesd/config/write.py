@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hermesd.config import MAX_CONFIG_BYTES, MAX_ENV_BYTES, foreign
 from hermesd.config.document import parse
@@ -20,10 +20,11 @@ from hermesd.config.scalars import to_value
 from hermesd.config.schema import Config
 from hermesd.config.secret_keys import IMPLIED, is_secret, variable_for
 from hermesd.config.shape import Shape, shape_of
-from hermesd.errors import ConfigError, NotFoundError, UsageError
+from hermesd.errors import ConfigError, ConflictError, NotFoundError, UsageError
 from hermesd.home import make_private_directory, read_bounded, write_private
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from hermesd.home import Profile
@@ -64,6 +65,51 @@ def set_section(profile: Profile, key: str, section: dict[str, Any]) -> Change:
     """Set a dotted key to plain values, written over several lines as people do; errors as for ``set_value``."""
     _shape_at(key)
     return _write(profile, config=_with_key(profile, key, _unambiguous(section)))
+
+
+class Edit(NamedTuple):
+    """Set a path of config.yaml to plain data, or (None) remove it; ``keep`` upper sections stay even if empty."""
+
+    path: tuple[str, ...]
+    value: Any
+    keep: int = 0
+
+
+def preview(
+    profile: Profile, data: bytes, env: bytes, edits: Sequence[Edit], variables: Mapping[str, str | None]
+) -> tuple[bytes, bytes]:
+    """What config.yaml and .env would be, without a look at whether they load. Raises ConfigError, UsageError."""
+    if edits:
+        document = _document(data)
+        for edit in edits:
+            if edit.value is None:
+                _drop(document, edit.path, keep=edit.keep)
+            else:
+                _put(document, edit.path, _unambiguous(edit.value), str(profile.config_path))
+        data = dump(document, data) if document else b""
+    for name, value in variables.items():
+        env = with_variable(env, name, value)
+    return data, env
+
+
+def rehearse(profile: Profile, origin: Profile, edits: Sequence[Edit], variables: Mapping[str, str | None]) -> None:
+    """Raise ConfigError if ``change`` would. ``origin`` is whose files a profile that is yet to be made begins with."""
+    data, env = preview(profile, _read_config(origin), _read_env(origin), edits, variables)
+    _examine(profile, origin, data or None, env, strict=False)
+
+
+def change(
+    profile: Profile, expected: bytes | None, edits: Sequence[Edit], variables: Mapping[str, str | None]
+) -> None:
+    """Make edits of config.yaml and .env together, each file written once and only if it changes.
+
+    ``expected`` is what config.yaml must still be. Raises ConflictError when it is not; otherwise as ``set_value``.
+    """
+    data, env = _read_config(profile), _read_env(profile)
+    if expected is not None and data != expected:
+        raise ConflictError("was changed meanwhile", where=str(profile.config_path), next_step="look at it, try again")
+    new_data, new_env = preview(profile, data, env, edits, variables)
+    _write(profile, config=new_data if new_data != data else None, env=new_env if new_env != env else None)
 
 
 def unset_value(profile: Profile, key: str, *, variable: str = "") -> Change:
@@ -144,11 +190,28 @@ def _unambiguous(value: Any) -> Any:  # noqa: ANN401 - plain data
 
 def _with_key(profile: Profile, key: str, value: Any) -> bytes:  # noqa: ANN401 - a YAML value
     data = _read_config(profile)
+    document = _document(data)
+    _put(document, key.split("."), value, str(profile.config_path))
+    return dump(document, data)
+
+
+def _without_key(profile: Profile, key: str) -> bytes | None:
+    """None when it was not set."""
+    data = _read_config(profile)
     document = load(data.decode("utf-8-sig")) if data.strip() else None
-    if document is None:
-        document = from_comments(data)
+    if not _drop(document, key.split(".")):
+        return None
+    return dump(document, data) if document else b""
+
+
+def _document(data: bytes) -> Any:  # noqa: ANN401 - a YAML mapping
+    document = load(data.decode("utf-8-sig")) if data.strip() else None
+    return from_comments(data) if document is None else document
+
+
+def _put(document: Any, path: Sequence[str], value: Any, where: str) -> None:  # noqa: ANN401 - YAML values
     place = document
-    *sections, last = key.split(".")
+    *sections, last = path
     while sections:
         name = sections[0]
         below = place.get(name)
@@ -157,7 +220,7 @@ def _with_key(profile: Profile, key: str, value: Any) -> bytes:  # noqa: ANN401 
         if name == "model" and isinstance(below, str):
             below = widen(place, name, "default")
         if not isinstance(below, dict):
-            raise ConfigError(f"{name} is no section", where=str(profile.config_path), next_step="use config edit")
+            raise ConfigError(f"{name} is no section", where=where, next_step="use config edit")
         place = below
         del sections[0]
     if sections:
@@ -169,28 +232,27 @@ def _with_key(profile: Profile, key: str, value: Any) -> bytes:  # noqa: ANN401 
         add(place, last, value)
     else:
         place[last] = value
-    return dump(document, data)
 
 
-def _without_key(profile: Profile, key: str) -> bytes | None:
-    """None when it was not set."""
-    data = _read_config(profile)
-    document = load(data.decode("utf-8-sig")) if data.strip() else None
+def _drop(document: Any, path: Sequence[str], *, keep: int = 0) -> bool:  # noqa: ANN401 - a YAML mapping
+    """Remove a key, and sections that are empty then but for the upper ``keep``; whether it was there."""
     places: list[tuple[Any, str]] = []
     place = document
-    for name in key.split("."):
+    for name in path:
         if not isinstance(place, dict):
-            return None
+            return False
         place = _where_set(place, name)
         if name not in place:
-            return None
+            return False
         places.append((place, name))
         place = place[name]
-    for holder, name in reversed(places):
+    for depth, (holder, name) in reversed(list(enumerate(places))):
+        if depth < keep:
+            break
         del holder[name]
         if holder:
             break
-    return dump(document, data) if document else b""
+    return True
 
 
 def _where_set(place: Any, name: str) -> Any:  # noqa: ANN401 - a YAML mapping
@@ -230,14 +292,7 @@ def _write(
     strict: bool = False,
 ) -> Change:
     """Examine, then write. Problems that were there before do not stand in the way unless ``strict``."""
-    old_config = _read(profile.config_path, MAX_CONFIG_BYTES) or None
-    old_env = _read_env(profile)
-    new = examine_contents(profile, old_config if config is None else config, old_env if env is None else env)
-    if new.problems:
-        known = () if strict else {found.what for found in examine_contents(profile, old_config, old_env).problems}
-        for problem in new.problems:
-            if problem.what not in known:
-                raise problem
+    notices = _examine(profile, profile, config, env, strict=strict)
     try:
         make_private_directory(profile.root)  # before the first start of a daemon there is no home yet
         if env is not None:
@@ -249,4 +304,19 @@ def _write(
             f"cannot be written: {error.strerror}", where=str(profile.root), next_step="look at it: ls -ld"
         ) from None
     path = profile.env_path if variable else profile.config_path
-    return Change(path, variable, tuple(new.notices))
+    return Change(path, variable, notices)
+
+
+def _examine(
+    profile: Profile, origin: Profile, config: bytes | None, env: bytes | None, *, strict: bool
+) -> tuple[str, ...]:
+    """The notices of new contents (None: those of ``origin``). Raises ConfigError for a problem that they bring."""
+    old_config = _read(origin.config_path, MAX_CONFIG_BYTES) or None
+    old_env = _read_env(origin)
+    new = examine_contents(profile, old_config if config is None else config, old_env if env is None else env)
+    if new.problems:
+        known = () if strict else {found.what for found in examine_contents(profile, old_config, old_env).problems}
+        for problem in new.problems:
+            if problem.what not in known:
+                raise problem
+    return tuple(new.notices)

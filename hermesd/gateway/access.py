@@ -7,8 +7,9 @@ of users admits everybody, in direct messages and groups alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,8 +18,7 @@ Verdict = Literal["allow", "refuse", "ignore"]
 """allow: take it; refuse: not permitted, say so; ignore: permitted but not meant for us, or not worth an answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Party:
+class Party(msgspec.Struct, frozen=True):
     """A user or chat: the platform's id and the name that others may know it by."""
 
     id: str

@@ -8,7 +8,8 @@ The router carries commands out.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 DESCRIPTIONS = {
     "new": "start a fresh conversation",
@@ -27,8 +28,7 @@ NAMES = frozenset(DESCRIPTIONS) | {"start", "reset", "commands"}
 _COMMAND = re.compile(r"/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]{1,64}))?(?:\s+(.*))?", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """A slash command; ``named_us`` is True when it was written ``/name@our_bot``."""
 
     name: str

@@ -7,12 +7,14 @@
 
 A row found ``attempting`` was cut by a crash: it may have been sent. It is sent again with ``repeat`` set (the platform
 then resumes at its ref, and marks as a possible repeat what it cannot resume), or held. Nothing here polls: the worker
-sleeps until a row is queued, a platform connects, or a retry falls due.
+sleeps until a row is queued, a platform connects, or a retry falls due. Retries wait by the monotonic clock: a wall
+clock that is set neither holds them up nor lets them all go at once.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from functools import partial
@@ -40,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 24  # with the backoff below more than four hours
 MAX_BACKOFF_S = 900.0
+MAX_WAIT_S = 86_400.0  # whatever a platform or a clock that was put back says
 UNKNOWN = "may have been sent: "
 """Begins the error of a row whose attempt ended without an answer; its next attempt is a possible repeat."""
 
@@ -75,7 +78,7 @@ class DeliveryWorker:
         self._slots = trio.CapacityLimiter(max_concurrent)
         self._wake = trio.Event()
         self._busy: set[Place] = set()
-        self._blocked: dict[Place, tuple[int, float]] = {}  # a row that waits, and until when (epoch seconds)
+        self._blocked: dict[Place, tuple[int, float]] = {}  # a row that waits, and until when (trio's clock)
         self._draining = False
         self._drained = trio.Event()
 
@@ -129,7 +132,7 @@ class DeliveryWorker:
         if due is None:
             await self._wake.wait()
             return
-        with trio.move_on_after(max(0.0, due - time.time())):
+        with trio.move_on_at(due):
             await self._wake.wait()
 
     # -- choosing ------------------------------------------------------------------------------------------------------
@@ -144,13 +147,13 @@ class DeliveryWorker:
         now = time.time()
         for row in waiting:  # newest first, so the oldest of a place is the one that stays
             if row.next_at > now and row.address.platform != "rpc":
-                self._blocked[_place(row)] = (row.id, row.next_at)
+                wait_s = min(row.next_at - now, MAX_WAIT_S)
+                self._blocked[_place(row)] = (row.id, trio.current_time() + wait_s)
 
     async def _start_due(self, nursery: trio.Nursery) -> None:
-        now = time.time()
         limit = _BATCH
         while True:
-            rows = await persist(partial(self._store.due_outbox, self._profile, now=now, limit=limit))
+            rows = await persist(partial(self._store.due_outbox, self._profile, now=math.inf, limit=limit))
             self._start(rows, nursery)
             if len(rows) < limit or limit >= _MAX_BATCH:
                 return
@@ -168,7 +171,7 @@ class DeliveryWorker:
 
     def _must_wait(self, place: Place, row: OutboxRow) -> bool:
         blocking, until = self._blocked.get(place, (0, 0.0))
-        if until <= time.time():
+        if until <= trio.current_time():
             self._blocked.pop(place, None)
             return False
         return blocking <= row.id
@@ -236,15 +239,15 @@ class DeliveryWorker:
         words = f"{UNKNOWN}{error.what}" if error.certainty == "unknown" else error.what
         if error.permanent or row.attempts >= MAX_ATTEMPTS:
             logger.error("outbox row %d to %s is given up: %s", row.id, row.address.platform, words)
-            await self._record(row, "dead", error=words)
+            await self._record(row, "dead", error=f"{words}; {error.next_step}" if error.next_step else words)
             return True
         if error.certainty == "unknown" and self._on_unknown == "hold":
             await self._record(row, "held", error=words)
             return True
-        next_at = time.time() + max(error.retry_after_s, backoff_s(row.attempts))
+        wait_s = min(max(error.retry_after_s, backoff_s(row.attempts)), MAX_WAIT_S)
         logger.warning("outbox row %d to %s waits for another try: %s", row.id, row.address.platform, words)
-        self._blocked[_place(row)] = (row.id, next_at)
-        await self._record(row, "pending", error=words, next_at=next_at)
+        self._blocked[_place(row)] = (row.id, trio.current_time() + wait_s)
+        await self._record(row, "pending", error=words, next_at=time.time() + wait_s)
         return False
 
     async def _record(

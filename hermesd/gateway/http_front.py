@@ -9,7 +9,8 @@ from hermesd.supervision.service import ServiceSpec
 if TYPE_CHECKING:
     from hermesd.store.protocol import Store
     from hermesd.supervision.supervisor import Supervisor
-    from hermesd.triggers.webhook import Counters, Webhooks
+    from hermesd.triggers.webhook import Webhooks
+    from hermesd.triggers.webhook_counters import Counters
     from hermesd.web.message import Request, Response
 
 GROUP = 3
@@ -34,9 +35,9 @@ class HttpFront:
             self._webhooks = Webhooks(self._store)
         return self._webhooks
 
-    def counters(self, profile: str, route: str) -> Counters | None:
-        """A route's counters; None while no webhook has been in force since the start."""
-        return self._webhooks.counters(profile, route) if self._webhooks is not None else None
+    def counters(self, profile: str) -> dict[str, Counters] | None:
+        """Counters by route; None for a profile whose webhooks have not been in force since the start."""
+        return self._webhooks.counters.known(profile) if self._webhooks is not None else None
 
     def in_force(self, profile: str) -> bool:
         """Whether a profile's routes are answered."""
@@ -71,9 +72,14 @@ class Listener:
         async def health(_request: Request) -> Response:
             return json_response(200, status="ok", platform="webhook")
 
+        self._front = front
         self._ingress = Ingress(host, port)
         self._ingress.add_route("GET", "/health", health)
         for prefix in front.webhooks.PREFIXES:
             self._ingress.add_route("POST", prefix, front.webhooks.handle)
         self.run = self._ingress.run
-        self.drain = self._ingress.drain
+
+    async def drain(self) -> None:
+        """Finish what is under way; those who wait for an answer are told that it is not there yet."""
+        with self._front.webhooks.waiting.closed():
+            await self._ingress.drain()

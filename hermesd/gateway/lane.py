@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 if TYPE_CHECKING:
@@ -14,20 +14,19 @@ if TYPE_CHECKING:
     from hermesd.turns.engine import TurnControl
 
 
-@dataclass(slots=True)
-class SessionLane:
+class SessionLane(msgspec.Struct):
     """``queue`` begins with the message being answered. ``control`` is there while a turn runs, ``turn_id`` too.
 
     ``wake`` is a reason to try a deferred message at once; ``ended`` is set when the turn under way has ended.
     """
 
-    queue: deque[InboxRow] = field(default_factory=deque)
+    queue: deque[InboxRow] = msgspec.field(default_factory=deque)
     control: TurnControl | None = None
     session_id: str = ""
     turn_id: str = ""
     provider: Provider | None = None
-    wake: trio.Event = field(default_factory=trio.Event)
-    ended: trio.Event = field(default_factory=trio.Event)
+    wake: trio.Event = msgspec.field(default_factory=trio.Event)
+    ended: trio.Event = msgspec.field(default_factory=trio.Event)
 
     @property
     def waiting(self) -> list[InboxRow]:

@@ -13,7 +13,6 @@ import hashlib
 import hmac
 import time
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -120,6 +119,8 @@ def retry_after_s(value: str, now: float) -> float:
     """Seconds to wait for a Retry-After field (RFC 9110, 10.2.3: seconds or a date), a day at most; 0 for none."""
     if value.isascii() and value.isdigit():
         return min(float(value[:9]), MAX_RETRY_AFTER_S)
+    from email.utils import parsedate_to_datetime
+
     try:
         seconds = parsedate_to_datetime(value).timestamp() - now
     except (ValueError, OverflowError):

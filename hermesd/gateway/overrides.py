@@ -68,6 +68,8 @@ def changed(config: Config, wanted: Mapping[str, str]) -> Config:
         agent = replace(agent, turn_timeout_s=float(timeout))
     if turns := wanted.get("max_turns"):
         agent = replace(agent, max_turns=int(turns))
+    if budget := wanted.get("budget"):
+        agent = replace(agent, token_budget=int(budget))
     if workdir := wanted.get("workdir"):
         terminal = replace(terminal, cwd=workdir)
     toolsets = wanted["toolsets"].split(",") if "toolsets" in wanted else config.toolsets

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
 
 from hermesd.errors import HermesError
 
@@ -45,8 +46,7 @@ class PlatformError(HermesError):
         self.certainty = certainty
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """Proof of delivery: the platform's message ids, comma-separated when it was split."""
 
     ref: str

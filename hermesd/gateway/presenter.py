@@ -7,9 +7,9 @@ calls ``finish`` before it sends a turn's reply, and after that call has returne
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from hermesd.errors import NotFoundError, StoreError
@@ -31,17 +31,16 @@ FIRST_DRAFT_CHARS = 24  # a short answer comes whole
 EDIT_S = 10.0  # how long a draft edit may take, and so keep the final message waiting
 
 
-@dataclass(slots=True)
-class _View:
+class _View(msgspec.Struct):
     """A turn as its chat sees it."""
 
     turn_id: str
     inbox_id: int
     text: str = ""
-    changed: trio.Event = field(default_factory=trio.Event)
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    changed: trio.Event = msgspec.field(default_factory=trio.Event)
+    scope: trio.CancelScope = msgspec.field(default_factory=trio.CancelScope)
     finished: bool = False
-    done: trio.Event = field(default_factory=trio.Event)
+    done: trio.Event = msgspec.field(default_factory=trio.Event)
 
 
 class Presenter:

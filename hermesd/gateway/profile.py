@@ -19,7 +19,11 @@ from hermesd.gateway import platforms
 from hermesd.gateway.connected import Connected
 from hermesd.gateway.delivery import DeliveryWorker
 from hermesd.gateway.outlets import FileOutlet
+from hermesd.gateway.outlets_discord import DiscordOutlet
 from hermesd.gateway.outlets_email import EmailOutlet
+from hermesd.gateway.outlets_github import GithubOutlet
+from hermesd.gateway.outlets_slack import SlackOutlet
+from hermesd.gateway.outlets_sms import SmsOutlet
 from hermesd.gateway.outlets_webhook import SECRET, WebhookOutlet
 from hermesd.gateway.overrides import Overrides
 from hermesd.gateway.presenter import Presenter
@@ -173,6 +177,10 @@ class ProfileUnit:
         return {
             "local": FileOutlet(self.settings.profile.root / "outbox"),
             "email": EmailOutlet(lambda: self.settings.config.platforms.smtp),
+            "slack": SlackOutlet(lambda: self.settings.config.platforms.slack),
+            "discord": DiscordOutlet(lambda: self.settings.config.platforms.discord),
+            "sms": SmsOutlet(lambda: self.settings.config.platforms.sms),
+            "github_comment": GithubOutlet(lambda: self.settings.config.platforms.github),
             "webhook": WebhookOutlet(
                 secret=lambda: self.settings.secrets.get(SECRET, ""),
                 private=lambda: self.settings.config.platforms.webhook.deliver_private,

@@ -24,6 +24,7 @@ from hermesd.turns.outgoing import outbox_rows
 from hermesd.turns.persist import persist
 from hermesd.turns.scope import is_attended
 from hermesd.turns.slots import Slot
+from hermesd.turns.suggestion import asked_here
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from hermesd.gateway.overrides import Overrides
     from hermesd.providers.base import Provider
     from hermesd.store.protocol import Store
-    from hermesd.store.records import EventRow, InboxRow
+    from hermesd.store.records import EventRow, InboxRow, QuestionRow
     from hermesd.turns.scope import Workbench
 
 log = logging.getLogger(__name__)
@@ -181,21 +182,26 @@ class Router:
 
     async def _answers_question(self, row: InboxRow) -> bool:
         """A person's plain message in a session whose turn waits for its user is the answer."""
-        lane = self._lanes.get(row.session_key)
-        if lane is None or not lane.turn_id or not is_attended(row):
+        if not is_attended(row):
             return False
-        turn_id, session = lane.turn_id, lane.session_id
-        waiting = await persist(lambda: self._store.open_questions(session_id=session))
-        question = next((item for item in waiting if item.turn_id == turn_id), None)
-        if question is None:
+        question = await self._asked_by(self._lanes.get(row.session_key))
+        if question is None and (question := await asked_here(self._store, row, text=row.text)) is None:
             return False
         try:
+            session = await self._session_of(row)
             await persist(lambda: self._bench().questions.answer(question.id, row.text))
             begun = await persist(lambda: self._store.begin_turn(row.id, session_id=session))
             await persist(lambda: self._store.finish_turn(begun.turn.id, state="done", inbox_state="done"))
         except (ConflictError, NotFoundError):
             return False  # no longer open, so it is a message like any other; or the row itself is gone
         return True
+
+    async def _asked_by(self, lane: SessionLane | None) -> QuestionRow | None:
+        """What the conversation's own turn waits for."""
+        if lane is None or not lane.turn_id:
+            return None
+        waiting = await persist(lambda: self._store.open_questions(session_id=lane.session_id))
+        return next((item for item in waiting if item.turn_id == lane.turn_id), None)
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from hermesd.turns.questions import Questions
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(msgspec.Struct, frozen=True):
     """Handed to each profile: the store, the live updates, the bound over all turns, and the HTTP front.
 
     ``environment`` is the daemon's own environment, of which children get an allow-listed part. ``jobs(profile,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from hermesd.errors import ConflictError, NotFoundError
 from hermesd.store.records import NewEvent, NewOutbox
 from hermesd.turns.persist import persist
+from hermesd.turns.suggestion import asked_here
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,8 +31,7 @@ HELP = """/new – start a fresh conversation
 /help – this list"""
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(msgspec.Struct, frozen=True):
     """What a command has before it. ``lane`` is its conversation's (an empty one when nothing is going on there)."""
 
     store: Store
@@ -157,6 +158,7 @@ async def _decide(desk: Desk, answer: str, said: str) -> str:
     waiting = await persist(lambda: desk.store.open_questions(session_id=desk.session_id))
     waiting.sort(key=lambda item: item.turn_id != desk.lane.turn_id)
     question = next((item for item in waiting if item.kind == "approve"), None)
+    question = question or await asked_here(desk.store, desk.row, text=answer)
     if question is None:
         return f"I asked something else: {waiting[0].text}" if waiting else "I am not waiting for an answer."
     try:

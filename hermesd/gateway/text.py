@@ -11,8 +11,9 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +28,7 @@ _BREAKS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """A part of a text: ``body`` is the text's own, ``opening`` and ``closing`` are fence lines added around it."""
 
     opening: str
@@ -80,8 +80,7 @@ def pieces(text: str, limit: int) -> Iterator[Piece]:
 # -- fences ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Fence:
+class _Fence(msgspec.Struct, frozen=True):
     """The open code fence, if any: its marker (``"```"``) and language (CommonMark 0.31, section 4.5)."""
 
     marker: str = ""

@@ -6,8 +6,9 @@ puts the parts of all servers together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from hermesd.mcp.names import assign
 from hermesd.mcp.sanitize import MAX_DESCRIPTION, MAX_PROPERTY_NAME, Work, clean, clean_schema, visible
@@ -28,8 +29,7 @@ Definition = dict[str, object]
 Kind = Literal["tool", "list_resources", "read_resource", "list_prompts", "get_prompt"]
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True):
     """One tool of a server as a model may see it. ``tool`` is the server's own name, ``flags`` what was done to it.
 
     ``quarantined`` is one whose definition is not the approved one: it is shown to people only.
@@ -45,8 +45,7 @@ class Offer:
     quarantined: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A server's offers in its own order; ``flags`` are about the list as a whole."""
 
     offers: tuple[Offer, ...]

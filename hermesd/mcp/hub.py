@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import trio
 
-from hermesd.errors import NotFoundError
+from hermesd.errors import ConflictError, NotFoundError
 from hermesd.mcp import catalog
 from hermesd.mcp.catalog import Prepared
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.lists import ListCache, Listing
-from hermesd.mcp.pins import Pins
+from hermesd.mcp.pins import Pins, mark
 from hermesd.mcp.tool import McpTool
 from hermesd.supervision.service import ServiceSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import httpx2
 
@@ -70,7 +70,7 @@ class Entry:
     config: McpServerConfig
     server: McpServer | None = None
     listing: Listing = field(default_factory=Listing)
-    quarantined: frozenset[str] = frozenset()
+    quarantined: Mapping[str, str] = field(default_factory=dict)  # name → fingerprint of what it is now
     prepared: Prepared = field(default_factory=lambda: Prepared(()))
     state: str = ""
     sampler: Sampler | None = None
@@ -277,27 +277,35 @@ class McpHub:
             await self._wake.wait()
             self._wake = trio.Event()
             names, self._changed = self._changed, set()
-            for name in sorted(names & self.entries.keys()):
-                await self._take(self.entries[name])
+            await self._take([self.entries[name] for name in sorted(names & self.entries.keys())])
 
-    async def _take(self, entry: Entry) -> None:
-        await self._note_state(entry)
-        checked, before = entry.checked, entry.prepared
-        if checked.is_set():
-            return
-        await self._check(entry)
-        if entry.server is not None and entry.server.state != "idle":
-            await self._lists.keep(entry.name, entry.config, entry.listing)
-        if entry.prepared != before:
+    async def _take(self, entries: list[Entry]) -> None:
+        """One new catalog for all that changed together: its names depend on each other."""
+        looked_at: list[tuple[Entry, trio.Event]] = []
+        changed: list[Entry] = []
+        for entry in entries:
+            await self._note_state(entry)
+            checked, before = entry.checked, entry.prepared
+            if checked.is_set():
+                continue
+            await self._check(entry)
+            if entry.server is not None and entry.server.state != "idle":
+                await self._lists.keep(entry.name, entry.config, entry.listing)
+            looked_at.append((entry, checked))
+            if entry.prepared != before:
+                changed.append(entry)
+        if changed:
             self._rebuild()
+        for entry in changed:
             data = {"tools": len(entry.prepared.offers), "flags": list(entry.prepared.flags)}
             await self._event("mcp.tools", entry.name, data)
-        checked.set()
+        for _, checked in looked_at:
+            checked.set()
 
     async def _check(self, entry: Entry) -> None:
         definitions = self._definitions(entry)
-        quarantined = frozenset(await self._pins.check(entry.name, definitions))
-        if new := sorted(quarantined - entry.quarantined):
+        quarantined = await self._pins.check(entry.name, definitions)
+        if new := sorted(quarantined.keys() - entry.quarantined.keys()):
             log.warning(
                 "%s%s: changed since they were approved, held back: %s", PREFIX, entry.name, ", ".join(new)[:500]
             )
@@ -380,16 +388,25 @@ class McpHub:
             raise NotFoundError(f"there is no MCP server {name[:80]!r}", next_step=f"configured: {known}")
         return self.entries[name]
 
-    async def approve(self, name: str, tools: list[str]) -> list[str]:
-        """Approve quarantined tools of a server, by its own names (none: all); returns what was approved."""
+    def held(self, name: str) -> str:
+        """A mark of what is held back of a server now; '' when nothing is."""
+        return mark(self.entry(name).quarantined)
+
+    async def approve(self, name: str, tools: list[str], *, expect: str = "") -> list[str]:
+        """Approve quarantined tools of a server, by its own names (none: all); returns what was approved.
+
+        ``expect``: the mark of what the owner has seen. Raises ConflictError when it is something else by now.
+        """
         entry = self.entry(name)
-        unknown = set(tools) - entry.quarantined
+        if expect and expect != self.held(name):
+            what = "its tools have changed again since you looked, or are not held back any more"
+            raise ConflictError(what, where=f"mcp/{name}", next_step=f"look again: `hermesctl mcp show {name}`")
+        unknown = set(tools) - entry.quarantined.keys()
         if unknown:
             what = f"not in quarantine: {', '.join(sorted(unknown))[:200]}"
             raise NotFoundError(what, where=f"mcp/{name}", next_step=f"see `hermesctl mcp show {name}`")
         approved = sorted(set(tools) or entry.quarantined)
-        definitions = [each for each in self._definitions(entry) if each.get("name") in approved]
-        await self._pins.approve(name, definitions)
+        await self._pins.approve(name, {tool: entry.quarantined[tool] for tool in approved})
         await self._check(entry)
         self._rebuild()
         if approved:

@@ -6,7 +6,6 @@ whole process (TrioInternalError).
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import time
@@ -148,7 +147,6 @@ class Owner:
         if config.url:
             await sdk.load(http=True)
         give_back = await starts.take(calls)
-        self._quieten()
         following = Following(self.server)
         try:
             with trio.CancelScope(deadline=trio.current_time() + config.connect_timeout) as scope:
@@ -174,14 +172,6 @@ class Owner:
         left_s, scope.deadline = scope.deadline - trio.current_time(), math.inf
         await sdk.load(http=False)
         scope.deadline = trio.current_time() + left_s
-
-    @staticmethod
-    def _quieten() -> None:
-        """The SDK logs session ids, and every message that it cannot use; its transports as errors, without end."""
-        for name in ("mcp", "client", "httpx2"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        for name in ("mcp.client.streamable_http", "mcp.client.sse"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
 
     @asynccontextmanager
     async def _link(self, config: McpServerConfig) -> AsyncIterator[Link]:

@@ -30,6 +30,13 @@ def fingerprint(definition: Mapping[str, object]) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
+def mark(held: Mapping[str, str]) -> str:
+    """What is held back, by names and fingerprints, in twelve characters: who has seen it can say that it was this."""
+    import hashlib
+
+    return hashlib.sha256(msgspec.json.encode(sorted(held.items()))).hexdigest()[:12] if held else ""
+
+
 async def fingerprints(definitions: Sequence[Mapping[str, object]]) -> dict[str, str]:
     """By the tools' names; in a thread, because a list may have megabytes."""
 
@@ -59,8 +66,8 @@ class Pins:
             known = msgspec.json.decode(found, type=dict[str, dict[str, str]]) if found else {}
             self._known = self._known if self._known is not None else known
 
-    async def check(self, server: str, definitions: Sequence[Mapping[str, object]]) -> set[str]:
-        """Pin what is new, durably; returns the tools that are not what they were."""
+    async def check(self, server: str, definitions: Sequence[Mapping[str, object]]) -> dict[str, str]:
+        """Pin what is new, durably; returns the tools that are not what they were, with what they are now."""
         await self.load()
         assert self._known is not None
         pins = self._known.get(server, {})
@@ -70,13 +77,12 @@ class Pins:
         if new:
             pins = {**pins, **new}
             await self._keep(server, pins)
-        return {name for name, value in found.items() if pins.get(name) != value}
+        return {name: value for name, value in found.items() if pins.get(name) != value}
 
-    async def approve(self, server: str, definitions: Sequence[Mapping[str, object]]) -> None:
-        """Take these definitions for the right ones from now on."""
+    async def approve(self, server: str, found: Mapping[str, str]) -> None:
+        """Take these definitions (by their fingerprints, as ``check`` told them) for the right ones from now on."""
         await self.load()
         assert self._known is not None
-        found = await fingerprints(definitions)
         await self._keep(server, {**self._known.get(server, {}), **found})
 
     async def _keep(self, server: str, pins: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ Annex #9 and section 23.9). What was done to a definition is told in its flags.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -27,17 +28,22 @@ MAX_SCHEMA_WORK = 4 * MAX_SCHEMA_CHARS  # and for one schema, whose references m
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Cs", "Cn"})
 _CUT = " [cut]"
-_ORDERS = re.compile(
-    r"ignore\s{1,9}(?:\w{1,20}\s{1,9}){0,2}(?:previous|prior|above|earlier|other)"
-    r"|disregard\s{1,9}(?:\w{1,20}\s{1,9}){0,2}(?:previous|prior|above|instructions)"
-    r"|(?:do\s{1,9}not|don't|never)\s{1,9}(?:tell|mention|inform|reveal|show)[^.\n]{0,40}\buser"
-    r"|<\s{0,3}(?:important|system|instructions?)\s{0,3}>"
-    r"|system\s{1,9}prompt",
-    re.IGNORECASE,
-)
 _DROPPED = frozenset({"$defs", "definitions", "$schema", "$id", "$comment", "$anchor", "examples", "title"})
 _NOT_AT_TOP = frozenset({"oneOf", "anyOf", "allOf", "not", "enum", "const", "if", "then", "else"})
 _MAPS_OF_SCHEMAS = frozenset({"properties", "patternProperties", "dependentSchemas"})
+
+
+@functools.cache
+def _orders() -> re.Pattern[str]:
+    """Compiled at first use: it takes as long as reading ten modules, and many a daemon has no MCP server."""
+    return re.compile(
+        r"ignore\s{1,9}(?:\w{1,20}\s{1,9}){0,2}(?:previous|prior|above|earlier|other)"
+        r"|disregard\s{1,9}(?:\w{1,20}\s{1,9}){0,2}(?:previous|prior|above|instructions)"
+        r"|(?:do\s{1,9}not|don't|never)\s{1,9}(?:tell|mention|inform|reveal|show)[^.\n]{0,40}\buser"
+        r"|<\s{0,3}(?:important|system|instructions?)\s{0,3}>"
+        r"|system\s{1,9}prompt",
+        re.IGNORECASE,
+    )
 
 
 class Work:
@@ -79,7 +85,7 @@ def clean(text: object, limit: int, flags: set[str], what: str, work: Work | Non
     if len(seen) > limit or len(window) < len(text):
         flags.add(f"{what} of {len(text)} characters was cut")
         seen = seen[: limit - len(_CUT)] + _CUT
-    if _ORDERS.search(seen):
+    if _orders().search(seen):
         flags.add(f"{what} gives the model orders")
     return seen
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from hermesd.mcp.pace import Pace
+
 if TYPE_CHECKING:
     from hermesd.mcp.serverlog import ServerLog
 
@@ -16,6 +18,7 @@ KEPT_LINES = 100
 LINE_BYTES = 1000
 READ_BYTES = 64 * 1024
 BYTES_A_SECOND = 1024 * 1024
+BURST_S = 0.25
 
 
 class Stderr:
@@ -29,7 +32,7 @@ class Stderr:
 
     async def run(self) -> None:
         """Return at the end of the output, or when the descriptor is closed. A flood is read at BYTES_A_SECOND."""
-        allowed, since = BYTES_A_SECOND, trio.current_time()
+        pace = Pace(BYTES_A_SECOND, burst_s=BURST_S, slice_s=0.0)
         while True:
             try:
                 await trio.lowlevel.wait_readable(self._fd)
@@ -41,10 +44,7 @@ class Stderr:
             if not piece:
                 return
             self._take(piece)
-            allowed -= len(piece)
-            if allowed <= 0:
-                await trio.sleep_until(since + 1.0)
-                allowed, since = BYTES_A_SECOND, trio.current_time()
+            await trio.sleep_until(pace.take(len(piece)))
 
     def read_rest(self) -> None:
         """Take what is there now, without waiting: the last words of one that has died."""
@@ -55,7 +55,10 @@ class Stderr:
         *lines, part = (self._part + piece).split(b"\n")
         self._part = part[:LINE_BYTES]
         for raw in lines[-KEPT_LINES:]:
-            line = "".join(c if c.isprintable() else " " for c in raw[:LINE_BYTES].decode("utf-8", "replace")).rstrip()
+            line = raw[:LINE_BYTES].decode("utf-8", "replace")
+            if not line.isprintable():
+                line = "".join(c if c.isprintable() else " " for c in line)
+            line = line.rstrip()
             if line:
                 self.lines.append(line)
                 self._log.theirs(line)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import math
 import os
 import select
 from collections import deque
@@ -20,6 +19,7 @@ import trio
 
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.framing import LineFramer
+from hermesd.mcp.pace import Pace
 from hermesd.mcp.process import EOF_GRACE_S, ServerProcess
 from hermesd.mcp.stderr import Stderr
 
@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 READ_BYTES = 64 * 1024
 BIG_READ_BYTES = 1024 * 1024
 BAD_LINES = 1000
-MESSAGES_A_SECOND = 1000  # one costs the loop about 0.1 ms; who says more is heard at this speed
+MESSAGES_A_SECOND = (
+    500  # one costs the loop about 0.1 ms; who says more, for longer than a burst, is heard at this speed
+)
+MESSAGES_BURST_S = 2.0
+MESSAGES_SLICE_S = 0.01
 EXIT_S = 0.02
 
 Piece = bytes | memoryview
@@ -98,8 +102,7 @@ class MessageReader(_Stream):
         self._bad = 0
         self._ended = False
         self._is_drained = True
-        self._heard = 0
-        self._second = -math.inf
+        self._speed = Pace(MESSAGES_A_SECOND, burst_s=MESSAGES_BURST_S, slice_s=MESSAGES_SLICE_S)
 
     def __aiter__(self) -> MessageReader:
         return self
@@ -131,12 +134,8 @@ class MessageReader(_Stream):
 
     async def _pace(self) -> None:
         """A flood of messages, which costs everybody's time, is held back; until the server is lost."""
-        now = trio.current_time()
-        if now - self._second >= 1.0:
-            self._heard, self._second = 0, now
-        self._heard += 1
-        if self._heard > MESSAGES_A_SECOND:
-            with trio.move_on_at(self._second + 1.0):
+        if until := self._speed.take(1):
+            with trio.move_on_at(until):
                 await self._link.lost.wait()
 
     def stop_waiting(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -94,8 +93,7 @@ def failure(request_id: int | str | None, error: HermesError) -> Failure:
     return Failure(id=request_id, error=ErrorObject(error.rpc_code, error.what, data))
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
+class Encoding(msgspec.Struct, frozen=True):
     """One of the two encodings. ``frame`` encodes a message and puts its newline or length to it."""
 
     name: Literal["json", "msgpack"]

@@ -166,9 +166,17 @@ async def _inbox_show(call: Call, daemon: Daemon) -> Answer:
 async def _outbox_list(call: Call, daemon: Daemon) -> Answer:
     from hermesd.rpc.render import outbox
 
-    states = call.states or ([] if "all" in call.values else queries.OUTBOX_ATTENTION)
+    dead = ["dead"] if "dead" in call.values else []
+    states = call.states + dead or ([] if "all" in call.values else queries.OUTBOX_ATTENTION)
     result = await queries.outbox(daemon, call.profile, states, _limit(call, 50))
-    return Answer(result, lambda page: outbox.render(page, result))
+    return Answer(result, lambda page: outbox.render(page, result, dead=states == ["dead"]))
+
+
+async def _outbox_show(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.render import outbox
+
+    result = await queries.outbox_row(daemon, whole_number(call.words[0], "ID"))
+    return Answer(result, lambda page: outbox.render_one(page, result))
 
 
 async def _profiles(call: Call, daemon: Daemon) -> Answer:
@@ -234,6 +242,46 @@ async def _cron_runs(call: Call, daemon: Daemon) -> Answer:
     return Answer(result, lambda page: cron.render_runs(page, result))
 
 
+async def _watch_list(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import watch as queries_watch
+    from hermesd.rpc.render import watch
+
+    result = await queries_watch.listing(daemon, call.profile, everywhere="all" in call.values)
+    return Answer(result, lambda page: watch.render_list(page, result))
+
+
+async def _watch_show(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import watch as queries_watch
+    from hermesd.rpc.render import watch
+
+    result = await queries_watch.one(daemon, call.words[0], call.profile)
+    return Answer(result, lambda page: watch.render_one(page, result))
+
+
+async def _watch_runs(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import watch as queries_watch
+    from hermesd.rpc.render import watch
+
+    result = await queries_watch.runs(daemon, call.words[0], call.profile, _limit(call, 20))
+    return Answer(result, lambda page: watch.render_runs(page, result))
+
+
+async def _webhook_list(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import webhook as queries_webhook
+    from hermesd.rpc.render import webhook
+
+    result = await queries_webhook.listing(daemon, call.profile)
+    return Answer(result, lambda page: webhook.render_list(page, result))
+
+
+async def _webhook_show(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import webhook as queries_webhook
+    from hermesd.rpc.render import webhook
+
+    result = await queries_webhook.one(daemon, call.words[0], call.profile)
+    return Answer(result, lambda page: webhook.render_one(page, result))
+
+
 def _limit(call: Call, default: int) -> int:
     return min(call.number("limit", default), MAX_ROWS)
 
@@ -251,6 +299,7 @@ VERBS: dict[str, Callable[[Call, Daemon], Awaitable[Answer]]] = {
     "inbox list": _inbox_list,
     "inbox show": _inbox_show,
     "outbox list": _outbox_list,
+    "outbox show": _outbox_show,
     "profile list": _profiles,
     "profile show": _profile,
     "mcp list": _mcp_list,
@@ -259,6 +308,11 @@ VERBS: dict[str, Callable[[Call, Daemon], Awaitable[Answer]]] = {
     "cron list": _cron_list,
     "cron show": _cron_show,
     "cron runs": _cron_runs,
+    "watch list": _watch_list,
+    "watch show": _watch_show,
+    "watch runs": _watch_runs,
+    "webhook list": _webhook_list,
+    "webhook show": _webhook_show,
     "gateway list": _profiles,
     "gateway status": _profile,
     "config show": _config,

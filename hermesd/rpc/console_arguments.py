@@ -12,7 +12,7 @@ from hermesd.errors import UsageError
 COMMON = {"-p": "profile", "--profile": "profile", "--json": "json"}
 LIMIT = {"-n": "limit", "--limit": "limit"}
 ROWS = {**LIMIT, "--state": "state", "-a": "all", "--all": "all"}
-FLAGS = frozenset({"json", "all"})
+FLAGS = frozenset({"json", "all", "dead"})
 NUMBERS = frozenset({"limit", "since", "lines"})
 MAX_NUMBER = 2**63 - 1
 
@@ -39,7 +39,8 @@ GRAMMARS: dict[str, Grammar] = {
     "sessions search": Grammar(LIMIT, 1, 100, "WORD …"),
     "inbox list": Grammar(ROWS),
     "inbox show": Grammar({}, 1, 1, "ID"),
-    "outbox list": Grammar(ROWS),
+    "outbox list": Grammar({**ROWS, "--dead": "dead"}),
+    "outbox show": Grammar({}, 1, 1, "ID"),
     "profile list": Grammar(),
     "profile show": Grammar(most=1, words="NAME"),
     "mcp list": Grammar(),
@@ -48,6 +49,11 @@ GRAMMARS: dict[str, Grammar] = {
     "cron list": Grammar({"-a": "all", "--all": "all"}),
     "cron show": Grammar({}, 1, 1, "JOB"),
     "cron runs": Grammar(LIMIT, 0, 1, "JOB"),
+    "watch list": Grammar({"-a": "all", "--all": "all"}),
+    "watch show": Grammar({}, 1, 1, "WATCH"),
+    "watch runs": Grammar(LIMIT, 1, 1, "WATCH"),
+    "webhook list": Grammar(),
+    "webhook show": Grammar({}, 1, 1, "NAME"),
     "gateway list": Grammar(),
     "gateway status": Grammar(most=1, words="PROFILE"),
     "config show": Grammar(),
@@ -61,6 +67,8 @@ DEFAULT_ACTIONS = {
     "gateway": "list",
     "mcp": "list",
     "cron": "list",
+    "watch": "list",
+    "webhook": "list",
     "config": "show",
 }
 

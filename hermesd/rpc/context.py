@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from hermesd.home import Home
     from hermesd.mcp.hub import McpHub
     from hermesd.rpc.wire import DoctorCheck, ProfileSummary, ReloadResult
+    from hermesd.rpc.wire_watch import WatchFields, WatchTestResult
     from hermesd.store.protocol import Store
-    from hermesd.store.records import JobRow, RunRow
+    from hermesd.store.records import JobRow, RunRow, WatchRow
     from hermesd.supervision.service import ServiceStatus
     from hermesd.triggers.desk import JobDesk, Owner
-    from hermesd.triggers.webhook import Counters
+    from hermesd.triggers.watch_desk import WatchDesk
+    from hermesd.triggers.webhook_counters import Counters
     from hermesd.turns.live import Live
 
 
@@ -34,11 +36,34 @@ class Routines(Protocol):
         """A run by hand. Raises ConflictError."""
 
 
+class Watching(Protocol):
+    """Watches, as ``hermesd.watching`` keeps them."""
+
+    @property
+    def desk(self) -> WatchDesk:
+        """Where watches are found."""
+
+    async def add(self, profile: str, fields: WatchFields, *, paused: bool) -> WatchRow:
+        """Make a watch and have it work. Raises NotFoundError, UsageError, ConfigError, ConflictError."""
+
+    async def switch(self, watch: WatchRow, *, paused: bool) -> WatchRow:
+        """Pause or resume it."""
+
+    async def remove(self, watch: WatchRow) -> None:
+        """End and remove it."""
+
+    async def refresh(self, watch_id: str) -> None:
+        """A row was made, changed or removed in the store: have it as it stands now."""
+
+    async def test(self, watch: WatchRow) -> WatchTestResult:
+        """Look, and begin nothing."""
+
+
 class WebhookFront(Protocol):
     """Webhook routes in force, as ``gateway.http_front`` keeps them."""
 
-    def counters(self, profile: str, route: str) -> Counters | None:
-        """A route's counters; None while there are none."""
+    def counters(self, profile: str) -> dict[str, Counters] | None:
+        """Counters by route; None for a profile whose webhooks have not been in force."""
 
     def in_force(self, profile: str) -> bool:
         """Whether the profile's routes are answered."""
@@ -54,6 +79,10 @@ class Daemon(Protocol):
     @property
     def routines(self) -> Routines:
         """Scheduled jobs."""
+
+    @property
+    def watching(self) -> Watching:
+        """Watches."""
 
     @property
     def webhooks(self) -> WebhookFront:

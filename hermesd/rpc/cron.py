@@ -5,7 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from hermesd.errors import UsageError
 from hermesd.rpc.wire_cron import (
+    CronDelivery,
     CronJob,
     CronJobResult,
     CronListResult,
@@ -18,6 +22,7 @@ from hermesd.rpc.wire_cron import (
 if TYPE_CHECKING:
     from hermesd.rpc.context import Daemon
     from hermesd.store.records import JobRow, RunRow
+    from hermesd.triggers.schedule import Schedule
 
 MAX_NEXT = 100
 
@@ -30,7 +35,7 @@ def view(job: JobRow, *, last_run: RunRow | None = None, count: int = 5) -> Cron
     spec = decode(job.spec)
     schedule = spec.schedule
     fields = {name: value for name in PLAIN if (value := getattr(spec, name))}
-    instants = [job.due_at, *schedule.preview(job.due_at, count - 1)] if job.due_at else []
+    instants = _instants(schedule, job.due_at, count)
     return CronJob(
         id=job.id,
         profile=job.profile,
@@ -49,6 +54,16 @@ def view(job: JobRow, *, last_run: RunRow | None = None, count: int = 5) -> Cron
         created_at=job.created_at,
         last_run=last_run,
     )
+
+
+def _instants(schedule: Schedule, due_at: float, count: int) -> list[float]:
+    """The next ones, as far as they can be told: one that is set is known even where its zone is not any more."""
+    if not due_at:
+        return []
+    try:
+        return [due_at, *schedule.preview(due_at, count - 1)]
+    except UsageError:
+        return [due_at]
 
 
 async def listing(daemon: Daemon, profile: str, *, everywhere: bool) -> CronListResult:
@@ -87,23 +102,35 @@ async def runs(daemon: Daemon, reference: str, profile: str, limit: int) -> Cron
     name = None if job else daemon.settings(profile).profile.name
     rows = await daemon.store.jobs.runs(job_id=job.id if job else None, profile=name, limit=limit)
     names = {row.id: row.name for row in await daemon.store.jobs.listing()}
-    return CronRunsResult(runs=[await _run(daemon, row, names.get(row.job_id, "(removed)")) for row in rows])
+    return CronRunsResult(runs=[await run_view(daemon, row, names.get(row.job_id, "(removed)")) for row in rows])
 
 
-async def _run(daemon: Daemon, row: RunRow, name: str) -> CronRun:
+async def run_view(daemon: Daemon, row: RunRow, name: str) -> CronRun:
+    """A run with the turn and the deliveries that came of it."""
     key = f"run:{row.id}:0"
-    run = CronRun(run=row, job_name=name, state=row.state)
+    run = CronRun(
+        run=row,
+        job_name=name,
+        state=row.state,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        error=row.error,
+    )
     if row.inbox_id:
         event = await daemon.store.inbox_row(row.inbox_id)
-        run.state = event.state
+        run.state, run.error = event.state, event.error or row.error
+        run.run = msgspec.structs.replace(row, error=run.error)
         if turn := await daemon.store.turn_of(row.inbox_id):
             run.session_id, run.model = turn.session_id, turn.model
             run.input_tokens, run.output_tokens = turn.input_tokens, turn.output_tokens
+            run.ended_at, run.error = turn.ended_at, run.error or turn.error
             key = f"turn:{turn.id}:reply"
     for place in range(16):
         sent = await daemon.store.outbox_by_key(_key(key, place))
         if sent is None:
             break
+        to = ":".join(filter(None, (sent.address.platform, sent.address.chat, sent.address.thread)))
+        run.targets.append(CronDelivery(id=sent.id, to=to, state=sent.state, attempts=sent.attempts, error=sent.error))
         run.deliveries.append(f"{sent.address.platform}: {sent.state}{f' ({sent.error})' if sent.error else ''}")
     return run
 

@@ -99,7 +99,7 @@ def render() -> str:
     for method in openrpc["methods"]:
         parts += _method(method, schemas)
     parts.append("\n## Types\n")
-    for name in sorted(_results(openrpc["methods"], schemas)):
+    for name in sorted(_types(openrpc["methods"], schemas)):
         parts += [f"\n### {name}\n", *_type(schemas[name])]
     return "".join(parts)
 
@@ -127,10 +127,11 @@ def _method(method: Schema, schemas: Schema) -> Iterator[str]:
     yield f"\nResult: {_shape(method['result']['schema'])}.\n"
 
 
-def _results(methods: list[Schema], schemas: Schema) -> set[str]:
-    """Names of all types that results and updates lead to."""
+def _types(methods: list[Schema], schemas: Schema) -> set[str]:
+    """Names of all types that parameters, results and updates lead to."""
     found: set[str] = set()
-    pending: list[object] = [method[key] for method in methods for key in ("result", "x-updates") if key in method]
+    keys = ("params", "result", "x-updates")
+    pending: list[object] = [method[key] for method in methods for key in keys if key in method]
     while pending:
         part = pending.pop()
         if isinstance(part, dict):

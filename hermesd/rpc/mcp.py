@@ -42,6 +42,7 @@ def server(daemon: Daemon, profile: str, name: str) -> McpServerDetail:
         target=_target(entry),
         tools=_tools(hub, name),
         left_out=[_clean(each) for each in hub.left_out(name)],
+        held=hub.held(name),
         flags=list(entry.prepared.flags),
         info=_clean(" ".join(str(info[key]) for key in ("name", "version") if info.get(key))),
         instructions=_clean(running.instructions if running else ""),

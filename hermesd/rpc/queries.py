@@ -12,6 +12,7 @@ from hermesd.errors import NotFoundError, UsageError
 from hermesd.rpc import wire
 from hermesd.rpc.checks import home_checks
 from hermesd.rpc.log_tail import read_tail
+from hermesd.rpc.wire_outbox import OutboxDetail
 from hermesd.store.records import EventPage, InboxState, OutboxState
 
 if TYPE_CHECKING:
@@ -160,6 +161,11 @@ async def outbox(daemon: Daemon, profile_name: str, states: Sequence[str], limit
     return wire.OutboxResult(
         rows=await daemon.store.outbox(profile=scope(daemon, profile_name), states=wanted, limit=limit)
     )
+
+
+async def outbox_row(daemon: Daemon, outbox_id: int) -> OutboxDetail:
+    """One row; raises NotFoundError."""
+    return OutboxDetail(row=await daemon.store.outbox_row(outbox_id))
 
 
 def _states(named: Sequence[str], known: Sequence[State]) -> list[State]:

@@ -6,7 +6,6 @@ their request came in. ``slow`` ones are async and get a task each. ``stream`` o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -35,8 +34,7 @@ class StreamHandler(Protocol[P_contra]):
         """Return the result; raise HermesError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A method, ready to be called."""
 
     method: Method

@@ -461,13 +461,15 @@ class McpToolsResult(Result, kw_only=True):
 class McpServerDetail(Result, kw_only=True):
     """One server with everything known of it. ``stderr``: its last lines. ``info``: what it says it is.
 
-    ``left_out``: the server's names of tools that the configuration keeps from the model.
+    ``left_out``: the server's names of tools that the configuration keeps from the model. ``held``: a mark of what is
+    held back, for ``mcp.approve``.
     """
 
     server: McpServerRow
     target: str
     tools: list[McpToolRow]
     left_out: list[str] = []
+    held: str = ""
     flags: list[str] = []
     info: str = ""
     instructions: str = ""
@@ -490,10 +492,14 @@ class McpToolsParams(Params, kw_only=True):
 
 
 class McpApproveParams(Params, kw_only=True):
-    """Quarantined tools by the server's own names; none named means all of that server."""
+    """Quarantined tools by the server's own names; none named means all of that server.
+
+    ``expect``: the ``held`` that ``mcp.show`` told; anything else now is refused.
+    """
 
     name: str
     tools: list[str] = []
+    expect: str = ""
     profile: str = ""
 
 

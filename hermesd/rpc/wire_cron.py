@@ -30,6 +30,7 @@ class JobFields(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown
     workdir: str | None = None
     timeout_s: float | None = None
     max_turns: int | None = None
+    budget: int | None = None
     misfire: Misfire | None = None
     catch_up: int | None = None
     grace_s: float | None = None
@@ -133,8 +134,22 @@ class CronListResult(Result, kw_only=True):
     message: str = ""
 
 
+class CronDelivery(Result, kw_only=True):
+    """What came of one target: a row of the outbox."""
+
+    id: int
+    to: str
+    state: str
+    attempts: int = 0
+    error: str = ""
+
+
 class CronRun(Result, kw_only=True):
-    """A run: its row, and the turn and deliveries that came of it. ``state`` is its own or, once handed, its turn's."""
+    """A run: its row, and the turn and deliveries that came of it.
+
+    ``state``, ``started_at``, ``ended_at`` (epoch seconds, 0: not yet) and ``error`` are its own or, once handed, its
+    turn's. Tokens are what it cost: those that the model's endpoint counted, in all its attempts.
+    """
 
     run: RunRow
     job_name: str
@@ -143,7 +158,11 @@ class CronRun(Result, kw_only=True):
     model: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    error: str = ""
     deliveries: list[str] = msgspec.field(default_factory=list)
+    targets: list[CronDelivery] = msgspec.field(default_factory=list)
 
 
 class CronRunsResult(Result, kw_only=True):

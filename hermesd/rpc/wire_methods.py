@@ -80,7 +80,26 @@ from hermesd.rpc.wire_cron import (
     CronRunsParams,
     CronRunsResult,
 )
+from hermesd.rpc.wire_outbox import OutboxDetail
+from hermesd.rpc.wire_routines import (
+    RoutinesApplyParams,
+    RoutinesApplyResult,
+    RoutinesExportParams,
+    RoutinesPlanParams,
+    RoutinesPlanResult,
+)
 from hermesd.rpc.wire_upgrade import UnfinishedResult
+from hermesd.rpc.wire_watch import (
+    WatchAddParams,
+    WatchAnswerParams,
+    WatchListParams,
+    WatchListResult,
+    WatchParams,
+    WatchResult,
+    WatchRunsParams,
+    WatchRunsResult,
+    WatchTestResult,
+)
 from hermesd.rpc.wire_webhook import WebhookParams, WebhooksResult, WebhookView
 from hermesd.store.records import EventPage
 
@@ -126,6 +145,7 @@ METHODS: tuple[Method, ...] = (
     Method("inbox.show", RowParams, InboxDetail, "read", "An event with its journal."),
     Method("inbox.resolve", ResolveParams, Done, "operate", "Decide on a parked or failed event.", mutating=True),
     Method("outbox.list", OutboxParams, OutboxResult, "read", "Outgoing messages."),
+    Method("outbox.show", RowParams, OutboxDetail, "read", "One outgoing message."),
     Method("outbox.resolve", ResolveParams, Done, "operate", "Retry or drop a message.", mutating=True),
     Method("config.show", ConfigParams, ConfigResult, "read", "The configuration in force."),
     Method("profile.list", Nothing, ProfilesResult, "read", "Profiles."),
@@ -164,4 +184,16 @@ METHODS: tuple[Method, ...] = (
     Method("cron.remove", CronJobParams, Done, "operate", "Remove a job.", mutating=True),
     Method("cron.import", CronImportParams, CronListResult, "operate", "Take over a jobs.json.", mutating=True),
     Method("cron.export", CronListParams, Done, "read", "Jobs in the form of jobs.json."),
+    Method("watch.list", WatchListParams, WatchListResult, "read", "Watches."),
+    Method("watch.show", WatchParams, WatchResult, "read", "One watch."),
+    Method("watch.runs", WatchRunsParams, WatchRunsResult, "read", "What came of a watch's events."),
+    Method("watch.add", WatchAddParams, WatchResult, "operate", "Make a watch.", mutating=True),
+    Method("watch.pause", WatchParams, Done, "operate", "Have a watch rest until it is resumed.", mutating=True),
+    Method("watch.resume", WatchParams, Done, "operate", "Have a paused watch work again.", mutating=True),
+    Method("watch.remove", WatchParams, Done, "operate", "Remove a watch.", mutating=True),
+    Method("watch.test", WatchParams, WatchTestResult, "operate", "What a watch sees, and would say."),
+    Method("watch.answer", WatchAnswerParams, Done, "operate", "Answer what a watch has asked.", mutating=True),
+    Method("routines.plan", RoutinesPlanParams, RoutinesPlanResult, "operate", "What applying files would change."),
+    Method("routines.export", RoutinesExportParams, Done, "read", "What is there, as a file to apply."),
+    Method("routines.apply", RoutinesApplyParams, RoutinesApplyResult, "operate", "Apply files.", mutating=True),
 )

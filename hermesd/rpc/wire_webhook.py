@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from hermesd.rpc.wire import Params, Result
@@ -15,7 +17,7 @@ class WebhookParams(Params, kw_only=True):
 
 
 class WebhookView(Result, kw_only=True):
-    """A route. Counters are those since the daemon started, ``refused`` by reason; ``last_at`` is epoch seconds."""
+    """A route. Counters are those since it was made, ``refused`` by reason; ``last_at`` is epoch seconds."""
 
     name: str
     profile: str
@@ -27,8 +29,10 @@ class WebhookView(Result, kw_only=True):
     description: str = ""
     prompt: str = ""
     events: list[str] = msgspec.field(default_factory=list)
+    filters: list[Any] = msgspec.field(default_factory=list)  # Any: conditions within conditions
     skills: list[str] = msgspec.field(default_factory=list)
     deliver_only: bool = False
+    deliver_extra: dict[str, str] = msgspec.field(default_factory=dict)
     accepted: int = 0
     duplicates: int = 0
     ignored: int = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,8 +37,7 @@ class Backend(Protocol):
         """One request, its result as plain data; a stream's updates are left out. Raises HermesError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """What a handler is given beside its arguments. ``profile`` is meant where none is named ('' is the current one).
 
     ``request`` is the SDK's own context of the request: progress, log messages, questions to the client. ``params``

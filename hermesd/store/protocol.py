@@ -32,17 +32,28 @@ if TYPE_CHECKING:
         SearchHit,
         SessionRow,
         StepRow,
+        StoreChange,
         TurnRow,
         TurnState,
     )
+    from hermesd.store.watches import WatchStore
+    from hermesd.store.webhooks import WebhookCounts
 
 
 class Store(Protocol):
-    """Inbox, journal, outbox, sessions, questions, events, small values, jobs."""
+    """Inbox, journal, outbox, sessions, questions, events, small values, jobs, watches."""
 
     @property
     def jobs(self) -> JobStore:
         """Jobs and their runs."""
+
+    @property
+    def watches(self) -> WatchStore:
+        """Watches and what they have seen."""
+
+    @property
+    def webhooks(self) -> WebhookCounts:
+        """How often webhook routes were called, by outcome."""
 
     # -- inbox ---------------------------------------------------------------------------------------------------
     async def accept(self, events: Sequence[NewEvent], *, cursor: Cursor | None = None) -> list[Accepted]:
@@ -205,6 +216,9 @@ class Store(Protocol):
 
     async def set_value(self, name: str, value: bytes | None) -> None:
         """Set or (None) remove it."""
+
+    async def commit(self, changes: Sequence[StoreChange]) -> None:
+        """All of them in one transaction, in order. Raises ConflictError (one is not as it was expected to be)."""
 
     async def counts(self) -> InboxCounts:
         """Rows by state."""

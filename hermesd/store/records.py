@@ -32,6 +32,8 @@ QuestionState = Literal["open", "answered", "expired"]
 JobState = Literal["active", "paused", "ended"]
 """active ⇄ paused;  active → ended (its last occurrence has come, or it expired)."""
 
+WatchState = Literal["active", "paused"]
+
 RunState = Literal["queued", "script", "handed", "done", "silent", "failed", "skipped"]
 """queued → script (its script runs) → handed (an event of the inbox carries it on) | done | silent | failed;
 skipped: it was due and was not to run (an earlier run was under way, or too much time had passed)."""
@@ -243,6 +245,27 @@ class JobRow(Record, frozen=True, kw_only=True):
     updated_at: float = 0.0
 
 
+class JobPut(Record, frozen=True, kw_only=True):
+    """Insert or replace a job. ``expected``: its ``spec`` as it must be now; None: there must be no such job."""
+
+    job: JobRow
+    expected: str | None = None
+
+
+class JobRemoval(Record, frozen=True, kw_only=True):
+    """Remove a job whose ``spec`` is ``expected``; one that is gone already is no error."""
+
+    id: str
+    expected: str
+
+
+class ValueChange(Record, frozen=True, kw_only=True):
+    """Set a small named value, or (None) remove it."""
+
+    name: str
+    value: bytes | None
+
+
 class Occurrence(Record, frozen=True, kw_only=True):
     """One due instant of a job. ``event`` begins the turn; without one the run is queued for its script.
 
@@ -283,6 +306,46 @@ class RunRow(Record, frozen=True, kw_only=True):
     inbox_id: int = 0
     output: str = ""
     error: str = ""
+
+
+class WatchRow(Record, frozen=True, kw_only=True):
+    """Something that is watched, and what is done when it changes. ``spec``: ``triggers.watch.WatchSpec`` as JSON text.
+
+    ``primed``: what it looks at has been seen once, so that differences count. ``fired`` counts its events, ``last_at``
+    is when the last one was, ``open_inbox`` its inbox row until what came of it is over and settled. ``error`` says
+    why it cannot be watched at the moment.
+    """
+
+    id: str
+    profile: str
+    name: str
+    spec: str
+    state: WatchState = "active"
+    primed: bool = False
+    fired: int = 0
+    last_at: float = 0.0
+    open_inbox: int = 0
+    error: str = ""
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+class WatchPut(Record, frozen=True, kw_only=True):
+    """Insert or replace a watch. ``expected`` as for ``JobPut``."""
+
+    watch: WatchRow
+    expected: str | None = None
+
+
+class WatchRemoval(Record, frozen=True, kw_only=True):
+    """Remove a watch, as ``JobRemoval``."""
+
+    id: str
+    expected: str
+
+
+StoreChange = JobPut | JobRemoval | WatchPut | WatchRemoval | ValueChange
+"""What ``Store.commit`` takes: changes that belong together."""
 
 
 class EventRow(Record, frozen=True, kw_only=True):

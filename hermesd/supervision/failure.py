@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from hermesd.errors import ConfigError, HermesError
 from hermesd.redact import redact
@@ -15,8 +16,7 @@ MAX_LEAVES = 3
 MAX_TEXT = 500
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """``failed`` is False for a plain return; ``fatal`` means that another try is pointless.
 
     ``expected``: it raised nothing but errors of ours, which say all there is to say; a traceback adds nothing.

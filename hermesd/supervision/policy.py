@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 RestartKind = Literal["permanent", "transient", "temporary"]
 """permanent: always restarted; transient: restarted after a failure only; temporary: never restarted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """All durations in seconds.
 
     Backoff is exponential with full jitter between 0 and the current ceiling (AWS Architecture Blog, "Exponential

@@ -5,7 +5,6 @@ The states and their transitions are drawn and tabled in ``supervision.states``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
@@ -34,8 +33,7 @@ class Drainable(Protocol):
         """Take nothing new and return when nothing is under way; bounded by the supervisor's deadline."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceSpec:
+class ServiceSpec(msgspec.Struct, frozen=True):
     """How a supervisor makes and keeps one service.
 
     ``factory`` is called for every start, so a restarted service begins with fresh state. ``name`` is the last part
@@ -45,7 +43,7 @@ class ServiceSpec:
 
     name: str
     factory: Callable[[], Service]
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = msgspec.field(default_factory=Policy)
     detail: Callable[[], str] | None = None
     group: int = 0
 

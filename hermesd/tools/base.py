@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
@@ -34,6 +33,9 @@ class Jobs(Protocol):
     async def create(self, schedule: str, prompt: str, *, name: str, deliver: str, repeat: int) -> str:
         """Make a job; '' and 0 leave a field to its default."""
 
+    async def update(self, reference: str, schedule: str, prompt: str, *, name: str, deliver: str, repeat: int) -> str:
+        """Change a job; '' and 0 leave a field as it is."""
+
     async def listing(self) -> str:
         """Those there are."""
 
@@ -41,8 +43,7 @@ class Jobs(Protocol):
         """Change one, by id or name."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolContext:
+class ToolContext(msgspec.Struct, frozen=True):
     """The scope of one call: nothing a tool needs comes from a module global or the process environment.
 
     ``ask(question, options)`` puts a question to the user through whichever surface the session has, and returns the
@@ -60,7 +61,7 @@ class ToolContext:
     ask: Callable[[str, list[str]], Awaitable[str | None]]
     state: ToolState
     terminal_timeout_s: float = 180.0
-    read_roots: tuple[Path, ...] = field(default=())
+    read_roots: tuple[Path, ...] = msgspec.field(default=())
     attended: bool = True
     withdraw: Callable[[], Awaitable[None]] = _nothing_asked
     jobs: Callable[[], Jobs] | None = None

@@ -22,19 +22,19 @@ NO_JOBS = "no jobs can be made here: a scheduled run must not schedule others"
 class Arguments(msgspec.Struct, forbid_unknown_fields=True):
     """Arguments of ``cron``."""
 
-    action: Literal["create", "list", "pause", "resume", "run", "remove"]
+    action: Literal["create", "list", "update", "pause", "resume", "run", "remove"]
     schedule: Annotated[
         str, msgspec.Meta(description='"0 9 * * MON-FRI", "every 2h", "every weekday at 09:00", "30m", or an instant')
     ] = ""
     prompt: Annotated[
         str, msgspec.Meta(description="what the agent is told when the job runs; it sees nothing else")
     ] = ""
-    name: Annotated[str, msgspec.Meta(description="of a new job", max_length=100)] = ""
+    name: Annotated[str, msgspec.Meta(description="of a new job, or a job's new one", max_length=100)] = ""
     deliver: Annotated[
         str, msgspec.Meta(description="where the result goes; origin is this conversation, local a file")
     ] = ""
     repeat: Annotated[int, msgspec.Meta(description="end the job after so many runs; 0 is without end", ge=0)] = 0
-    job: Annotated[str, msgspec.Meta(description="id or name, for pause, resume, run and remove")] = ""
+    job: Annotated[str, msgspec.Meta(description="id or name, for update, pause, resume, run and remove")] = ""
 
 
 class Cron:
@@ -43,8 +43,8 @@ class Cron:
     name = "cron"
     description = (
         "Scheduled jobs of this user: create one (schedule and prompt; the result comes to this conversation unless "
-        "`deliver` says otherwise), list them, pause, resume, run or remove one. For reminders and everything that is "
-        "to happen later or repeatedly."
+        "`deliver` says otherwise), list them, update one (what is not given stays), pause, resume, run or remove one. "
+        "For reminders and everything that is to happen later or repeatedly."
     )
     parameters = parameters_of(Arguments)
 
@@ -66,10 +66,11 @@ class Cron:
 async def _act(wanted: Arguments, jobs: Jobs) -> str:
     if wanted.action == "list":
         return await jobs.listing()
+    said = {"name": wanted.name, "deliver": wanted.deliver}
     if wanted.action == "create":
-        return await jobs.create(
-            wanted.schedule, wanted.prompt, name=wanted.name, deliver=wanted.deliver, repeat=wanted.repeat
-        )
+        return await jobs.create(wanted.schedule, wanted.prompt, **said, repeat=wanted.repeat)
+    if wanted.action == "update":
+        return await jobs.update(wanted.job, wanted.schedule, wanted.prompt, **said, repeat=wanted.repeat)
     return await jobs.act(wanted.action, wanted.job)
 
 

@@ -116,7 +116,13 @@ def _resolve(toolsets: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def _load(toolset: str) -> Iterator[Tool]:
+@functools.cache
+def _load(toolset: str) -> tuple[Tool, ...]:
+    """Its tools; found once, for a registry is made anew whenever a server of the profile changes its tools."""
+    return tuple(_found(toolset))
+
+
+def _found(toolset: str) -> Iterator[Tool]:
     module = importlib.import_module(f"{tools.__name__}.{toolset}")
     yield from getattr(module, "TOOLS", ())
     for item in sorted(pkgutil.iter_modules(getattr(module, "__path__", ())), key=lambda found: found.name):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from hermesd.store.records import Address, JobRow
     from hermesd.triggers.job import JobSpec
+    from hermesd.triggers.watch import WatchSpec
 
 MAX_SKILL_BYTES = 64 * 1024
 
@@ -57,7 +58,7 @@ def event_of(
     )
 
 
-def overrides(spec: JobSpec) -> dict[str, str]:
+def overrides(spec: JobSpec | WatchSpec) -> dict[str, str]:
     """What of the profile's settings is otherwise for this turn; see ``gateway.overrides``."""
     wanted = {
         "model": spec.model,
@@ -66,6 +67,7 @@ def overrides(spec: JobSpec) -> dict[str, str]:
         "workdir": spec.workdir,
         "timeout_s": f"{spec.timeout_s:g}" if spec.timeout_s else "",
         "max_turns": str(spec.max_turns or ""),
+        "budget": str(spec.budget or ""),
     }
     return {f"use_{name}": value for name, value in wanted.items() if value}
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from hermesd.rpc.wire_cron import JobFields
     from hermesd.store.protocol import Store
+    from hermesd.store.records import JobState
 
 MAX_PROMPT = 32_000
 MAX_NAME = 100
@@ -48,6 +49,7 @@ PLAIN = (
     "workdir",
     "timeout_s",
     "max_turns",
+    "budget",
     "misfire",
     "catch_up",
     "grace_s",
@@ -60,6 +62,7 @@ PLAIN = (
 BOUNDS = {
     "timeout_s": (0, 86400),
     "max_turns": (0, 1000),
+    "budget": (0, 10**12),
     "catch_up": (1, MAX_CATCH_UP),
     "grace_s": (0, 366 * 86400),
     "jitter_s": (0, 86400),
@@ -91,29 +94,21 @@ class JobDesk:
         if len(existing) >= MAX_JOBS:
             raise ConflictError(f"there are {MAX_JOBS} jobs already", next_step="remove some: hermesctl cron list")
         now = time.time()
-        if fields.schedule is None:
-            raise UsageError("a job needs a schedule", next_step=schedule.EXAMPLES)
-        parsed = schedule.parse(fields.schedule, zone_name=fields.timezone or owner.timezone, now=now)
-        spec = await self._changed(owner, JobSpec(schedule=parsed, origin=origin), fields, now)
+        spec = drafted(owner, fields, now=now, context_from=await self._context(owner, fields), origin=origin)
         name = (fields.name or "").strip()[:MAX_NAME] or _name(
             spec.prompt or spec.script, {job.name for job in existing}
         )
         row = JobRow(id=secrets.token_hex(4), profile=owner.name, name=name, spec=jobs.encode(spec))
-        return await self._store.jobs.put(_moved(row, spec, now, state="paused" if paused else "active"))
+        return await self._store.jobs.put(moved(row, spec, now, state="paused" if paused else "active"))
 
     async def edit(self, owner: Owner, job: JobRow, fields: JobFields) -> JobRow:
         """Change what is given. Raises as ``create``."""
         now = time.time()
-        spec = jobs.decode(job.spec)
-        if fields.schedule is not None or fields.timezone is not None:
-            zone = fields.timezone or spec.schedule.zone
-            parsed = schedule.parse(fields.schedule or spec.schedule.text, zone_name=zone, now=now)
-            spec = msgspec.structs.replace(spec, schedule=parsed)
-        spec = await self._changed(owner, spec, fields, now)
+        spec = redrafted(owner, jobs.decode(job.spec), fields, now=now, context_from=await self._context(owner, fields))
         name = (fields.name or "").strip()[:MAX_NAME] or job.name
         row = msgspec.structs.replace(job, name=name, spec=jobs.encode(spec))
         state = "active" if job.state == "ended" else job.state
-        return await self._store.jobs.put(_moved(row, spec, now, state=state))
+        return await self._store.jobs.put(moved(row, spec, now, state=state))
 
     async def switch(self, job: JobRow, *, paused: bool) -> JobRow:
         """Pause or resume. What came while it was paused is not made up for. Raises ConflictError (it has ended)."""
@@ -123,7 +118,7 @@ class JobDesk:
             raise ConflictError(
                 f"job {job.name!r} has no instant left", next_step=f"hermesctl cron edit {job.id} --schedule …"
             )
-        return await self._store.jobs.put(_moved(job, spec, now, state="paused" if paused else "active"))
+        return await self._store.jobs.put(moved(job, spec, now, state="paused" if paused else "active"))
 
     async def find(self, reference: str, *, profile: str | None) -> JobRow:
         """By id, beginning of an id, or name. Raises NotFoundError, ConflictError (several)."""
@@ -145,21 +140,47 @@ class JobDesk:
                 )
         raise NotFoundError(f"there is no job {reference[:80]!r}", next_step="see `hermesctl cron list`")
 
-    async def _changed(self, owner: Owner, spec: JobSpec, fields: JobFields, now: float) -> JobSpec:
-        given: dict[str, Any] = {  # Any: fields of many types, checked by JobFields
-            name: value for name in PLAIN if (value := getattr(fields, name)) is not None
-        }
-        for name, (low, high) in BOUNDS.items():
-            if name in given and not low <= given[name] <= high:
-                raise UsageError(f"{name} is {given[name]:g}", next_step=f"give {low} to {high}")
-        if fields.expires is not None:
-            given["expires_at"] = _instant(fields.expires, spec.schedule.zone, now)
-        if fields.context_from is not None:
-            other = fields.context_from
-            given["context_from"] = (await self.find(other, profile=owner.name)).id if other else ""
-        spec = msgspec.structs.replace(spec, **given)
-        _check(owner, spec)
-        return spec
+    async def _context(self, owner: Owner, fields: JobFields) -> str:
+        """The id of the job that ``context_from`` names."""
+        return (await self.find(fields.context_from, profile=owner.name)).id if fields.context_from else ""
+
+
+def drafted(
+    owner: Owner, fields: JobFields, *, now: float, context_from: str = "", origin: Address | None = None
+) -> JobSpec:
+    """What a new job would do. ``context_from``: the id of the job that is meant by that field.
+
+    ``now`` (epoch seconds) is when it is made. Raises UsageError, ConfigError, NotFoundError.
+    """
+    if fields.schedule is None:
+        raise UsageError("a job needs a schedule", next_step=schedule.EXAMPLES)
+    parsed = schedule.parse(fields.schedule, zone_name=fields.timezone or owner.timezone, now=now)
+    return _changed(owner, JobSpec(schedule=parsed, origin=origin), fields, now, context_from)
+
+
+def redrafted(owner: Owner, spec: JobSpec, fields: JobFields, *, now: float, context_from: str = "") -> JobSpec:
+    """The spec with what is given changed; otherwise as ``drafted``."""
+    if fields.schedule is not None or fields.timezone is not None:
+        zone = fields.timezone or spec.schedule.zone
+        parsed = schedule.parse(fields.schedule or spec.schedule.text, zone_name=zone, now=now)
+        spec = msgspec.structs.replace(spec, schedule=parsed)
+    return _changed(owner, spec, fields, now, context_from)
+
+
+def _changed(owner: Owner, spec: JobSpec, fields: JobFields, now: float, context_from: str) -> JobSpec:
+    given: dict[str, Any] = {  # Any: fields of many types, checked by JobFields
+        name: value for name in PLAIN if (value := getattr(fields, name)) is not None
+    }
+    for name, (low, high) in BOUNDS.items():
+        if name in given and not low <= given[name] <= high:
+            raise UsageError(f"{name} is {given[name]:g}", next_step=f"give {low} to {high}")
+    if fields.expires is not None:
+        given["expires_at"] = _instant(fields.expires, spec.schedule.zone, now)
+    if fields.context_from is not None:
+        given["context_from"] = context_from
+    spec = msgspec.structs.replace(spec, **given)
+    _check(owner, spec)
+    return spec
 
 
 def _check(owner: Owner, spec: JobSpec) -> None:
@@ -180,7 +201,8 @@ def _check(owner: Owner, spec: JobSpec) -> None:
         raise UsageError(f"{spec.workdir[:200]!r} is no directory", next_step="make it, or give another --workdir")
 
 
-def _moved(job: JobRow, spec: JobSpec, now: float, *, state: Any) -> JobRow:  # noqa: ANN401 - a JobState
+def moved(job: JobRow, spec: JobSpec, now: float, *, state: JobState) -> JobRow:
+    """The row in a state, with its next instant after ``now`` (epoch seconds)."""
     due_at = spec.schedule.after(now) if state == "active" else None
     if due_at is None:
         return msgspec.structs.replace(job, state=state, due_at=0.0, next_at=0.0)

@@ -25,8 +25,9 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``misfire``: what becomes of occurrences that were missed by more than ``grace_s``: none is made up for, the last
     one is, or the last ``catch_up`` ones are. ``overlap``: while an earlier run is under way the next one is left out,
-    waits, or runs beside it. ``repeat`` bounds how often it runs. ``jitter_s`` spreads the start, by a time that is
-    always the same for an occurrence. ``context_from`` is the id of a job whose last words the prompt begins with.
+    waits, or runs beside it. ``repeat`` bounds how often it runs, ``budget`` the tokens of a run. ``jitter_s`` spreads
+    the start, by a time that is always the same for an occurrence. ``context_from`` is the id of a job whose last words
+    the prompt begins with.
     """
 
     schedule: Schedule
@@ -42,6 +43,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     workdir: str = ""
     timeout_s: float = 0.0
     max_turns: int = 0
+    budget: int = 0
     misfire: Misfire = "run_once"
     catch_up: int = 1
     grace_s: float = 60.0
@@ -109,15 +111,15 @@ def _came(schedule: Schedule, first: float, now: float, *, keep: int) -> list[fl
     """The last occurrences from ``first`` to now, without going through years of them."""
     for window in _WINDOWS_S:
         if now - first > window:
-            found = _between(schedule, now - window, now, keep)
+            found = _between(schedule, schedule.after(now - window), now, keep)
             if len(found) == keep:
                 return found
-    return _between(schedule, first - 1e-3, now, keep)
+    return _between(schedule, first, now, keep)
 
 
-def _between(schedule: Schedule, after: float, now: float, keep: int) -> list[float]:
+def _between(schedule: Schedule, first: float | None, now: float, keep: int) -> list[float]:
     found: deque[float] = deque(maxlen=keep)
-    instant = schedule.after(after)
+    instant = first
     while instant is not None and instant <= now:
         found.append(instant)
         instant = schedule.after(instant)

@@ -16,16 +16,13 @@ from __future__ import annotations
 import math
 import os
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
 from hermesd.errors import UsageError
-
-if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
 
 MAX_TEXT = 256
 MIN_INTERVAL_S = 10
@@ -78,7 +75,9 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
             case "once":
                 return self.at if self.at > instant else None
             case "interval":
-                passed = max(0, int((instant - self.anchor) // self.seconds))
+                passed = (instant - self.anchor) // self.seconds
+                if self.anchor - 1 < instant < self.anchor:
+                    passed = 0  # it was made just now; before that only a clock that was put back can be
                 due = self.anchor + (passed + 1) * self.seconds
                 return due if due > instant else due + self.seconds
             case "cron":
@@ -94,8 +93,13 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
     def local(self, instant: float) -> str:
-        """An instant as the job's owner reads it: with the offset that is in force then."""
-        return datetime.fromtimestamp(instant, zone(self.zone)).isoformat(sep=" ", timespec="seconds")
+        """An instant as the job's owner reads it: with the offset that is in force then; in UTC where the zone's data
+        is gone."""
+        try:
+            tz = zone(self.zone)
+        except UsageError:
+            tz = UTC
+        return datetime.fromtimestamp(instant, tz).isoformat(sep=" ", timespec="seconds")
 
 
 def parse(text: str, *, zone_name: str, now: float) -> Schedule:
@@ -119,13 +123,15 @@ def parse(text: str, *, zone_name: str, now: float) -> Schedule:
     return _instant(text, zone_name, now)
 
 
-def zone(name: str) -> ZoneInfo:
-    """A time zone by its IANA name; raises UsageError."""
+def zone(name: str) -> tzinfo:
+    """A time zone by its IANA name; UTC is known without any data. Raises UsageError."""
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
+        if name == "UTC":
+            return UTC
         step = "use a name like Europe/Berlin or UTC; if it is one, install the system's tzdata"
         raise UsageError(f"{name[:64]!r} is not a time zone that is known here", next_step=step) from None
 
@@ -174,7 +180,7 @@ def _check_cron(expression: str, text: str) -> None:
         raise _refused(text, f"is no cron expression: {str(error).lower()}") from None
 
 
-def _cron_after(expression: str, tz: ZoneInfo, instant: float) -> float | None:
+def _cron_after(expression: str, tz: tzinfo, instant: float) -> float | None:
     """A skipped time is due at the end of the gap; several that fall on one instant are one."""
     from hermesd.triggers.cron import Cron
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import trio
 
-from hermesd.errors import NotFoundError
+from hermesd.errors import NotFoundError, UsageError
 from hermesd.store.records import Firing, Occurrence
 from hermesd.triggers import job as jobs
 from hermesd.triggers.alarm import Alarm
@@ -81,8 +81,8 @@ class Scheduler:
                 self._changed = trio.Event()
                 alarm.set(self._heap[0][0] if self._heap else None)
                 if await self._sleep(alarm) == "clock":
-                    log.warning("the clock was set; the next instants are worked out again")
                     await self._work_out_again()
+                    log.warning("the clock was set; the next instants are worked out again")
         finally:
             alarm.close()
             unsubscribe()
@@ -159,7 +159,14 @@ class Scheduler:
         except msgspec.ValidationError as error:  # written by another release: it must not stop all others
             log.error("job %s (%s) is not understood and paused: %s", job.id, job.name, error)  # noqa: TRY400 - known
             return Firing(job_id=job.id, expected=job.next_at, occurrences=[], due_at=0.0, next_at=0.0, state="paused")
-        return self._due_of(job, spec, now)
+        try:
+            return self._due_of(job, spec, now)
+        except UsageError as error:  # its time zone is not known any more: at a wrong hour it must not run
+            log.error("job %s (%s) is paused: %s; %s", job.id, job.name, error.what, error.next_step)  # noqa: TRY400 - known
+            missed = [Occurrence(due_at=job.due_at, skip=f"{error.what}; the job is paused")]
+            return Firing(
+                job_id=job.id, expected=job.next_at, occurrences=missed, due_at=0.0, next_at=0.0, state="paused"
+            )
 
     def _due_of(self, job: JobRow, spec: JobSpec, now: float) -> Firing:
         due = jobs.due(spec, job.id, due_at=job.due_at, fired=job.fired, now=now)
@@ -186,7 +193,10 @@ class Scheduler:
                 continue
             job = await self._store.jobs.get(job_id)
             spec = jobs.decode(job.spec)
-            instant = spec.schedule.after(now)
+            try:
+                instant = spec.schedule.after(now)
+            except UsageError:
+                continue  # it is said when the job is due
             if instant is not None and instant < job.due_at:
                 next_at = instant + jobs.jitter(spec, job.id, instant)
                 firing = Firing(

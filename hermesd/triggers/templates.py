@@ -23,13 +23,19 @@ def render(template: str, payload: dict[str, object], *, event_type: str) -> str
             return _json(payload)[:RAW_CHARS]
         if name == "event_type" and name not in payload:
             return event_type
-        known, found_value = _look_up(payload, name)
+        known, found_value = look_up(payload, name)
         return _text(found_value) if known else found.group(0)
 
     return _NAME.sub(value, template or "{__raw__}")
 
 
-def _look_up(payload: object, path: str) -> tuple[bool, object]:
+def is_template(text: str) -> bool:
+    """Whether a payload would fill something in."""
+    return _NAME.search(text) is not None
+
+
+def look_up(payload: object, path: str) -> tuple[bool, object]:
+    """Whether there is a value at a dotted path (a number is a place in a list), and the value."""
     value = payload
     for name in path.split("."):
         if isinstance(value, dict) and name in value:

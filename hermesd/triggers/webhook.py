@@ -1,56 +1,48 @@
 """Webhooks: signed HTTP requests become events, durable before they are answered 202.
 
 ``POST /webhooks/<route>`` for the profile ``default`` and ``/p/<profile>/webhooks/<route>`` for any, answered in this
-order: 404 unknown → 403 disabled (or no secret) → 413 → 401 → 429 → 400 body → 200 ignored → 200 duplicate →
-202 accepted. 503 with Retry-After when the store refuses; nothing is then half-written.
+order: 404 unknown → 403 disabled, no secret, or sent by a page in a browser → 413 → 401 → 429 → 400 body → 200 ignored
+by type or filter → 200 duplicate → 202 accepted; with ``?wait=SECONDS`` 200 with the answer instead of the last two, if
+it is there in time. 503 with Retry-After when the store refuses; nothing is then half-written.
 
-Delivery id, which is processed once in 7 days: the signed ``webhook-id``/``svix-id``, or Slack's ``event_id`` and
-Stripe's ``id`` in the signed body, when that scheme was used, else the first of X-GitHub-Delivery, svix-id, webhook-id,
-X-Request-ID, Idempotency-Key. A request that has none but a signed
-timestamp is known by the digest of timestamp and body. One that has neither gets an id of its own: to take two equal
-payloads for one would lose an event.
+A delivery id (``webhook_request``) is processed once in 7 days.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import secrets as random
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
 import msgspec
 import trio
 
 from hermesd.errors import NotFoundError, StoreError
 from hermesd.home import DEFAULT_PROFILE, PROFILE_NAME
-from hermesd.store.records import Address, NewEvent
+from hermesd.store.records import NewEvent
 from hermesd.triggers.compose import read_skills
-from hermesd.triggers.deliver import parse_deliver
+from hermesd.triggers.filters import Filters, Seen, compile_filters, read_files
 from hermesd.triggers.rate import TokenBucket
 from hermesd.triggers.signatures import PLACEHOLDER_SECRETS, Verdict, verify
 from hermesd.triggers.templates import render
+from hermesd.triggers.webhook_counters import CounterBook
+from hermesd.triggers.webhook_places import Places
+from hermesd.triggers.webhook_request import delivery_id_of, event_type_of, payload_of
+from hermesd.triggers.webhook_wait import WaitingRoom, wanted_wait_s
 from hermesd.turns.outgoing import outbox_rows, with_places
 from hermesd.turns.prompt import INSTRUCTIONS
-from hermesd.web.message import BodyTooLargeError, Headers, Request, Response, json_response
+from hermesd.web.message import BodyTooLargeError, Request, Response, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hermesd.config.schema import WebhookConfig, WebhookRoute
     from hermesd.store.protocol import Store
+    from hermesd.web.message import Headers
 
 logger = logging.getLogger(__name__)
-
-_ID_FIELDS = ("x-github-delivery", "svix-id", "webhook-id", "x-request-id", "idempotency-key")
-_EVENT_FIELDS = ("x-github-event", "x-gitlab-event")
-_MAX_ID_CHARS = 200
-_FORM = "application/x-www-form-urlencoded"
-_REASONS = {400: "body", 401: "signature", 403: "disabled", 413: "size", 429: "rate", 503: "store"}
-_decode_json = msgspec.json.Decoder().decode
 
 
 @dataclass(slots=True)
@@ -61,41 +53,37 @@ class _Route:
     name: str
     config: WebhookRoute
     secret: str
-    places: list[Address]
+    places: Places
+    filters: Filters
     max_body_bytes: int
     bucket: TokenBucket
-    skills: Path | None
-    counters: Counters
+    skills: Path
 
 
-class Counters(msgspec.Struct, kw_only=True):
-    """What became of a route's requests since the daemon started. ``refused`` is by reason, ``last_at`` in seconds."""
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """An answer, and what it counts as: accepted, duplicate, ignored, '' (nothing), or why the request is refused."""
 
-    accepted: int = 0
-    duplicates: int = 0
-    ignored: int = 0
-    refused: dict[str, int] = {}
-    last_at: float = 0.0
+    response: Response
+    counts_as: str
 
-    def count(self, response: Response, now: float) -> None:
-        """By the answer that was given; reasons are few, and none is the sender's to choose."""
-        self.last_at = now
-        match response.status:
-            case 202:
-                self.accepted += 1
-            case 200:
-                body = msgspec.json.decode(response.body)
-                self.duplicates += body.get("status") == "duplicate"
-                self.ignored += body.get("status") == "ignored"
-            case status:
-                reason = _REASONS.get(status, str(status))
-                self.refused[reason] = self.refused.get(reason, 0) + 1
+
+@dataclass(slots=True)
+class _Delivery:
+    """A request that is taken."""
+
+    route: _Route
+    payload: dict[str, object]
+    event_type: str
+    delivery_id: str
+    wait_s: float
+    plain: bool
 
 
 class _Rejected(Exception):  # noqa: N818 - an answer on its way, not an error of ours
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, counts_as: str = "") -> None:
         super().__init__(response.status)
-        self.response = response
+        self.outcome = _Outcome(response, counts_as)
 
 
 class Webhooks:
@@ -114,11 +102,8 @@ class Webhooks:
         self._now = now
         self._clock = clock
         self._profiles: dict[str, dict[str, _Route]] = {}
-        self._counters: dict[tuple[str, str], Counters] = {}
-
-    def counters(self, profile: str, name: str) -> Counters:
-        """Of a route of the configuration, in force or not."""
-        return self._counters.setdefault((profile, name), Counters())
+        self.counters = CounterBook(store.webhooks)
+        self.waiting = WaitingRoom(store)
 
     def set_profile(
         self,
@@ -126,12 +111,12 @@ class Webhooks:
         config: WebhookConfig,
         *,
         homes: Mapping[str, str] | None = None,
-        skills: Path | None = None,
+        root: Path | None = None,
     ) -> None:
         """Put a profile's routes in force in place of its former ones; raises ConfigError and changes nothing.
 
-        ``homes``: the home channels of its platforms, for targets that name a platform only. ``skills``: its directory
-        of skills.
+        ``homes``: the home channels of its platforms, for targets that name a platform only. ``root``: its directory.
+        Blocks for as long as it takes to read the files that filters name.
         """
         where = f"platforms.webhook.routes of profile {profile}"
         self._profiles[profile] = {
@@ -140,11 +125,11 @@ class Webhooks:
                 name=name,
                 config=route,
                 secret=route.secret or config.secret,
-                places=parse_deliver(route.deliver, homes=homes or {}, where=f"{where}.{name}"),
+                places=Places(route, homes=homes or {}, where=f"{where}.{name}"),
+                filters=compile_filters(route.filters, where=f"{where}.{name}", home=root),
                 max_body_bytes=config.max_body_bytes,
                 bucket=TokenBucket(config.rate_per_minute, clock=self._clock),
-                skills=skills,
-                counters=self.counters(profile, name),
+                skills=(root or Path()) / "skills",
             )
             for name, route in config.routes.items()
         }
@@ -154,32 +139,37 @@ class Webhooks:
         return profile in self._profiles
 
     def remove_profile(self, profile: str) -> None:
-        """Answer the profile's routes with 404 from now on."""
+        """Answer the profile's routes with 404 from now on, and those who wait with what is known."""
         self._profiles.pop(profile, None)
+        self.waiting.release(profile)
+        self.counters.forget(profile)
 
     async def handle(self, request: Request) -> Response:
         """Answer one request; never raises for what a client sent."""
         try:
             route = self._find(request.path)
         except _Rejected as rejected:
-            return rejected.response
+            return rejected.outcome.response
         try:
-            response = await self._answer(route, request)
-        except BodyTooLargeError:
-            route.counters.count(json_response(413), self._now())
-            raise
-        route.counters.count(response, self._now())
-        return response
-
-    async def _answer(self, route: _Route, request: Request) -> Response:
-        try:
-            self._check_open(route)
-            body = await request.body(max_bytes=route.max_body_bytes)
-            verdict = self._authenticate(route, request, body)
-            self._limit(route)
-            return await self._accept(route, request, body, verdict)
+            outcome = await self._answer(route, request)
         except _Rejected as rejected:
-            return rejected.response
+            outcome = rejected.outcome
+        except BodyTooLargeError:
+            self._count(route, "size")
+            raise
+        self._count(route, outcome.counts_as)
+        return outcome.response
+
+    def _count(self, route: _Route, counts_as: str) -> None:
+        if counts_as:
+            self.counters.count(route.profile, route.name, counts_as, self._now())
+
+    async def _answer(self, route: _Route, request: Request) -> _Outcome:
+        _check_open(route, request)
+        body = await request.body(max_bytes=route.max_body_bytes)
+        verdict = self._authenticate(route, request, body)
+        _limit(route)
+        return await self._accept(await _delivery(route, request, body, verdict))
 
     # -- one step each, in the order of the answers --------------------------------------------------------------------
 
@@ -196,13 +186,6 @@ class Webhooks:
             raise _Rejected(json_response(404, error="no such route"))
         return route
 
-    def _check_open(self, route: _Route) -> None:
-        if not route.config.enabled:
-            raise _Rejected(json_response(403, error="the route is disabled"))
-        if route.secret in PLACEHOLDER_SECRETS:
-            logger.warning("webhook %s of %s is refused: the route has no secret", route.name, route.profile)
-            raise _Rejected(json_response(403, error="the route has no secret"))
-
     def _authenticate(self, route: _Route, request: Request, body: bytes) -> Verdict:
         verdict = verify(
             request.headers,
@@ -215,34 +198,38 @@ class Webhooks:
         )
         if not verdict.valid:
             logger.warning("webhook %s of %s is refused: %s", route.name, route.profile, verdict.reason)
-            raise _Rejected(json_response(401, error="not signed by a known sender"))
+            raise _Rejected(json_response(401, error="not signed by a known sender"), "signature")
         return verdict
 
-    def _limit(self, route: _Route) -> None:
-        wait_s = route.bucket.take()
-        if wait_s:
-            headers = {"retry-after": str(max(1, round(wait_s + 0.5)))}
-            raise _Rejected(json_response(429, headers=headers, error="too many requests"))
-
-    async def _accept(self, route: _Route, request: Request, body: bytes, verdict: Verdict) -> Response:
-        payload = _payload(request.headers, body)
-        if verdict.scheme == "slack" and payload.get("type") == "url_verification":
-            return json_response(200, challenge=payload.get("challenge"))
-        event_type = _event_type(request.headers, payload, verdict)
-        if route.config.events and event_type not in route.config.events:
-            return json_response(200, status="ignored", event=event_type)
-        delivery_id = _delivery_id(request.headers, body, verdict, payload)
-        skills = await _skills(route) if route.config.skills else ""
-        event = _event(route, payload, event_type=event_type, delivery_id=delivery_id, skills=skills)
+    async def _accept(self, delivery: _Delivery) -> _Outcome:
+        route = delivery.route
+        event = _event(delivery, skills=await _skills(route) if route.config.skills else "")
         try:
             stored_id, repeated = await (self._offer(event) if route.config.deliver_only else self._store_event(event))
         except StoreError as error:
             name = f"{route.profile}/{route.name}"
             logger.error("webhook %s is not stored: %s", name, error.what)  # noqa: TRY400 - the sender tries again
-            return json_response(503, headers={"retry-after": "5"}, error="not stored; try again")
-        if repeated:
-            return json_response(200, status="duplicate", delivery_id=delivery_id, id=stored_id)
-        return json_response(202, status="accepted", delivery_id=delivery_id, id=stored_id)
+            response = json_response(503, headers={"retry-after": "5"}, error="not stored; try again")
+            return _Outcome(response, "store")
+        known: dict[str, object] = {"delivery_id": delivery.delivery_id, "id": stored_id}
+        counts_as = "duplicate" if repeated else "accepted"
+        if delivery.wait_s:
+            self._count(route, counts_as)  # now, and not when the wait is over
+            return _Outcome(await self._wait(delivery, stored_id, known | {"duplicate": repeated}), "")
+        return _Outcome(_said(200 if repeated else 202, {"status": counts_as, **known}), counts_as)
+
+    async def _wait(self, delivery: _Delivery, inbox_id: int, known: dict[str, object]) -> Response:
+        """The answer, if it comes in time. The event is accepted already, whatever happens here."""
+        profile, name = delivery.route.profile, delivery.route.name
+        if not self.waiting.has_place(profile, name):
+            return _said(202, {"status": "accepted", "reason": "too many requests wait", **known})
+        answer = await self.waiting.answer(inbox_id, profile=profile, route=name, seconds=delivery.wait_s)
+        if answer is None:
+            return _said(202, {"status": "accepted", "reason": "not answered in time", **known})
+        if delivery.plain and answer.state == "done":
+            return Response(200, answer.text.encode(), content_type="text/plain; charset=utf-8")
+        said = {"text": answer.text, "error": answer.error, "session": answer.session}
+        return _said(200, {"status": answer.state, **known, **{key: value for key, value in said.items() if value}})
 
     async def _store_event(self, event: NewEvent) -> tuple[int, bool]:
         [accepted] = await self._store.accept([event])
@@ -256,24 +243,80 @@ class Webhooks:
         return rows[0].id, known is not None
 
 
-def _event(
-    route: _Route, payload: dict[str, object], *, event_type: str, delivery_id: str, skills: str = ""
-) -> NewEvent:
+def _said(status: int, body: dict[str, object]) -> Response:
+    return Response(status, msgspec.json.encode(body))
+
+
+def _check_open(route: _Route, request: Request) -> None:
+    if not route.config.enabled:
+        raise _Rejected(json_response(403, error="the route is disabled"), "disabled")
+    if route.secret in PLACEHOLDER_SECRETS:
+        logger.warning("webhook %s of %s is refused: the route has no secret", route.name, route.profile)
+        raise _Rejected(json_response(403, error="the route has no secret"), "disabled")
+    if "origin" in request.headers or request.headers.get("sec-fetch-site") not in {"", "none"}:
+        raise _Rejected(json_response(403, error="pages in a browser may not post here"), "origin")
+
+
+def _limit(route: _Route) -> None:
+    wait_s = route.bucket.take()
+    if wait_s:
+        headers = {"retry-after": str(max(1, round(wait_s + 0.5)))}
+        raise _Rejected(json_response(429, headers=headers, error="too many requests"), "rate")
+
+
+async def _delivery(route: _Route, request: Request, body: bytes, verdict: Verdict) -> _Delivery:
+    """What an authenticated request delivers, unless it is not to be taken."""
+    headers = request.headers
+    try:
+        payload = payload_of(headers, body)
+        wait_s = wanted_wait_s(request.query)
+    except ValueError as error:
+        raise _Rejected(json_response(400, error=str(error)), "body") from None
+    if wait_s and route.config.deliver_only:
+        said = "this route delivers without an agent, so there is no answer to wait for; leave out wait="
+        raise _Rejected(json_response(400, error=said), "body")
+    if verdict.scheme == "slack" and payload.get("type") == "url_verification":
+        raise _Rejected(json_response(200, challenge=payload.get("challenge")))
+    event_type = event_type_of(headers, payload, verdict)
+    if route.config.events and event_type not in route.config.events:
+        raise _Rejected(json_response(200, status="ignored", reason="event", event=event_type), "ignored")
+    if route.filters.tests and (refusal := await _refusal(route.filters, payload, event_type, headers)):
+        raise _Rejected(json_response(200, status="ignored", reason="filter", filter=refusal), "ignored")
+    return _Delivery(
+        route=route,
+        payload=payload,
+        event_type=event_type,
+        delivery_id=delivery_id_of(headers, body, verdict, payload),
+        wait_s=wait_s,
+        plain=wait_s > 0 and headers.get("accept").partition(",")[0].partition(";")[0].strip().lower() == "text/plain",
+    )
+
+
+async def _refusal(filters: Filters, payload: dict[str, object], event_type: str, headers: Headers) -> str:
+    files = await trio.to_thread.run_sync(read_files, filters.files) if filters.files else {}
+    return filters.refusal(Seen(payload, event_type, headers, files))
+
+
+def _event(delivery: _Delivery, *, skills: str) -> NewEvent:
+    route, config = delivery.route, delivery.route.config
     key = f"agent:{route.profile}:webhook:dm:{route.name}"
-    address, meta = with_places(route.places)
+    places, missing = route.places.for_event(delivery.payload, delivery.event_type)
+    if missing:
+        logger.warning("webhook %s of %s: %s", route.name, route.profile, missing)
+    address, meta = with_places(places)
     wanted = {
-        "event_type": event_type,
+        "event_type": delivery.event_type,
         INSTRUCTIONS: skills,
-        "use_model": route.config.model,
-        "use_provider": route.config.provider,
-        "use_toolsets": ",".join(route.config.toolsets),
+        "use_model": config.model,
+        "use_provider": config.provider,
+        "use_toolsets": ",".join(config.toolsets),
     }
     return NewEvent(
         profile=route.profile,
         source=f"webhook:{route.name}",
-        delivery_id=delivery_id,
-        session_key=key if route.config.session == "route" else f"{key}:{delivery_id}",
-        text=render(route.config.prompt, payload, event_type=event_type),
+        delivery_id=delivery.delivery_id,
+        session_key=key if config.session == "route" else f"{key}:{delivery.delivery_id}",
+        text=render(config.prompt, delivery.payload, event_type=delivery.event_type),
         address=address,
         sender=f"webhook:{route.name}",
         untrusted=True,
@@ -284,55 +327,7 @@ def _event(
 async def _skills(route: _Route) -> str:
     """The texts of its skills. A missing one does not cost the event: it is said, to the agent as well."""
     try:
-        directory = route.skills or Path()
-        return await trio.to_thread.run_sync(read_skills, route.config.skills, directory)
+        return await trio.to_thread.run_sync(read_skills, route.config.skills, route.skills)
     except NotFoundError as error:
         logger.warning("webhook %s of %s goes without its skills: %s", route.name, route.profile, error.what)
         return f"Note: {error.what}."
-
-
-def _payload(headers: Headers, body: bytes) -> dict[str, object]:
-    """The JSON object in the body, or in a form's ``payload`` field (GitHub), or the form itself."""
-    try:
-        if headers.get("content-type").partition(";")[0].strip().lower() == _FORM:
-            form = parse_qs(body.decode(), strict_parsing=True, max_num_fields=1000)
-            if "payload" not in form:
-                return {name: values[0] if len(values) == 1 else values for name, values in form.items()}
-            body = form["payload"][0].encode()
-        decoded = _decode_json(body)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise _Rejected(json_response(400, error="the body is not valid JSON in UTF-8")) from error
-    if not isinstance(decoded, dict):
-        raise _Rejected(json_response(400, error="the body is not a JSON object"))
-    return decoded
-
-
-def _event_type(headers: Headers, payload: dict[str, object], verdict: Verdict) -> str:
-    if verdict.scheme == "slack" and isinstance(inner := payload.get("event"), dict):
-        payload = inner  # around it is always "event_callback"
-    for name in _EVENT_FIELDS:
-        if given := headers.get(name):
-            return given[:_MAX_ID_CHARS]
-    for key in ("event_type", "type"):
-        value = payload.get(key)
-        if isinstance(value, str) and value:
-            return value[:_MAX_ID_CHARS]
-    return ""
-
-
-def _delivery_id(headers: Headers, body: bytes, verdict: Verdict, payload: dict[str, object]) -> str:
-    given = verdict.delivery_id or _id_inside(payload, verdict) or next(filter(None, map(headers.get, _ID_FIELDS)), "")
-    if given:
-        if len(given) <= _MAX_ID_CHARS and given.isprintable():
-            return given
-        return "sha256:" + hashlib.sha256(given.encode("latin-1")).hexdigest()
-    if verdict.timestamp:
-        return "sha256:" + hashlib.sha256(verdict.timestamp.encode("ascii") + b"." + body).hexdigest()
-    return "once:" + random.token_hex(16)
-
-
-def _id_inside(payload: dict[str, object], verdict: Verdict) -> str:
-    """The id that Slack and Stripe put into the signed body; a repeat of theirs has it again."""
-    key = {"slack": "event_id", "stripe": "id"}.get(verdict.scheme, "")
-    value = payload.get(key)
-    return value if isinstance(value, str) and value.isascii() else ""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -35,8 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class PreparedCall:
+class PreparedCall(msgspec.Struct):
     """A call with its place in the journal.
 
     ``refusal`` is set when it cannot or may not run; ``started`` when the journal has it as begun.

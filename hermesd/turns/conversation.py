@@ -9,7 +9,7 @@ import msgspec
 from hermesd.providers.base import Message, ModelReply, ToolCall
 from hermesd.store.records import NewMessage
 from hermesd.tools.base import ToolResult
-from hermesd.turns.prompt import FENCE, mark_untrusted
+from hermesd.turns.prompt import FENCE, UNTRUSTED_PARTS, mark_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -39,7 +39,8 @@ class Conversation:
     def __init__(self, begun: BegunTurn, *, history_messages: int) -> None:
         self.history = _whole_exchanges([_message.decode(row.body) for row in begun.history][-history_messages:])
         text = begun.event.text
-        self.untrusted = begun.event.untrusted or any(item.text.startswith(FENCE) for item in self.history)
+        outside = begun.event.untrusted or UNTRUSTED_PARTS in begun.event.meta
+        self.untrusted = outside or any(item.text.startswith(FENCE) for item in self.history)
         self.replies = 0
         self.input_tokens = 0
         self.output_tokens = 0

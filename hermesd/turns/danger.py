@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from hermesd.turns.danger_rules import BY_PROGRAM, TEXTS, Words
 
@@ -61,8 +62,7 @@ SEPARATOR = re.compile(r"(\$\(|<\(|>\(|\|&|\|\||&&|[;&|(){}`\n])")
 COMMAND_STARTS = frozenset({"", ";", "&&", "||", "|", "\n"})
 
 
-@dataclass(frozen=True, slots=True)
-class Simple:
+class Simple(msgspec.Struct, frozen=True):
     """One simple command: the separator before it, and its words without assignments and redirections in front.
 
     ``blank`` says that there is nothing at all, not even an assignment.

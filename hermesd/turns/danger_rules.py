@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 SYSTEM = frozenset({"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "sbin", "sys", "usr"})
 SHARED = frozenset({"home", "nix", "opt", "root", "srv", "var", "Users"})
@@ -15,8 +16,7 @@ WORKSPACE = r"(?:profiles/[\w-]{1,64}/)?workspace(?:[\s;|&)]|$|/(?!\S{0,400}\.\.
 AUTO = ("-auto-approve", "--auto-approve")
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(msgspec.Struct, frozen=True):
     """What follows a program: everything, short option letters, long options, and the rest."""
 
     all: tuple[str, ...]

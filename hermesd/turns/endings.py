@@ -8,7 +8,6 @@ the endpoint is away → deferred · outcome unknown, or cut twice by a crash �
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -34,8 +33,7 @@ STOPPED = "Stopped."
 INTERRUPTED = "[interrupted by a new message]"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How a turn ended for now. ``not_before`` (epoch seconds) is set when it was deferred."""
 
     state: TurnState

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,7 +29,7 @@ from hermesd.providers.base import (
     TextDelta,
 )
 from hermesd.store.records import StepRow
-from hermesd.turns import calls
+from hermesd.turns import calls, suggestion
 from hermesd.turns.conversation import Conversation, to_json
 from hermesd.turns.endings import Endings, Outcome, StopCause
 from hermesd.turns.prompt import system_prompt
@@ -54,8 +53,7 @@ REFUSED = "(the model refused to answer)"
 NO_ANSWER = "(no answer)"
 
 
-@dataclass(slots=True)
-class TurnControl:
+class TurnControl(msgspec.Struct):
     """The handle by which others end a running turn.
 
     ``standing_still`` is entered while the turn waits for a person: it needs no place among those at work.
@@ -129,6 +127,8 @@ class Turn:
 
     async def _within_its_time(self) -> Outcome:
         self.scope.publish("started")
+        if why := await suggestion.refusal(self.scope):
+            return await self.endings.finish("cancelled", text="", said=f"[{why}]", error=why, inbox_state="dropped")
         if why := self._unclear():
             return await self.endings.park(why)
         failpoint.hit("turn.begun")
@@ -161,6 +161,9 @@ class Turn:
             elif self.talk.replies >= self.agent.max_turns:
                 limit = f"{self.agent.max_turns} steps"
                 raise TurnStoppedError(f"I stopped after {limit} without an answer (agent.max_turns).")
+            elif 0 < self.agent.token_budget <= (spent := self.talk.input_tokens + self.talk.output_tokens):
+                limit = f"{spent} tokens of {self.agent.token_budget}"
+                raise TurnStoppedError(f"I stopped after {limit} without an answer (the budget).")
             else:
                 await self._ask_model()
 

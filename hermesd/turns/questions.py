@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from hermesd.turns.persist import persist
@@ -20,10 +20,9 @@ ALWAYS = frozenset({"a", "always", "session"})
 NO = frozenset({"n", "no", "deny", "denied", "stop", "cancel"})
 
 
-@dataclass(slots=True)
-class _Waiter:
+class _Waiter(msgspec.Struct):
     turn_id: str
-    answered: trio.Event = field(default_factory=trio.Event)
+    answered: trio.Event = msgspec.field(default_factory=trio.Event)
     answer: str = ""
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from hermesd.store.records import NewOutbox
 from hermesd.tools.base import ToolContext
 from hermesd.turns.live import Update, UpdateKind
 from hermesd.turns.persist import persist
 from hermesd.turns.policy import SessionApprovals
+from hermesd.turns.suggestion import begins_with_question
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,8 +60,7 @@ class Workbench:
         return Path(configured).expanduser() if configured else self.settings.profile.workspace
 
 
-@dataclass(slots=True)
-class TurnScope:
+class TurnScope(msgspec.Struct):
     """One turn's view of its workbench.
 
     ``uncertain`` holds, by journal position, the unsafe calls that have begun and have no journalled result: they may
@@ -70,7 +72,7 @@ class TurnScope:
     turn: TurnRow
     event: InboxRow
     untrusted: bool = False
-    uncertain: dict[int, StepRow] = field(default_factory=dict)
+    uncertain: dict[int, StepRow] = msgspec.field(default_factory=dict)
     partial: str = ""
     standing_still: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 
@@ -101,8 +103,8 @@ class TurnScope:
 
     @property
     def attended(self) -> bool:
-        """Whether somebody can be asked."""
-        return is_attended(self.event)
+        """Whether somebody can be asked: who wrote the event, or who is asked before it is acted on."""
+        return is_attended(self.event) or begins_with_question(self.event)
 
     def publish(
         self,
@@ -171,8 +173,8 @@ class TurnScope:
 
     async def put_question(self, kind: str, key: str, text: str, options: list[str]) -> str | None:
         """Ask the user on the surface the session has, durably; the same key is asked once, also after a restart."""
-        if not self.attended:
-            return None
+        if not self.attended or not (options or is_attended(self.event)):
+            return None  # in the chat of a suggestion only an answer that was offered is known from other messages
         question = await persist(
             lambda: self.bench.store.ask(
                 turn_id=self.turn.id,

@@ -18,6 +18,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 import h11
+import msgspec
 import trio
 
 from hermesd.web.message import BodyTooLargeError, Headers, Request, Response, json_response
@@ -42,8 +43,7 @@ _REASONS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Seconds and bytes. They hold before anybody is authenticated."""
 
     head_s: float = 10.0

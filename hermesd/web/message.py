@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -39,8 +38,7 @@ class BodyTooLargeError(Exception):
     """The body is longer than the handler's limit; raised by ``Request.body``."""
 
 
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct):
     """``path`` is the target without its query. The body is read only when a handler asks for it."""
 
     method: str
@@ -54,14 +52,13 @@ class Request:
         return await self.read_body(max_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """An answer; ``close`` ends the connection after it."""
 
     status: int
     body: bytes = b""
     content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     close: bool = False
 
 

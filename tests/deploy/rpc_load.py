@@ -96,8 +96,13 @@ class Load:
 
 
 def processed(state: Path) -> tuple[Counter[str], Counter[str]]:
-    """How often each delivery id was taken up, and how often each text was said to a model and answered."""
+    """How often each delivery id of the load was taken up, and how often each of its texts stands in a session."""
     with contextlib.closing(sqlite3.connect(f"file:{state}?mode=ro", uri=True)) as db:
-        inbox = Counter(row[0] for row in db.execute("SELECT delivery_id FROM inbox WHERE state = 'done'"))
-        said = Counter(row[0] for row in db.execute("SELECT text FROM messages WHERE role = 'user'"))
+        inbox = Counter(
+            row[0]
+            for row in db.execute("SELECT delivery_id FROM inbox WHERE state = 'done' AND delivery_id GLOB 'c[0-9]-*'")
+        )
+        said = Counter(
+            row[0] for row in db.execute("SELECT text FROM messages WHERE role = 'user' AND text GLOB 'say c[0-9]-*'")
+        )
     return inbox, said

@@ -24,12 +24,14 @@ from tests.servers.nspawn import Machine, machine
 pytestmark = pytest.mark.systemd
 
 HOME = "/home/ada/.hermes"
+UNITS = "/home/ada/.config/systemd/user"
+CONFIG = "agent: {busy: queue}\n"
 ROOT = Path(__file__).parents[2]
 SCHEMA_1 = "c4337ae"
 """The last commit before the second migration."""
 
 RESTARTS = int(os.environ.get("HERMESD_RESTARTS", "20"))
-IMPATIENT = "[Service]\nWatchdogSec=3\nRestartSec=0\n"
+IMPATIENT = "[Service]\nWatchdogSec=2\nRestartSec=0\n"
 PLAIN = """\
 [Service]
 Type=notify
@@ -64,22 +66,29 @@ def vm(before: Path) -> Iterator[Machine]:
         yield found
 
 
-@pytest.fixture
-def ada(vm: Machine) -> Iterator[Path]:
-    """hermesd, installed as a service of ada's with two profiles; the socket as seen from here."""
-    home = vm.path(HOME)
-    vm.run("mkdir", "-p", "-m700", HOME, f"{HOME}/profiles/coder", user="ada")
-    vm.run(
-        "sh",
-        "-c",
-        f"echo 'agent: {{busy: queue}}' | tee {HOME}/config.yaml {HOME}/profiles/coder/config.yaml",
-        user="ada",
-    )
-    vm.run("chmod", "700", f"{HOME}/profiles", f"{HOME}/profiles/coder", user="ada")
+@pytest.fixture(scope="module")
+def installed(vm: Machine) -> None:
+    """hermesd, installed as a service of ada's with two profiles."""
+    vm.run("mkdir", "-p", "-m700", HOME, f"{HOME}/profiles", f"{HOME}/profiles/coder", user="ada")
+    for place in (HOME, f"{HOME}/profiles/coder"):
+        put(vm, f"{place}/config.yaml", CONFIG, user="ada")
     vm.run("hermesctl", "service", "install", user="ada")
-    yield home / "hermesd.sock"
-    vm.run("hermesctl", "service", "uninstall", "--force", user="ada", check=False)
-    vm.run("rm", "-r", HOME, "/home/ada/.config/systemd", user="ada", check=False)
+
+
+@pytest.fixture
+def ada(vm: Machine, installed: None) -> Iterator[Path]:
+    """Her service, running as it was installed; its socket as seen from here."""
+    vm.systemctl("start", "hermesd.service", user="ada")
+    yield vm.path(HOME) / "hermesd.sock"
+    put(vm, f"{HOME}/config.yaml", CONFIG, user="ada")
+    vm.run("rm", "-rf", f"{UNITS}/hermesd.service.d", user="ada")
+    vm.systemctl("daemon-reload", user="ada")
+    vm.systemctl("reset-failed", user="ada")
+
+
+def put(vm: Machine, path: str, text: str, *, user: str = "") -> None:
+    """Write a file of the machine as one of its users."""
+    vm.run("sh", "-c", 'mkdir -p "$(dirname "$1")" && printf %s "$2" > "$1"', "sh", path, text, user=user)
 
 
 def ended(vm: Machine, inside: int) -> None:
@@ -133,13 +142,12 @@ def test_installed_it_is_active_and_comes_back_after_a_kill_with_its_profiles_an
 
 def test_a_wedged_loop_is_ended_by_the_watchdog_and_started_again(vm: Machine, ada: Path) -> None:
     """SIGSTOP: no sign of life for WatchdogSec, so systemd aborts it; the stack is in the journal."""
-    vm.run("mkdir", "-p", "/home/ada/.config/systemd/user/hermesd.service.d", user="ada")
-    drop_in = "/home/ada/.config/systemd/user/hermesd.service.d/impatient.conf"
-    vm.run("sh", "-c", f"printf '{IMPATIENT}' > {drop_in}", user="ada")
+    put(vm, f"{UNITS}/hermesd.service.d/impatient.conf", IMPATIENT, user="ada")
     vm.systemctl("daemon-reload", user="ada")
     vm.run("hermesctl", "service", "restart", user="ada")
     first = hello(ada)
     vm.systemctl("kill", "--kill-whom=main", "--signal=STOP", "hermesd.service", user="ada")
+    ended(vm, first)
     assert hello(ada) != first
     journal = vm.run("journalctl", "--no-pager", "_SYSTEMD_USER_UNIT=hermesd.service", "+", "USER_UNIT=hermesd.service")
     assert "Watchdog timeout" in journal.stdout
@@ -151,10 +159,10 @@ def test_a_reload_is_done_when_systemctl_says_so_and_a_wrong_configuration_is_it
 ) -> None:
     """ExecReload asks the daemon and waits; SIGHUP says RELOADING and READY."""
     first = hello(ada)
-    vm.run("sh", "-c", f"echo 'agent: {{max_turns: 7}}' > {HOME}/config.yaml", user="ada")
+    put(vm, f"{HOME}/config.yaml", "agent: {max_turns: 7}", user="ada")
     vm.systemctl("reload", "hermesd", user="ada")
     assert call(ada, "config.show", key="agent.max_turns")["value"] == 7
-    vm.run("sh", "-c", f"echo 'agent: {{max_turns: -' > {HOME}/config.yaml", user="ada")
+    put(vm, f"{HOME}/config.yaml", "agent: {max_turns: -", user="ada")
     assert vm.run("systemctl", "--user", "reload", "hermesd", user="ada", check=False).returncode != 0
     assert hello(ada) == first
     assert vm.shown("ActiveState", user="ada") == "active"
@@ -211,7 +219,7 @@ def test_an_update_and_the_way_back_under_load_refuse_lose_and_repeat_nothing(
         pytest.skip(f"the commit {SCHEMA_1} is not in this checkout")
     vm.run("hermesctl", "service", "stop", user="ada")
     vm.run("sh", "-c", f"rm {HOME}/state.db*", user="ada")
-    drop_in = "/home/ada/.config/systemd/user/hermesd.service.d/release.conf"
+    drop_in = f"{UNITS}/hermesd.service.d/release.conf"
     use = {"before": "[Service]\nEnvironment=HERMESD_CODE=/opt/before\n", "this": "[Service]\n"}
 
     def restart(release: str) -> None:
@@ -238,15 +246,10 @@ def test_an_update_and_the_way_back_under_load_refuse_lose_and_repeat_nothing(
     assert set(inbox.values()) | set(said.values()) == {1}
 
 
-def put(vm: Machine, path: str, text: str, *, user: str = "") -> None:
-    """Write a file of the machine as one of its users."""
-    vm.run("sh", "-c", 'mkdir -p "$(dirname "$1")" && printf %s "$2" > "$1"', "sh", path, text, user=user)
-
-
 def test_without_a_socket_unit_the_listener_is_kept_over_restarts_and_crashes(vm: Machine, tmp_path: Path) -> None:
     """In the descriptor store of the service: nobody is refused either; after a real stop everybody is."""
     put(vm, "/home/ada/.plain/config.yaml", "agent: {busy: queue}\n", user="ada")
-    put(vm, "/home/ada/.config/systemd/user/plain.service", PLAIN, user="ada")
+    put(vm, f"{UNITS}/plain.service", PLAIN, user="ada")
     vm.systemctl("daemon-reload", user="ada")
     vm.systemctl("start", "plain.service", user="ada")
     path = vm.path("/home/ada/.plain/hermesd.sock")

@@ -29,6 +29,7 @@ NOT_RUN = {
     r"hermesctl (events|logs|tree) .*(--follow|--watch|-f)\b.*": "goes on until Ctrl-C",
     r"(sudo )?hermesctl service (install|restart|status)( --system .*)?": "tests/deploy/test_systemd.py does",
     r"sudo useradd .*": "it would make a user",
+    r"hermesctl container .*": "needs an image; tests/deploy/test_container_host_docker.py does it with Docker",
     r"hermesctl (inbox|outbox) (show|retry|resume|drop) .*": "needs a row to decide on; test_step_table.py does",
 }
 """Pattern of a whole command → why it is not run here."""

@@ -36,9 +36,16 @@ class Watch:
     def until(self, kind: str, **data: Any) -> dict[str, Any]:
         """Read on to the event of this kind whose data holds these values."""
         while True:
-            event = self._wire.until("events.event")["event"]
+            event = self.until_any(kind)
+            if all(event["data"].get(key) == value for key, value in data.items()):
+                return event
+
+    def until_any(self, *kinds: str) -> dict[str, Any]:
+        """Read on to the next event of one of these kinds."""
+        while True:
+            event: dict[str, Any] = self._wire.until("events.event")["event"]
             self.seen.append(event)
-            if event["kind"] == kind and all(event["data"].get(key) == value for key, value in data.items()):
+            if event["kind"] in kinds:
                 return event
 
 

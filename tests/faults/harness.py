@@ -30,6 +30,7 @@ import apsw
 
 from hermesd.failpoint import NAMES
 from tests.servers import crabline
+from tests.servers.bytecode import keep_bytecode
 from tests.servers.crabline import Crabline
 from tests.servers.daemon import Daemon, NotReadyError, RpcFailure
 
@@ -332,13 +333,15 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=250, help="kills for each home")
     options = parser.parse_args()
     seed, left, ok = options.seed, options.kills, True
-    while left > 0:
-        with tempfile.TemporaryDirectory(prefix="hermesd-kill-") as directory:
-            report = run(Path(directory), min(options.batch, left), seed)
-        print(f"seed {seed}: {report}", flush=True)
-        ok &= report.clean
-        left -= options.batch
-        seed += 1
+    with contextlib.ExitStack() as stack:
+        stack.callback(keep_bytecode())
+        while left > 0:
+            with tempfile.TemporaryDirectory(prefix="hermesd-kill-") as directory:
+                report = run(Path(directory), min(options.batch, left), seed)
+            print(f"seed {seed}: {report}", flush=True)
+            ok &= report.clean
+            left -= options.batch
+            seed += 1
     return 0 if ok else 1
 
 

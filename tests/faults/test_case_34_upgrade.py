@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from hermesd.store.sqlite import schema
 from tests.faults.blackbox import Watch
 from tests.servers.daemon import Daemon
 
 ROOT = Path(__file__).parents[2]
+NOW = schema.MIGRATIONS[-1].version
 SCHEMA_1 = "c4337ae"
 """The last commit before the second migration."""
 
@@ -36,9 +38,9 @@ schema.migrate.__kwdefaults__["migrations"] = schema.MIGRATIONS
 """
 
 
-def release_to_come(place: Path, *, oldest: int = 2) -> dict[str, str]:
+def release_to_come(place: Path, *, oldest: int = NOW) -> dict[str, str]:
     place.mkdir()
-    (place / "sitecustomize.py").write_text(NEXT.format(version=3, oldest=oldest))
+    (place / "sitecustomize.py").write_text(NEXT.format(version=NOW + 1, oldest=oldest))
     return {"PYTHONPATH": f"{place}{os.pathsep}{ROOT}"}
 
 
@@ -96,7 +98,7 @@ def test_the_release_before_takes_the_file_back(daemon: Daemon, tmp_path: Path) 
         traffic.some(name)
         traffic.check()
         assert daemon.stop() == 0
-    assert schema_of(daemon)["found"] == 2
+    assert schema_of(daemon)["found"] == NOW
 
 
 def test_the_release_to_come_and_back_again(daemon: Daemon, tmp_path: Path) -> None:
@@ -110,8 +112,8 @@ def test_the_release_to_come_and_back_again(daemon: Daemon, tmp_path: Path) -> N
         daemon.kill()
     assert schema_of(daemon) | {"path": ""} == {
         "path": "",
-        "found": 3,
-        "known": 2,
+        "found": NOW + 1,
+        "known": NOW,
         "verdict": "newer",
         "can_go_back": True,
     }
@@ -119,7 +121,7 @@ def test_the_release_to_come_and_back_again(daemon: Daemon, tmp_path: Path) -> N
 
 def test_a_release_that_cannot_read_the_file_says_so_and_leaves_it(daemon: Daemon, tmp_path: Path) -> None:
     """A migration that contracts: upgrade-check warned before, and refuses afterwards; the newer release still runs."""
-    contracting = release_to_come(tmp_path / "next", oldest=3)
+    contracting = release_to_come(tmp_path / "next", oldest=NOW + 1)
     daemon.start()
     traffic = Traffic(daemon)
     traffic.some("this")
@@ -138,7 +140,7 @@ def test_a_release_that_cannot_read_the_file_says_so_and_leaves_it(daemon: Daemo
     assert "cannot read" in refused.stderr
     daemon.start(wait=False)
     assert daemon.wait() == 1
-    assert "schema 3, this release knows 2" in daemon.output
+    assert f"schema {NOW + 1}, this release knows {NOW}" in daemon.output
     daemon.env = contracting
     daemon.start()
     traffic.check()

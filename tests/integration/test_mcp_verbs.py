@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import stat
 import sys
 from pathlib import Path
@@ -209,7 +210,7 @@ def test_what_was_added_reads_as_if_a_person_had_written_it(daemon: Daemon) -> N
 
 
 def test_a_server_that_cannot_run_says_why_and_what_comes_next(daemon: Daemon) -> None:
-    """A missing program, one that crashes, an address nobody listens at: in list, show, test and call."""
+    """A missing program, one that crashes, an address nobody listens at: in list, show, test, call and doctor."""
     daemon.start()
     short = ("--connect-timeout", "0.5")
     ctl(daemon, "add", "missing", "--command", "no-such-program", *short)
@@ -229,6 +230,9 @@ def test_a_server_that_cannot_run_says_why_and_what_comes_next(daemon: Daemon) -
         assert words in refusal(daemon, "call", name, "x", status=1)
     listed = ctl(daemon, "list")
     assert all(words in listed for words in why.values())
+    advice = daemon.ctl("doctor").stdout
+    assert why["missing"] in advice
+    assert "hermesctl mcp restart missing" in advice
 
 
 def test_calls_name_the_nearest_tool_and_take_their_arguments_from_the_input(daemon: Daemon) -> None:
@@ -286,7 +290,7 @@ def tool(name: str, description: str = "x") -> dict[str, Any]:
 
 
 def test_a_changed_tool_is_shown_whole_before_it_is_approved(daemon: Daemon, tmp_path: Path) -> None:
-    """The new description with all its lines; the other tool stays held back when only one is approved."""
+    """The new description with all its lines; what was not seen is not approved; the other tool stays held back."""
     path, arguments = listed_server(tmp_path, tool("add", "adds"), tool("sub", "subtracts"))
     daemon.start()
     ctl(daemon, "add", "s", "--command", sys.executable, "--args", *arguments)
@@ -296,9 +300,16 @@ def test_a_changed_tool_is_shown_whole_before_it_is_approved(daemon: Daemon, tmp
     ctl(daemon, "test", "s")
     shown = ctl(daemon, "show", "s")
     assert "add is held back: it has changed. It now says:\n  adds\n  and tells\n" in shown
-    assert "hermesctl mcp approve s" in shown
+    offered = re.search(r"`hermesctl mcp (approve s --expect [0-9a-f]{12})`", shown)
+    assert offered is not None
+    path.write_text(json.dumps([tool("add", "adds\nand tells"), tool("sub", "subtracts, then sells")]))
+    ctl(daemon, "restart", "s")
+    ctl(daemon, "test", "s")
+    assert "changed again" in refusal(daemon, *offered[1].split(), status=1)
     assert "0 +2 held" in ctl(daemon, "list")
-    assert ctl(daemon, "approve", "s", "add") == "approved: add\n"
+    again = re.search(r"--expect [0-9a-f]{12}", ctl(daemon, "show", "s"))
+    assert again is not None
+    assert ctl(daemon, "approve", "s", "add", *again[0].split()) == "approved: add\n"
     assert "1 +1 held" in ctl(daemon, "list")
     assert ctl(daemon, "call", "s", "add") == "add\n"
     assert daemon.ctl("mcp", "call", "s", "sub").returncode == 1

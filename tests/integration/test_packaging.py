@@ -34,8 +34,11 @@ def dist(tmp_path: Path) -> Path:
     return tmp_path / "dist"
 
 
-def test_an_installed_hermesd_starts_answers_and_leaves_nothing_behind(dist: Path, tmp_path: Path) -> None:
+def test_an_installed_hermesd_starts_answers_and_leaves_nothing_behind(
+    dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The wheel holds both packages, their types and the script; pip takes all of it away again."""
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)  # pip removes the bytecode where it itself would write it
     [wheel] = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -261,7 +262,7 @@ async def test_a_routes_model_tools_and_skills_go_with_the_event(tmp_path: Path)
         assert (await here.signed("/webhooks/else"))[0] == 202
         (tmp_path / "skills" / "review").mkdir(parents=True)
         (tmp_path / "skills" / "review" / "SKILL.md").write_text("Read every line.")
-        here.webhooks.set_profile("default", CONFIG, skills=tmp_path / "skills")
+        here.webhooks.set_profile("default", CONFIG, root=tmp_path)
         assert (await here.signed("/webhooks/else"))[0] == 202
         with_it, without = await here.store.inbox()
     assert with_it.meta["use_model"] == "gpt"
@@ -282,12 +283,12 @@ async def test_each_answer_is_counted_by_its_reason(tmp_path: Path) -> None:
         await here.post("/webhooks/deploy", b"{}")
         await here.post("/webhooks/deploy", b"x" * 3000)
         await here.signed("/webhooks/off")
-        counted = here.webhooks.counters("default", "deploy")
+        counted = here.webhooks.counters.of("default", "deploy")
         assert (counted.accepted, counted.duplicates, counted.ignored) == (1, 1, 1)
         assert counted.refused == {"body": 1, "signature": 1, "size": 1}
-        assert here.webhooks.counters("default", "off").refused == {"disabled": 1}
+        assert here.webhooks.counters.of("default", "off").refused == {"disabled": 1}
         here.webhooks.set_profile("default", CONFIG)
-        assert here.webhooks.counters("default", "deploy") is counted
+        assert here.webhooks.counters.of("default", "deploy") is counted
 
 
 class Refuses(SqliteStore):
@@ -311,7 +312,19 @@ async def test_a_refusing_store_is_503_with_retry_after(tmp_path: Path) -> None:
 )
 def test_a_target_that_cannot_be_is_refused_when_it_is_configured(deliver: str) -> None:
     """ConfigError names the route, and the former routes stay in force."""
-    webhooks = Webhooks(None)  # type: ignore[arg-type]  # no request is made
+    webhooks = Webhooks(SimpleNamespace(webhooks=None))  # type: ignore[arg-type]  # no request is made
     route = msgspec.structs.replace(CONFIG.routes["any"], deliver=deliver)
     with pytest.raises(ConfigError, match="deliver"):
         webhooks.set_profile("default", msgspec.structs.replace(CONFIG, routes={"any": route}))
+
+
+async def test_a_filter_that_cannot_be_used_leaves_the_former_routes_in_force(tmp_path: Path) -> None:
+    """ConfigError names profile, route and place; who sends meanwhile notices nothing."""
+    async with site(tmp_path) as here:
+        route = msgspec.structs.replace(CONFIG.routes["any"], filters=[{"any": [{"field": "a", "regex": "(a+)+"}]}])
+        with pytest.raises(ConfigError) as caught:
+            here.webhooks.set_profile("default", msgspec.structs.replace(CONFIG, routes={"new": route}))
+        assert caught.value.where == "platforms.webhook.routes of profile default.new"
+        assert caught.value.what.startswith("filters[0].any[0].regex")
+        assert (await here.signed("/webhooks/new"))[0] == 404
+        assert (await here.signed("/webhooks/any"))[0] == 202

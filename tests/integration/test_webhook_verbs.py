@@ -34,6 +34,14 @@ def done(daemon: Daemon, *words: str, stdin: str | None = None) -> str:
     return result.stdout
 
 
+def run_curl_line(said: str) -> dict[str, Any]:
+    """What the line that hermesctl printed is answered."""
+    [line] = [line for line in said.splitlines() if " curl -sS " in line]
+    answer = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, timeout=30, check=True)
+    found: dict[str, Any] = json.loads(answer.stdout)
+    return found
+
+
 def shown(daemon: Daemon, name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(done(daemon, "webhook", "show", name, "--json"))
     return found
@@ -44,9 +52,8 @@ def test_a_route_made_at_run_time_answers_its_sample_and_its_curl_line(working: 
     """Both are signed in the scheme of the route, and both are counted."""
     said = done(working, "webhook", "subscribe", "hook", "--scheme", scheme, "--prompt", "{text}", "--events", "push")
     assert "202 accepted" in done(working, "webhook", "test", "hook")
-    [curl] = [line for line in said.splitlines() if line.startswith("  curl ")]
-    answer = subprocess.run(["/bin/sh", "-c", curl], capture_output=True, text=True, timeout=30, check=True)
-    assert json.loads(answer.stdout)["status"] == "accepted", answer.stdout
+    answer = run_curl_line(said)
+    assert answer["status"] == "accepted", answer
     assert shown(working, "hook")["accepted"] == 2
     rows = json.loads(done(working, "inbox", "list", "--all", "--json"))["rows"]
     assert [row["text"] for row in rows] == ["a test of the route by hermesctl"] * 2
@@ -60,10 +67,8 @@ def test_a_secret_goes_to_env_and_a_new_one_takes_its_place(working: Daemon) -> 
     assert "${WEBHOOK_ROUTES_DEPLOY_SECRET}" in config
     assert "quiet-and-long" not in config
     assert "quiet-and-long" in (working.home / ".env").read_text()
-    [curl] = [line for line in said.splitlines() if line.startswith("  curl ")]
     done(working, "webhook", "rotate", "deploy")
-    answer = subprocess.run(["/bin/sh", "-c", curl], capture_output=True, text=True, timeout=30, check=True)
-    assert "not signed" in json.loads(answer.stdout)["error"]
+    assert "not signed" in run_curl_line(said)["error"]
     assert "202 accepted" in done(working, "webhook", "test", "deploy")
     route = shown(working, "deploy")
     assert (route["accepted"], route["refused"]) == (1, {"signature": 1})
@@ -82,6 +87,46 @@ def test_a_removed_route_is_gone_with_its_secret(working: Daemon) -> None:
         refused = working.ctl("webhook", action, "deploy")
         assert refused.returncode == 1
         assert "there is no webhook 'deploy'" in refused.stderr
+
+
+def test_a_token_stands_in_no_line_that_is_printed(working: Daemon) -> None:
+    """Neither the secret nor anything that would be good for another request is an argument of the curl line."""
+    for scheme in ("bearer", "gitlab"):
+        said = done(
+            working, "webhook", "subscribe", scheme, "--scheme", scheme, "--secret", "-", stdin="quiet-and-long\n"
+        )
+        assert "quiet-and-long" not in said
+        assert run_curl_line(said)["status"] == "accepted"
+
+
+def test_a_secret_is_not_taken_from_the_command_line(working: Daemon) -> None:
+    """It is said where it may come from; a variable is one such place."""
+    refused = working.ctl("webhook", "subscribe", "deploy", "--secret", "quiet-and-long")
+    assert refused.returncode == 2
+    assert "command line can be read by others" in refused.stderr
+    assert "quiet-and-long" not in refused.stderr
+    assert "--secret -" in refused.stderr
+    working.env["HOOK"] = "quiet-and-long"
+    done(working, "webhook", "subscribe", "deploy", "--secret", "env:HOOK")
+    assert "quiet-and-long" in (working.home / ".env").read_text()
+    assert (working.home / ".env").stat().st_mode & 0o777 == 0o600
+    assert "is empty" in working.ctl("webhook", "rotate", "deploy", "--secret", "env:NOT_SET").stderr
+
+
+def test_counters_survive_a_restart_and_go_with_their_route(working: Daemon) -> None:
+    """A route that is made again under the same name begins at nothing."""
+    done(working, "webhook", "subscribe", "hook")
+    done(working, "webhook", "test", "hook")
+    done(working, "webhook", "test", "hook")
+    assert working.stop() == 0
+    working.start()
+    assert shown(working, "hook")["accepted"] == 2
+    done(working, "webhook", "test", "hook")
+    assert shown(working, "hook")["accepted"] == 3
+    assert "3" in done(working, "webhook", "list").splitlines()[1].split()
+    done(working, "webhook", "remove", "hook")
+    done(working, "webhook", "subscribe", "hook")
+    assert shown(working, "hook").get("accepted", 0) == 0
 
 
 def test_what_cannot_be_made_changes_nothing(working: Daemon) -> None:

@@ -114,13 +114,18 @@ def program() -> Path:
     return path
 
 
-@contextlib.contextmanager
-def telegram(directory: Path) -> Iterator[Crabline]:
+def telegram(directory: Path) -> contextlib.AbstractContextManager[Crabline]:
     """A Telegram server that keeps its files in ``directory``."""
+    return serving("telegram", directory)
+
+
+@contextlib.contextmanager
+def serving(platform: str, directory: Path) -> Iterator[Crabline]:
+    """Crabline's server for a platform (``telegram``, ``slack``, ``discord``), with its files in ``directory``."""
     locks, manifest, recorder = directory / "locks", directory / "manifest.json", directory / "calls.jsonl"
     locks.mkdir(mode=0o700, parents=True)
     log = (directory / "crabline.log").open("wb")
-    arguments = ["--json", "serve", "telegram", "--port", "0"]
+    arguments = ["--json", "serve", platform, "--port", "0"]
     arguments += ["--ready-file", str(manifest), "--recorder", str(recorder)]
     process = subprocess.Popen(
         ["node", str(program()), *arguments],

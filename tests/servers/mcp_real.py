@@ -69,6 +69,11 @@ def script(path: str) -> Path:
     return _place("npm", NPM, _npm) / "node_modules" / path
 
 
+def npm_packages(kind: str, packages: tuple[str, ...]) -> Path:
+    """The ``node_modules`` in which other packages are, installed in the same way."""
+    return _place(kind, packages, _npm) / "node_modules"
+
+
 def _python(program: str) -> Path:
     return _place("pypi", PYPI, _pypi) / "venv/bin" / program
 

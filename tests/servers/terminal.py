@@ -31,6 +31,10 @@ class Terminal:
         """Press keys; ``\\x03`` is Ctrl-C, ``\\x04`` Ctrl-D."""
         os.write(self._master, text.encode())
 
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the window; the program in the foreground gets SIGWINCH."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
     def interrupt(self) -> None:
         """Ctrl-C once the program waits for a line: just before, CPython's ``input`` would notice it only later."""
         deadline = time.monotonic() + ASLEEP_S

@@ -15,9 +15,11 @@ LAYERS: list[set[str]] = [
     {"__main__"},
     {"process"},
     {"app"},
+    {"watching"},
     {"routines"},
     {"rpc", "fleet", "health"},
     {"apart"},
+    {"manifest"},
     {"gateway"},
     {"triggers"},
     {"web"},
@@ -26,7 +28,8 @@ LAYERS: list[set[str]] = [
     {"tools", "providers"},
     {"config", "profiles", "log"},
     {"rpc.wire_methods"},
-    {"rpc.wire_cron", "rpc.wire_upgrade", "rpc.wire_webhook"},
+    {"rpc.wire_watch"},
+    {"rpc.wire_cron", "rpc.wire_outbox", "rpc.wire_routines", "rpc.wire_upgrade", "rpc.wire_webhook"},
     {"logfile", "rpc.wire"},
     {"supervision", "store"},
     {"deploy"},
@@ -41,6 +44,9 @@ ALSO = {
     "hermesd.tools.registry": {"hermesd.providers.base"},  # the neutral ToolDefinition
 }
 """Single imports between neighbours."""
+
+HOSTED = "hermesd.deploy.container."
+"""What the hands of ``hermesctl container``, a module that only this verb imports, may import."""
 
 
 def room_of(module: str) -> str:
@@ -118,13 +124,14 @@ def test_hermesctl_imports_of_hermesd_only_wire_home_and_errors_at_the_top() -> 
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hermesd"):
                 more = rendered if "chat" in path.parts else set()
-                assert node.module in allowed | more, f"{path}: {node.module}"
+                is_hosted = path.name == "host_container.py" and f"{node.module}.".startswith(HOSTED)
+                assert is_hosted or node.module in allowed | more, f"{path}: {node.module}"
 
 
 def test_an_idle_daemon_has_no_heavy_module_loaded() -> None:
     """What only some configurations need is imported when they need it."""
     heavy = ["httpx2", "h11", "yaml", "ruamel", "prompt_toolkit", "rich", "psutil", "mcp", "pydantic"]
-    heavy += ["starlette", "hypercorn"]
+    heavy += ["starlette", "hypercorn", "jeepney", "hermesd.triggers.watchers"]
     code = f"import sys, hermesd.app; print([name for name in {heavy!r} if name in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

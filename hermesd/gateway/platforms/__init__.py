@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from hermesd.supervision.service import ServiceSpec
 
 
+ONLY_SENT_TO = frozenset({"smtp", "slack", "discord", "sms", "github"})
+"""Sections of ``platforms`` that are outlets (gateway/outlets_*.py): nothing is received from there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """What a platform may be made of; ``settings`` gives those in force when it is called."""
@@ -29,10 +33,10 @@ class Wiring:
 
 
 def enabled(settings: Settings) -> list[str]:
-    """The names of the platforms that this configuration switches on."""
+    """The names of the platforms that this configuration switches on, without those that are only sent to."""
     platforms = settings.config.platforms
-    names = (field.name for field in msgspec.structs.fields(platforms))
-    return [name for name in names if getattr(getattr(platforms, name), "enabled", False)]  # smtp only sends
+    names = [field.name for field in msgspec.structs.fields(platforms) if field.name not in ONLY_SENT_TO]
+    return [name for name in names if getattr(platforms, name).enabled]
 
 
 def spec(name: str, wiring: Wiring) -> ServiceSpec:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from hermesd.gateway.access import AccessList, Party
 from hermesd.gateway.commands import NAMES, Command, parse_command
@@ -22,8 +23,7 @@ NOT_READ = "I can read text only, so I did not take that in."
 _REFUSAL_PERIOD_S = 3600
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(msgspec.Struct, frozen=True):
     """``event`` goes to the inbox, ``notice`` to the outbox, ``refused`` (who, where) to the log; any may be absent."""
 
     event: NewEvent | None = None

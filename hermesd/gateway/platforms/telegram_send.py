@@ -7,7 +7,6 @@ is not final yet: ``17,d18``.
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -35,8 +34,7 @@ class _MessageId(msgspec.Struct, frozen=True):
     message_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """A message that is out: final, or a draft."""
 
     id: str
@@ -79,7 +77,7 @@ class Sender:
             if number < len(out) and not out[number].draft:
                 continue
             if number < len(out) and await self._edit(address, out[number].id, text, formatted=True):
-                out[number] = replace(out[number], draft=False)
+                out[number] = msgspec.structs.replace(out[number], draft=False)
             else:
                 sent = Part(await self._post(address, mark + text, quote=number == 0, formatted=True))
                 out[number : number + 1] = [sent]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import trio
-
 from hermesd.supervision.service import ServiceSpec
 from hermesd.triggers.deliver import homes
 
 if TYPE_CHECKING:
+    import trio
+
     from hermesd.gateway.platforms import Wiring
 
 
@@ -32,14 +32,15 @@ async def reconfigure(wiring: Wiring) -> bool:
         settings.profile.name,
         config,
         homes=homes(settings.config.platforms),
-        skills=settings.profile.root / "skills",
+        root=settings.profile.root,
     )
+    await wiring.http.webhooks.counters.read(settings.profile.name, config.routes)
     await wiring.http.ensure(config.host, config.port)
     return True
 
 
 class WebhookRoutes:
-    """Puts the profile's routes in force; a successor replaces them without a gap."""
+    """Puts the profile's routes in force, and keeps their counters; a successor replaces them without a gap."""
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
@@ -51,6 +52,6 @@ class WebhookRoutes:
         try:
             await reconfigure(self._wiring)
             task_status.started()
-            await trio.sleep_forever()
+            await webhooks.counters.keep(profile)
         finally:
             webhooks.remove_profile(profile)

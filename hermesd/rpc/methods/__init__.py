@@ -1,6 +1,20 @@
 """Every method, a file a namespace. Importing this fills the table of routes."""
 
-from hermesd.rpc.methods import chat, config, cron, daemon, events, lists, logs, mcp, profiles, protocol, webhook
+from hermesd.rpc.methods import (
+    chat,
+    config,
+    cron,
+    daemon,
+    events,
+    lists,
+    logs,
+    mcp,
+    profiles,
+    protocol,
+    routines,
+    watch,
+    webhook,
+)
 from hermesd.rpc.routes import ROUTES
 
 __all__ = [
@@ -15,5 +29,7 @@ __all__ = [
     "mcp",
     "profiles",
     "protocol",
+    "routines",
+    "watch",
     "webhook",
 ]

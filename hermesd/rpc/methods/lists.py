@@ -22,6 +22,7 @@ from hermesd.rpc.wire import (
     SessionResult,
     SessionsResult,
 )
+from hermesd.rpc.wire_outbox import OutboxDetail
 
 if TYPE_CHECKING:
     from hermesd.rpc.calls import Caller
@@ -79,6 +80,12 @@ async def outbox(caller: Caller, params: OutboxParams) -> OutboxResult:
     """Outgoing messages; by default all that are not sent."""
     states = params.states or queries.OUTBOX_ATTENTION
     return await queries.outbox(caller.daemon, params.profile, states, bounded(params.limit))
+
+
+@slow("outbox.show")
+async def outbox_row(caller: Caller, params: RowParams) -> OutboxDetail:
+    """One outgoing message."""
+    return await queries.outbox_row(caller.daemon, params.id)
 
 
 @slow("outbox.resolve")

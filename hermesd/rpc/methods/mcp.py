@@ -175,7 +175,7 @@ async def _switch(caller: Caller, params: McpServerParams, *, on: bool) -> Done:
 @slow("mcp.approve")
 async def approve(caller: Caller, params: McpApproveParams) -> Done:
     """Take what the server says now for right."""
-    approved = await caller.daemon.mcp(params.profile).approve(params.name, params.tools)
+    approved = await caller.daemon.mcp(params.profile).approve(params.name, params.tools, expect=params.expect)
     return Done(message=f"approved: {', '.join(approved)}" if approved else f"nothing of {params.name} is held back")
 
 

@@ -10,11 +10,14 @@ from hermesd.rpc.render.terminal import one_line
 from hermesd.rpc.render.units import ago
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hermesd.rpc.render.page import Page
-    from hermesd.rpc.wire_cron import CronJob, CronJobResult, CronListResult, CronRunsResult
+    from hermesd.rpc.wire_cron import CronJob, CronJobResult, CronListResult, CronRun, CronRunsResult, JobFields
+    from hermesd.rpc.wire_watch import WatchFields
 
 HEADER = ("ID", "NAME", "STATE", "SCHEDULE", "NEXT", "RUNS", "DELIVER")
-RUNS = ("RUN", "JOB", "DUE", "STATE", "TOOK", "DELIVERED", "ERROR")
+RUNS = ("RUN", "JOB", "DUE", "STATE", "TOOK", "TOKENS", "DELIVERED", "SESSION", "ERROR")
 
 
 def render_list(page: Page, result: CronListResult) -> str:
@@ -43,7 +46,7 @@ def render_one(page: Page, result: CronJobResult) -> str:
         ("job", f"{job.id} {one_line(job.name)} (profile {job.profile})"),
         ("state", page.state(job.state)),
         ("schedule", f"{job.schedule}  {job.timezone}"),
-        *_fields(job),
+        *field_entries(job.fields),
         ("runs", str(job.fired)),
         ("last run", _last(page, job)),
         *(("next" if number == 0 else "", instant) for number, instant in enumerate(job.next)),
@@ -52,10 +55,11 @@ def render_one(page: Page, result: CronJobResult) -> str:
     return "".join(f"{page.paint(f'{label:<{width}}', 'dim')}{value}\n" for label, value in entries if value)
 
 
-def _fields(job: CronJob) -> list[tuple[str, str]]:
+def field_entries(fields: JobFields | WatchFields) -> list[tuple[str, str]]:
+    """What was said of a job or a watch."""
     found = []
-    for name in job.fields.__struct_fields__:
-        value = getattr(job.fields, name)
+    for name in fields.__struct_fields__:
+        value = getattr(fields, name)
         if value not in (None, "", [], False):
             text = (
                 ", ".join(value)
@@ -75,7 +79,12 @@ def _last(page: Page, job: CronJob) -> str:
 
 def render_runs(page: Page, result: CronRunsResult) -> str:
     """A line for each run."""
-    if not result.runs:
+    return run_rows(page, result.runs, header=RUNS)
+
+
+def run_rows(page: Page, runs: list[CronRun], *, header: Sequence[str]) -> str:
+    """A line for each run of jobs, or of a watch."""
+    if not runs:
         return "no runs yet\n"
     rows = [
         (
@@ -83,10 +92,12 @@ def render_runs(page: Page, result: CronRunsResult) -> str:
             one_line(each.job_name),
             ago(page.now, each.run.due_at),
             state(each.state),
-            f"{each.run.ended_at - each.run.started_at:.1f} s" if each.run.ended_at and each.run.started_at else "–",
-            ", ".join(each.deliveries) or "–",
-            one_line(each.run.error) or "–",
+            f"{each.ended_at - each.started_at:.1f} s" if each.ended_at and each.started_at else "–",
+            f"{each.input_tokens}+{each.output_tokens}" if each.input_tokens or each.output_tokens else "–",
+            one_line(", ".join(each.deliveries)) or "–",
+            each.session_id or "–",
+            one_line(each.error) or "–",
         )
-        for each in result.runs
+        for each in runs
     ]
-    return "\n".join(table(page, RUNS, rows)) + "\n"
+    return "\n".join(table(page, header, rows)) + "\n"

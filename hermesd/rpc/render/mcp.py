@@ -80,7 +80,7 @@ def _held(page: Page, result: McpServerDetail) -> str:
             text += page.paint(f"{tool.tool} is held back: it has changed. It now says:", "red") + "\n"
             text += "".join(f"  {one_line(line)}\n" for line in tool.description.splitlines())
     text += f"all of it, with the arguments: `hermesctl mcp tools {name} --json`\n"
-    return text + f"if that is what you want: `hermesctl mcp approve {name} [TOOL …]`\n"
+    return text + f"if that is what you want: `hermesctl mcp approve {name} --expect {result.held}`\n"
 
 
 def _count(server: McpServerRow) -> str:

@@ -218,8 +218,8 @@ def run_of(view: View, run_id: int) -> RunRow:
 
 
 def runs(view: View, job_id: str | None, profile: str | None, limit: int) -> list[RunRow]:
-    """Newest first."""
-    clauses, values = [], []
+    """Newest first; those of watches only when one is named."""
+    clauses, values = ([], []) if job_id is not None else (["kind = 'job'"], [])
     for column, value in (("job_id", job_id), ("profile", profile)):
         if value is not None:
             clauses.append(f"{column} = ?")

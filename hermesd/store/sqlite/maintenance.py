@@ -11,7 +11,20 @@ if TYPE_CHECKING:
     from hermesd.store.sqlite.transaction import Transaction, View
 
 PRUNE_ROWS = 500
-_TABLES = ("inbox", "cursors", "turns", "outbox", "sessions", "session_keys", "questions", "events", "jobs", "runs")
+_TABLES = (
+    "inbox",
+    "cursors",
+    "turns",
+    "outbox",
+    "sessions",
+    "session_keys",
+    "questions",
+    "events",
+    "jobs",
+    "runs",
+    "watches",
+    "webhook_counters",
+)
 
 
 def counts(view: View) -> InboxCounts:
@@ -34,6 +47,7 @@ def delete_profile(tx: Transaction, profile: str) -> None:
     )
     tx.run("DELETE FROM steps WHERE turn_id IN (SELECT id FROM turns WHERE profile = ?)", profile)
     tx.run("DELETE FROM messages WHERE session_id IN (SELECT id FROM sessions WHERE profile = ?)", profile)
+    tx.run("DELETE FROM watch_seen WHERE watch_id IN (SELECT id FROM watches WHERE profile = ?)", profile)
     for table in _TABLES:
         tx.run(f"DELETE FROM {table} WHERE profile = ?", profile)  # noqa: S608 - constant
     tx.event("profile.deleted", profile, profile, {"name": profile})

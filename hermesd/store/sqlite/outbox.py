@@ -111,12 +111,19 @@ _UNSENT_KINDS = {"pending": "outbox.retry", "held": "outbox.held", "dead": "outb
 
 
 def resolve(tx: Transaction, outbox_id: int, action: str) -> OutboxRow:
-    """A person's decision. Raises NotFoundError, ConflictError, UsageError."""
+    """A person's decision; one who says retry gives it all its attempts again.
+
+    Raises NotFoundError, ConflictError, UsageError.
+    """
     if action not in ("retry", "drop"):
         raise UsageError(f"{action!r} is not a decision", next_step="use retry or drop")
     _require(tx, outbox_id, ("held", "dead", "pending"), action)
     state = "pending" if action == "retry" else "dropped"
-    tx.run("UPDATE outbox SET state = ?, next_at = 0 WHERE id = ?", state, outbox_id)
+    tx.run(
+        "UPDATE outbox SET state = ?1, next_at = 0, attempts = iif(?1 = 'pending', 0, attempts) WHERE id = ?2",
+        state,
+        outbox_id,
+    )
     row = get(tx, outbox_id)
     _tell(tx, row, "outbox.queued" if action == "retry" else "outbox.dropped")
     return row

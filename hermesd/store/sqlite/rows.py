@@ -18,6 +18,7 @@ from hermesd.store.records import (
     SessionRow,
     StepRow,
     TurnRow,
+    WatchRow,
 )
 
 if TYPE_CHECKING:
@@ -227,6 +228,27 @@ def run_row(row: Row) -> RunRow:
         inbox_id=row[8],
         output=row[9],
         error=row[10],
+    )
+
+
+WATCH_COLUMNS = "id, profile, name, spec, state, primed, fired, last_at, open_inbox, error, created_at, updated_at"
+
+
+def watch_row(row: Row) -> WatchRow:
+    """A row of ``watches``."""
+    return WatchRow(
+        id=row[0],
+        profile=row[1],
+        name=row[2],
+        spec=row[3],
+        state=row[4],
+        primed=bool(row[5]),
+        fired=row[6],
+        last_at=row[7],
+        open_inbox=row[8],
+        error=row[9],
+        created_at=row[10],
+        updated_at=row[11],
     )
 
 

@@ -7,8 +7,9 @@ lowest version of a release that may still open the file. A migration that contr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from hermesd.errors import StoreError
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x48524D44  # "HRMD"
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(msgspec.Struct, frozen=True):
     """One step of the schema. ``oldest_reader`` is the schema version a release must know to live with the result."""
 
     version: int
@@ -221,9 +221,50 @@ CREATE TABLE runs (
 CREATE INDEX runs_open ON runs (profile, state) WHERE state IN ('queued', 'script');
 """
 
+_WATCHES = """
+CREATE TABLE watches (
+  id         TEXT PRIMARY KEY,
+  profile    TEXT NOT NULL,
+  name       TEXT NOT NULL,
+  spec       TEXT NOT NULL,
+  state      TEXT NOT NULL,
+  primed     INTEGER NOT NULL DEFAULT 0,
+  fired      INTEGER NOT NULL DEFAULT 0,
+  last_at    REAL NOT NULL DEFAULT 0,
+  open_inbox INTEGER NOT NULL DEFAULT 0,
+  error      TEXT NOT NULL DEFAULT '',
+  created_at REAL NOT NULL,
+  updated_at REAL NOT NULL,
+  UNIQUE (profile, name)
+) STRICT;
+
+-- What a watch has last seen of each thing it looks at: a file's size and time, a command's output, a unit's state.
+CREATE TABLE watch_seen (
+  watch_id TEXT NOT NULL,
+  thing    TEXT NOT NULL,
+  value    TEXT NOT NULL,
+  PRIMARY KEY (watch_id, thing)
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE runs ADD COLUMN kind TEXT NOT NULL DEFAULT 'job';
+"""
+
+_WEBHOOK_COUNTERS = """
+CREATE TABLE webhook_counters (
+  profile TEXT NOT NULL,
+  route   TEXT NOT NULL,
+  outcome TEXT NOT NULL,
+  count   INTEGER NOT NULL,
+  last_at REAL NOT NULL,
+  PRIMARY KEY (profile, route, outcome)
+) STRICT, WITHOUT ROWID;
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(version=1, oldest_reader=1, script=_FIRST),
     Migration(version=2, oldest_reader=1, script=_JOBS),
+    Migration(version=3, oldest_reader=1, script=_WATCHES),
+    Migration(version=4, oldest_reader=1, script=_WEBHOOK_COUNTERS),
 )
 
 

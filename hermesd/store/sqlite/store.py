@@ -9,10 +9,12 @@ import trio
 
 from hermesd.errors import StoreError
 from hermesd.store.records import EventRow
-from hermesd.store.sqlite import events, inbox, maintenance, outbox, questions, sessions, turns
+from hermesd.store.sqlite import combined, events, inbox, maintenance, outbox, questions, sessions, turns
 from hermesd.store.sqlite.file import open_database
 from hermesd.store.sqlite.job_store import SqliteJobs
 from hermesd.store.sqlite.readers import Readers
+from hermesd.store.sqlite.watch_store import SqliteWatches
+from hermesd.store.sqlite.webhook_counts import SqliteWebhookCounts
 from hermesd.store.sqlite.writer import Writer
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         SearchHit,
         SessionRow,
         StepRow,
+        StoreChange,
         TurnRow,
         TurnState,
     )
@@ -59,6 +62,8 @@ class SqliteStore:
         self._writer = Writer(path, db, self._subscribers.tell)
         self._read = Readers(path)
         self.jobs = SqliteJobs(self._writer, self._read)
+        self.watches = SqliteWatches(self._writer, self._read)
+        self.webhooks = SqliteWebhookCounts(self._writer, self._read)
 
     @classmethod
     def open(cls, path: Path) -> SqliteStore:
@@ -338,6 +343,10 @@ class SqliteStore:
     async def set_value(self, name: str, value: bytes | None) -> None:
         """Set or (None) remove it."""
         await self._writer.submit(lambda tx: maintenance.set_value(tx, name, value))
+
+    async def commit(self, changes: Sequence[StoreChange]) -> None:
+        """All of them in one transaction. Raises ConflictError."""
+        await self._writer.submit(lambda tx: combined.commit(tx, changes))
 
     async def counts(self) -> InboxCounts:
         """Rows by state."""

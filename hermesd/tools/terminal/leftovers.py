@@ -12,9 +12,9 @@ import os
 import select
 import signal
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def tag_prefix(home: Path) -> str:
     return hashlib.sha256(os.fsencode(os.path.realpath(home))).hexdigest()[:16] + ":"
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """What makes a process ours: a tag beginning with ``prefix`` (or equal to it, if ``exact``), or its session.
 
     ``since`` bounds the search to processes started after a leader: ids only grow, until they wrap.

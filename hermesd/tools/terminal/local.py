@@ -12,9 +12,9 @@ import os
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from hermesd.tools.terminal.leftovers import SCAN_THREADS, TAG, Mark, kill_marked
@@ -40,8 +40,7 @@ def shell_argv(command: str) -> list[str]:
     return [shell, "-c", command]
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(msgspec.Struct, frozen=True):
     """What to start. ``env`` is the child's whole environment, except that ``tag`` is added as HERMESD_PROCESS.
 
     ``stdin`` is a descriptor or None for /dev/null, ``stderr`` one or None for where the output goes; ``pass_fds`` stay
@@ -179,8 +178,7 @@ def _popen(spawn: Spawn, output: int) -> subprocess.Popen[bytes]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """How a command ended. ``status`` is negative for a signal; ``timed_out`` says that we ended it."""
 
     status: int

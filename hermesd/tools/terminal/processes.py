@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from hermesd.errors import ConflictError
@@ -25,8 +25,7 @@ MOST_PROCESSES = 32
 OUTPUT_BYTES = 256 * 1024
 
 
-@dataclass(slots=True)
-class BackgroundProcess:
+class BackgroundProcess(msgspec.Struct):
     """One of them. ``status`` is None while it runs, then as in ``subprocess``; times are epoch seconds."""
 
     id: str
@@ -35,11 +34,11 @@ class BackgroundProcess:
     pid: int
     process: LocalProcess
     started_at: float
-    output: Output = field(default_factory=lambda: Output(head=0, tail=OUTPUT_BYTES))
+    output: Output = msgspec.field(default_factory=lambda: Output(head=0, tail=OUTPUT_BYTES))
     status: int | None = None
     ended_at: float = 0.0
-    ended: trio.Event = field(default_factory=trio.Event)
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = msgspec.field(default_factory=trio.Event)
+    scope: trio.CancelScope = msgspec.field(default_factory=trio.CancelScope)
 
     async def wait(self, timeout_s: float) -> bool:
         """Whether it has ended within the time."""

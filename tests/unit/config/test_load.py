@@ -150,7 +150,7 @@ platforms:
       secret: s3cret
       routes:
         deploy: {events: [push], prompt: "{ref} costs ${amount}", skills: [ops], deliver: telegram}
-        picky: {filters: {all: []}, prompt: x}
+        picky: {filters: {all: []}, script: pick.py, prompt: x}
 """
 
 
@@ -169,16 +169,46 @@ def test_a_hermes_agent_configuration_opens_with_notices() -> None:
     assert config.platforms.webhook.port == 8645
     assert config.platforms.webhook.routes["deploy"].prompt == "{ref} costs ${amount}"
     said = "\n".join(found.notices)
-    for key in ("compression", "terminal.docker_image", "platforms.slack", "agent.verbose", "stt"):
+    for key in ("compression", "terminal.docker_image", "platforms.slack.native_task_cards", "agent.verbose", "stt"):
         assert f"{key} has no effect here" in said
     assert "max_turns has no effect here; use agent.max_turns" in said
     assert all(notice.startswith(str(PROFILE.config_path)) for notice in found.notices)
 
 
 def test_a_route_that_held_events_back_is_kept_disabled() -> None:
-    """Without the filters of hermes-agent, it would take more than its owner wants."""
+    """Without the script of hermes-agent, it would take more than its owner wants."""
     route = config_of(HERMES_AGENT_CONFIG, GITHUB_TOKEN="x").platforms.webhook.routes["picky"]
     assert not route.enabled
+
+
+def test_filters_of_a_route_are_read_as_they_stand() -> None:
+    """Numbers and truth values only where they are written so; one condition may stand without a list."""
+    text = """
+platforms:
+  webhook:
+    routes:
+      x:
+        filters:
+          - {field: a, equals: 4}
+          - {field: b, equals: '4'}
+          - any: [{field: c, in: [yes, true, 1.5, 0x1, '${HOME}']}, {not: {field: d, missing: true}}]
+        deliver_extra: {chat_id: -1001, thread_id: '{t}'}
+      y:
+        filters: {field: a, exists: false}
+"""
+    routes = config_of(text).platforms.webhook.routes
+    assert routes["x"].filters == [
+        {"field": "a", "equals": 4},
+        {"field": "b", "equals": "4"},
+        {
+            "any": [
+                {"field": "c", "in": ["yes", True, 1.5, "0x1", "${HOME}"]},
+                {"not": {"field": "d", "missing": True}},
+            ]
+        },
+    ]
+    assert routes["x"].deliver_extra == {"chat_id": "-1001", "thread_id": "{t}"}
+    assert routes["y"].filters == [{"field": "a", "exists": False}]
 
 
 # -- forms -------------------------------------------------------------------------------------------------------------

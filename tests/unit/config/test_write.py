@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hermesd.config import write
 from hermesd.config.edit import Draft
 from hermesd.config.load import load_settings
 from hermesd.config.managed import manager_of
@@ -334,3 +335,24 @@ def test_a_manager_may_declare_only_some_keys(tmp_path: Path) -> None:
     }
     assert declared == {"agent", "agent.max_turns", "platforms.telegram.token", ""}
     assert "sudo deploy" in manager.refusal("edit").next_step
+
+
+def test_several_edits_are_one_change_of_a_file_that_is_as_it_was(profile: Profile) -> None:
+    """Comments stay, upper sections are kept when asked; a file that has changed meanwhile is left alone."""
+    before = b"# top\nmcp_servers:\n  a: {command: x, timeout: 5}  # ours\n  b: {command: y}\n"
+    profile.config_path.write_bytes(before)
+    edits = [
+        write.Edit(("mcp_servers", "a", "timeout"), None, keep=2),
+        write.Edit(("mcp_servers", "b"), None),
+        write.Edit(("mcp_servers", "c"), {"command": "no", "env": {"TOKEN": "${T}"}}),
+    ]
+    with pytest.raises(ConfigError, match="T} is not set"):
+        write.rehearse(profile, profile, edits, {})
+    with pytest.raises(ConflictError, match="changed meanwhile"):
+        write.change(profile, b"other", edits, {"T": "t0ken"})
+    assert profile.config_path.read_bytes() == before
+    assert not profile.env_path.exists()
+    write.change(profile, before, edits, {"T": "t0ken"})
+    servers = load_settings(profile).config.mcp_servers
+    assert (sorted(servers), servers["c"].command, servers["c"].env) == (["a", "c"], "no", {"TOKEN": "t0ken"})
+    assert "# ours" in profile.config_path.read_text()

@@ -194,6 +194,20 @@ async def test_max_turns_bounds_the_model_calls_over_restarts_too(world: World) 
     assert "agent.max_turns" in (await world.outgoing())[0]
 
 
+async def test_a_budget_of_tokens_ends_the_turn_before_the_next_request(world: World) -> None:
+    """What was spent before a restart counts: 5 of 45, and the first request after it takes the other 40."""
+    world.tools = [Probe("look")]
+    world.agent = AgentConfig(token_budget=45)
+    asks = (reply("", ("look", f'{{"n":{n}}}')) for n in range(9))
+    usage = Usage(input_tokens=35, output_tokens=5)
+    world.provider = ScriptedProvider(*(msgspec.structs.replace(ask, usage=usage) for ask in asks))
+    begun = await world.begin(await world.accept())
+    await journal_a_call(world, begun.turn.id, state="done", effect="read_only")
+    assert (await world.run(await world.begin(begun.event.id))).state == "failed"
+    assert len(world.provider.requests) == 1
+    assert "45 tokens of 45" in (await world.outgoing())[0]
+
+
 async def test_a_turn_may_take_only_so_long(world: World, autojump_clock: trio.testing.MockClock) -> None:
     """A model that never answers ends as a sentence to the user."""
     autojump_clock.autojump_threshold = 0.05  # the store's thread works in real time

@@ -1,0 +1,124 @@
+"""The types of ``watch.*``: beside ``rpc.wire``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from hermesd.rpc.wire import Params, Result
+from hermesd.rpc.wire_cron import CronRun
+
+WatchMode = Literal["suggest", "act"]
+WhileRunning = Literal["ignore", "count"]
+Bus = Literal["system", "user"]
+
+
+class WatchFields(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What may be said of a watch; None leaves it unset. Exactly one of ``files``, ``command`` and ``unit``.
+
+    ``files`` are absolute paths or patterns, ``command`` a script below the profile's scripts/, run whenever ``every``
+    (a schedule) is due. ``bus`` and ``states`` belong to a unit. ``debounce_s`` is how long it must have been quiet.
+    """
+
+    files: list[str] | None = None
+    command: str | None = None
+    every: str | None = None
+    timezone: str | None = None
+    unit: str | None = None
+    bus: Bus | None = None
+    states: list[str] | None = None
+    prompt: str | None = None
+    name: str | None = None
+    mode: WatchMode | None = None
+    debounce_s: float | None = None
+    while_running: WhileRunning | None = None
+    deliver: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    toolsets: list[str] | None = None
+    workdir: str | None = None
+    timeout_s: float | None = None
+    max_turns: int | None = None
+    budget: int | None = None
+
+
+class WatchListParams(Params, kw_only=True):
+    """Watches of a profile; ``all`` means those of every profile."""
+
+    profile: str = ""
+    all: bool = False
+
+
+class WatchParams(Params, kw_only=True):
+    """One watch: its id, the beginning of it, or its name."""
+
+    watch: str
+    profile: str = ""
+
+
+class WatchAddParams(Params, kw_only=True):
+    """A new watch."""
+
+    fields: WatchFields
+    profile: str = ""
+    paused: bool = False
+
+
+class WatchAnswerParams(Params, kw_only=True):
+    """The answer to what a watch in suggest mode has asked: yes, no or always."""
+
+    watch: str
+    answer: str
+    profile: str = ""
+
+
+class WatchRunsParams(Params, kw_only=True):
+    """Runs of one watch; newest first."""
+
+    watch: str
+    profile: str = ""
+    limit: int = 20
+
+
+class Watch(Result, kw_only=True):
+    """A watch. Times are epoch seconds, 0 for none. ``error``: why it cannot be watched, ``question``: what it asks."""
+
+    id: str
+    profile: str
+    name: str
+    state: str
+    kind: str
+    what: str
+    fields: WatchFields
+    fired: int = 0
+    last_at: float = 0.0
+    created_at: float = 0.0
+    error: str = ""
+    question: str = ""
+
+
+class WatchResult(Result, kw_only=True):
+    """One watch."""
+
+    watch: Watch
+    message: str = ""
+
+
+class WatchListResult(Result, kw_only=True):
+    """Watches, in the order they were made."""
+
+    watches: list[Watch]
+
+
+class WatchTestResult(Result, kw_only=True):
+    """What a watch sees now, and what it would tell the agent if that had just changed. Nothing is begun."""
+
+    sees: str
+    prompt: str
+
+
+class WatchRunsResult(Result, kw_only=True):
+    """Runs, newest first."""
+
+    runs: list[CronRun]

@@ -1,0 +1,203 @@
+"""Making and changing watches: what a person wrote becomes a watch that can work, or is refused with the reason."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hermesd.errors import ConflictError, NotFoundError, UsageError
+from hermesd.store.records import WatchRow
+from hermesd.tools.registry import check_toolsets
+from hermesd.triggers import schedule
+from hermesd.triggers import watch as watches
+from hermesd.triggers.deliver import parse_deliver
+from hermesd.triggers.desk import MAX_NAME, MAX_PROMPT
+from hermesd.triggers.script import find_script
+from hermesd.triggers.watch import MAX_DEBOUNCE_S, MIN_DEBOUNCE_S, WatchSpec
+from hermesd.triggers.watch_files import home_of
+from hermesd.triggers.watch_pattern import parse_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hermesd.rpc.wire_watch import WatchFields
+    from hermesd.store.protocol import Store
+    from hermesd.triggers.desk import Owner
+
+MAX_WATCHES = 1000  # of one profile
+MAX_PATTERNS = 16
+MAX_STATES = 10
+KINDS = {"files": "file", "command": "command", "unit": "unit"}
+UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]{1,255}")
+UNIT_TYPES = ("service", "socket", "mount", "automount", "swap", "target", "path", "timer", "slice", "scope", "device")
+STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance")
+FREE = frozenset({"workspace", "scripts", "skills", "memories"})
+"""Directories of a home in which nothing is written but what a person or an agent means to write."""
+
+PLAIN = (
+    "files",
+    "command",
+    "unit",
+    "bus",
+    "states",
+    "prompt",
+    "mode",
+    "debounce_s",
+    "while_running",
+    "deliver",
+    "model",
+    "provider",
+    "toolsets",
+    "workdir",
+    "timeout_s",
+    "max_turns",
+    "budget",
+)
+"""Fields that stand in the watch as they are given."""
+
+BOUNDS = {"timeout_s": (0, 86400), "max_turns": (0, 1000), "budget": (0, 10**12)}
+
+
+class WatchDesk:
+    """Watches by what people say of them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def add(self, owner: Owner, fields: WatchFields, *, paused: bool = False) -> WatchRow:
+        """Make a watch. Raises UsageError, ConfigError, ConflictError."""
+        existing = await self._store.watches.listing(profile=owner.name)
+        if len(existing) >= MAX_WATCHES:
+            raise ConflictError(
+                f"there are {MAX_WATCHES} watches already", next_step="remove some: hermesctl watch list"
+            )
+        spec = read_fields(owner, fields)
+        taken = {watch.name for watch in existing}
+        name = (fields.name or "").strip()[:MAX_NAME] or _name(spec, taken)
+        row = WatchRow(
+            id=secrets.token_hex(4),
+            profile=owner.name,
+            name=name,
+            spec=watches.encode(spec),
+            state="paused" if paused else "active",
+        )
+        return await self._store.watches.put(row)
+
+    async def switch(self, watch: WatchRow, *, paused: bool) -> WatchRow:
+        """Pause or resume. What changed while it was paused is taken as seen."""
+        state = "paused" if paused else "active"
+        primed = watch.primed and watch.state == state
+        return await self._store.watches.put(msgspec.structs.replace(watch, state=state, primed=primed, error=""))
+
+    async def find(self, reference: str, *, profile: str | None) -> WatchRow:
+        """By id, beginning of an id, or name. Raises NotFoundError, ConflictError (several)."""
+        rows = await self._store.watches.listing(profile=profile)
+        tests: tuple[Callable[[WatchRow], bool], ...] = (
+            lambda row: row.id == reference,
+            lambda row: row.name == reference,
+            lambda row: len(reference) >= 2 and row.id.startswith(reference),
+            lambda row: row.name.casefold() == reference.casefold(),
+        )
+        for test in tests:
+            found = [row for row in rows if test(row)]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                names = ", ".join(f"{row.id} ({row.profile})" for row in found[:5])
+                raise ConflictError(
+                    f"{reference[:80]!r} is several watches: {names}", next_step="give the id, or -p PROFILE"
+                )
+        raise NotFoundError(f"there is no watch {reference[:80]!r}", next_step="see `hermesctl watch list`")
+
+
+def read_fields(owner: Owner, fields: WatchFields) -> WatchSpec:
+    """A watch as it was described. Raises UsageError, ConfigError for what could not work."""
+    kinds = [kind for name, kind in KINDS.items() if getattr(fields, name)]
+    if len(kinds) != 1:
+        raise UsageError(
+            f"a watch looks at one kind of thing, {len(kinds)} are given",
+            next_step="give --file PATTERN, or --command SCRIPT with --every, or --unit NAME",
+        )
+    given: dict[str, Any] = {  # Any: fields of many types, checked by WatchFields
+        name: value for name in PLAIN if (value := getattr(fields, name)) is not None
+    }
+    if fields.every:
+        zone = fields.timezone or owner.timezone
+        given["schedule"] = schedule.parse(fields.every, zone_name=zone, now=time.time())
+    if "unit" in given and "." not in given["unit"]:
+        given["unit"] += ".service"
+    spec = WatchSpec(kind=kinds[0], **given)  # type: ignore[arg-type]  # one of KINDS' values
+    _check_bounds(spec)
+    _CHECKS[spec.kind](owner, spec)
+    _check_turn(owner, spec)
+    return spec
+
+
+def _check_bounds(spec: WatchSpec) -> None:
+    if not MIN_DEBOUNCE_S <= spec.debounce_s <= MAX_DEBOUNCE_S:
+        raise UsageError(
+            f"debounce is {spec.debounce_s:g} s", next_step=f"give {MIN_DEBOUNCE_S:g} to {MAX_DEBOUNCE_S:g}"
+        )
+    for name, (low, high) in BOUNDS.items():
+        if not low <= getattr(spec, name) <= high:
+            raise UsageError(f"{name} is {getattr(spec, name):g}", next_step=f"give {low} to {high}")
+
+
+def _check_files(owner: Owner, spec: WatchSpec) -> None:
+    if len(spec.files) > MAX_PATTERNS:
+        raise UsageError(f"there are {len(spec.files)} patterns", next_step=f"give {MAX_PATTERNS} at most")
+    home = home_of(owner.root)
+    for text in spec.files:
+        base = parse_pattern(text).base
+        if base == "/":
+            raise UsageError(f"{text[:80]!r} is all of this machine", next_step="name a directory")
+        if base == home or (base.startswith(f"{home}/") and not FREE.intersection(base.removeprefix(home).split("/"))):
+            raise UsageError(
+                f"{text[:80]!r} lies where the daemon itself writes",
+                next_step=f"of its home only these can be watched: {', '.join(sorted(FREE))}",
+            )
+
+
+def _check_command(owner: Owner, spec: WatchSpec) -> None:
+    find_script(spec.command, owner.root / "scripts")
+    if spec.schedule is None or spec.schedule.kind == "once":
+        raise UsageError("a command needs to be run again and again", next_step="give --every, like --every 10m")
+
+
+def _check_unit(owner: Owner, spec: WatchSpec) -> None:
+    del owner
+    if not UNIT.fullmatch(spec.unit) or spec.unit.rpartition(".")[2] not in UNIT_TYPES:
+        raise UsageError(f"{spec.unit[:80]!r} is no name of a unit", next_step="write it like nginx.service")
+    unknown = [state for state in spec.states if state not in STATES]
+    if unknown or len(spec.states) > MAX_STATES:
+        raise UsageError(f"{str(unknown)[:80]} are no states of a unit", next_step=f"some of: {', '.join(STATES)}")
+
+
+_CHECKS = {"file": _check_files, "command": _check_command, "unit": _check_unit}
+
+
+def _check_turn(owner: Owner, spec: WatchSpec) -> None:
+    if not spec.prompt.strip():
+        raise UsageError("a watch needs a prompt", next_step="say what is to be done when something changes")
+    if len(spec.prompt) > MAX_PROMPT:
+        raise UsageError(f"the prompt has {len(spec.prompt)} characters", next_step=f"{MAX_PROMPT} at most")
+    if spec.toolsets:
+        check_toolsets(spec.toolsets)
+    parse_deliver(spec.deliver, homes=owner.homes, where="deliver")
+    if spec.workdir and not Path(spec.workdir).expanduser().is_dir():
+        raise UsageError(f"{spec.workdir[:200]!r} is no directory", next_step="make it, or give another --workdir")
+
+
+def _name(spec: WatchSpec, taken: set[str]) -> str:
+    """After what is watched, unlike all others."""
+    subject = spec.command or spec.unit or (spec.files[0].rstrip("/").rpartition("/")[2] if spec.files else "")
+    name = re.sub(r"[^a-z0-9]+", "-", subject.lower()).strip("-")[:40] or spec.kind
+    found, number = name, 2
+    while found in taken:
+        found, number = f"{name}-{number}", number + 1
+    return found

@@ -1,0 +1,18 @@
+"""One Docker Engine for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.dockerd import IMAGE, Engine, engine
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[Engine]:
+    """Started with the first test that needs it; ``base:1`` and ``base:2`` are names of its only image."""
+    with engine() as found:
+        found.run("tag", IMAGE, "base:1")
+        found.run("tag", IMAGE, "base:2")
+        yield found
