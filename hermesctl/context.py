@@ -15,19 +15,7 @@ if TYPE_CHECKING:
     from hermesctl.client import Client
 
 OF_THE_HOME = frozenset(
-    [
-        "gateway",
-        "profile",
-        "service",
-        "stop",
-        "config",
-        "setup",
-        "plan",
-        "apply",
-        "container",
-        "upgrade-check",
-        "completion",
-    ]
+    {"gateway", "profile", "service", "stop", "config", "setup", "plan", "apply", "container", "upgrade-check"}
 )
 """Verbs for the daemon that owns the home, whichever profile they name."""
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from hermesd.deploy.manager import Installation, NotInstalledError, ServiceCommandError
+from hermesd.deploy import s6_slot
+from hermesd.deploy.manager import Installation, NotInstalledError, ServiceCommandError, detect_service_manager
 from hermesd.deploy.s6 import S6
 from hermesd.deploy.s6_slot import slot_log
-from hermesd.errors import ConflictError
+from hermesd.errors import ConfigError, ConflictError
 from tests.servers.daemon import Daemon
 from tests.servers.s6 import Tree, svscan
 
-ROOT = Path(__file__).parents[2]
+NOBODY = 65534
+READY = "#!/bin/sh\necho >&3\nexec 3>&-\nexec sleep 1000\n"
+SLOT = "gateway-coder"
 
 
 @pytest.fixture
@@ -117,3 +123,86 @@ def test_a_slot_runs_a_hermesd_of_the_profile_and_goes_without_a_trace(tree: Tre
     manager.unregister_profile_gateway("coder")
     with pytest.raises(NotInstalledError, match="'coder' is not registered"):
         manager.start("gateway-coder")
+
+
+def test_what_ends_again_and_again_stays_down_and_the_start_says_so(
+    tree: Tree, manager: S6, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a systemd unit's StartLimit; here after three ends."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(s6_slot, "FINISH", s6_slot.FINISH.replace(" 300 10 ", " 300 3 "))
+    assert " 300 3 " in s6_slot.FINISH
+    manager.register_profile_gateway("coder")
+    with pytest.raises(ServiceCommandError) as caught:
+        manager.start(SLOT)
+    assert "Permanent failure" in caught.value.what or "permanent" in caught.value.what
+    assert str(slot_log(manager.home, "coder") / "current") in caught.value.next_step
+    assert tree.stat(SLOT, "up,wantedup,exitcode") == "false false 1"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_a_user_without_rights_controls_an_s6_of_its_own_and_none_of_roots(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the daemon writes, s6-svscan runs: under root's that would make root of whoever may write there."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o755)
+        (place / "ready").write_text(READY)
+        (place / "ready").chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(place / "ready"))
+        (place / "home").mkdir()
+        os.chown(place / "home", NOBODY, -1)
+        tree.scan.chmod(0o777)
+        with svscan(place, uid=NOBODY) as own:
+            assert detect_service_manager(environment=own.environment) == "s6"
+
+            def work() -> None:
+                mine = S6(own.scan, home=place / "home", environment=own.environment)
+                mine.register_profile_gateway("coder")
+                mine.start(SLOT)
+                mine.restart(SLOT)
+                assert Path(f"/proc/{mine.status(SLOT).pid}").stat().st_uid == NOBODY
+                mine.stop(SLOT)
+                mine.unregister_profile_gateway("coder")
+                roots = S6(tree.scan, home=place / "home", environment=own.environment)
+                assert not roots.supports_runtime_registration()
+                with pytest.raises(ConfigError, match="no s6-svscan of this user"):
+                    roots.register_profile_gateway("coder")
+
+            as_nobody(work)
+            assert not own.children()
+
+
+def as_nobody(work: Callable[[], None]) -> None:
+    """In a process without rights, but with all that is loaded: the interpreter may lie where only root gets to."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            os.chdir("/")
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, "see its traceback above"
+
+
+def test_a_directory_that_hermesd_has_not_made_is_left_alone(
+    tree: Tree, manager: S6, installation: Installation
+) -> None:
+    """An image's, say: it is controlled, but neither changed nor removed."""
+    there = tree.scan / "hermesd"
+    there.mkdir()
+    (there / "run").write_text("#!/bin/sh\nexec sleep 1000\n")
+    (there / "run").chmod(0o755)
+    for act in (lambda: manager.install(installation), manager.uninstall):
+        with pytest.raises(ConfigError, match="none that hermesd has made"):
+            act()
+    with pytest.raises(ConfigError, match="no s6-supervise looks after it") as caught:
+        manager.start()
+    assert "s6-svscanctl -a" in caught.value.next_step
+    assert (there / "run").exists()

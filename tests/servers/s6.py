@@ -54,12 +54,16 @@ class Tree:
 
 
 @contextlib.contextmanager
-def svscan(place: Path, **environment: str) -> Iterator[Tree]:
-    """An s6-svscan over ``place/scan``; on exit everything it runs is stopped and waited for."""
+def svscan(place: Path, *, uid: int | None = None, **environment: str) -> Iterator[Tree]:
+    """An s6-svscan over ``place/scan``, as another user than ourselves when ``uid`` says so.
+
+    On exit everything it runs is stopped and waited for.
+    """
     if shutil.which("s6-svscan") is None:
         raise unittest.SkipTest("s6 is not installed: apt-get install s6 execline")
     scan = place / "scan"
     scan.mkdir()
+    os.chown(scan, -1 if uid is None else uid, -1)
     variables = {**os.environ, "HERMES_S6_SCANDIR": str(scan), "PYTHONPATH": str(ROOT), **environment}
     variables["PATH"] = f"{Path(sys.executable).parent}:{variables['PATH']}"
     reader, writer = os.pipe()
@@ -71,6 +75,8 @@ def svscan(place: Path, **environment: str) -> Iterator[Tree]:
             stdout=output,
             stderr=output,
             pass_fds=(writer,),
+            user=uid,
+            extra_groups=None if uid is None else [],
         )
     os.close(writer)
     try:
