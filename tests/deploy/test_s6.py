@@ -87,6 +87,8 @@ def test_a_wrong_configuration_stays_down_and_the_start_says_so_at_once(
         manager.install(installation)
     assert "s6-svc" in caught.value.what
     assert tree.stat("hermesd", "up,wantedup,exitcode") == "false false 78"
+    deaths = subprocess.run(["s6-svdt", str(tree.scan / "hermesd")], capture_output=True, text=True, check=True).stdout
+    assert len(deaths.splitlines()) == 1
     log = home / "logs/daemon/current"
     assert str(log) in caught.value.next_step
     assert (
@@ -141,9 +143,7 @@ def test_what_ends_again_and_again_stays_down_and_the_start_says_so(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
-def test_a_user_without_rights_controls_an_s6_of_its_own_and_none_of_roots(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_user_without_rights_controls_an_s6_of_its_own_and_none_of_roots(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the daemon writes, s6-svscan runs: under root's that would make root of whoever may write there."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
@@ -153,8 +153,9 @@ def test_a_user_without_rights_controls_an_s6_of_its_own_and_none_of_roots(
         monkeypatch.setattr(sys, "executable", str(place / "ready"))
         (place / "home").mkdir()
         os.chown(place / "home", NOBODY, -1)
-        tree.scan.chmod(0o777)
-        with svscan(place, uid=NOBODY) as own:
+        (place / "roots").mkdir()
+        with svscan(place, uid=NOBODY) as own, svscan(place / "roots") as tree:
+            tree.scan.chmod(0o777)
             assert detect_service_manager(environment=own.environment) == "s6"
 
             def work() -> None:

@@ -19,6 +19,7 @@ from tests.servers.s6 import Tree, svscan
 ROOT = Path(__file__).parents[2]
 OWN = "isolation: process\n"
 SLOT = "gateway-coder"
+READY = "#!/bin/sh\necho >&3\nexec 3>&-\nexec sleep 1000\n"
 KILLED_BEFORE_RENAME = """
 import os, sys
 from pathlib import Path
@@ -152,11 +153,49 @@ async def test_at_boot_each_desired_and_last_state_has_its_outcome(
     profile = Home(home).profile("coder")
     assert await Apart(Home(home)).boot([profile], ["default"]) == {}
     tree.wait(SLOT, "-U" if wanted == "running" else "-D")
+    assert tree.stat(SLOT, "wantedup") == str(wanted == "running").lower()
+    if slot != "up" and wanted == "stopped":
+        assert not (child.home / "hermesd.pid").exists()
     if slot == "up" and wanted == "running":
         assert manager.status(SLOT).pid == pid
     told = (home / "logs/boot.log").read_text()
     assert f"coder: desired {wanted}, last {last}, slot {slot}: {MATRIX[wanted, slot]}" in told  # type: ignore[index]  # a literal type
     assert ("removed hermesd.pid" in told) == (slot != "up")
+
+
+@pytest.mark.parametrize(
+    ("written", "starts"),
+    [
+        ('{"gateway_state": "running"}', True),
+        ('{"gateway_state": "draining"}', True),
+        ('{"gateway_state": "degraded"}', True),
+        ('{"gateway_state": "stopped"}', False),
+        ('{"gateway_state": "starting"}', False),
+        ('{"gateway_state": "startup_failed"}', False),
+        ('{"desired_state": "stopped", "gateway_state": "running"}', False),
+        ('{"desired_state": "running", "gateway_state": "startup_failed"}', True),
+        ('{"desired_state": "running", "gateway_state": "stopped"}', True),
+        ("{", False),
+        ("", False),
+    ],
+)
+async def test_where_nothing_is_desired_the_last_state_decides(
+    tree: Tree, home: Path, manager: S6, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: str, starts: bool
+) -> None:
+    """hermes-agent's files have no desired state; one that cannot be read starts nothing."""
+    program = tmp_path / "program"
+    program.write_text(READY)
+    program.chmod(0o755)
+    monkeypatch.setenv("HERMES_S6_SCANDIR", str(tree.scan))
+    monkeypatch.setattr(sys, "executable", str(program))
+    Home(home).create()
+    child = coder(home)
+    if written:
+        (child.home / "gateway_state.json").write_text(written)
+        (child.home / "gateway_state.json").chmod(0o600)
+    assert await Apart(Home(home)).boot([Home(home).profile("coder")], ["default"]) == {}
+    tree.wait(SLOT, "-U" if starts else "-D")
+    assert tree.stat(SLOT, "wantedup") == str(starts).lower()
 
 
 async def test_what_a_crash_has_half_made_is_never_started_and_is_swept(
