@@ -54,7 +54,8 @@ systemd: $(VENV)/.test ## hermesd as a service of a real systemd, in a machine o
 
 containers: $(VENV)/.test ## hermesd in containers of a real Docker Engine of its own (root), the long forms included
 	@scripts/test-packages dockerd=docker.io debootstrap=debootstrap
-	@$(BIN)/python -m pytest -m 'long or not long' tests/deploy/test_container_*.py $(ARGS)
+	@$(BIN)/python -m pytest -m 'long or not long' tests/deploy/test_container_*.py \
+	  tests/deploy/test_image_*.py $(ARGS)
 
 mcp-soak: $(VENV)/.test ## MCP servers killed, flooded and lost by the thousand, to the figures of the acceptance table
 	@scripts/test-packages

@@ -10,6 +10,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+TARGETS = """\
+targets, several with commas between them:
+  local                        a file in outbox/
+  log                          a line of the daemon's log
+  telegram, slack, discord     the home channel; a chat of it: telegram:CHAT[:THREAD], slack:CHANNEL
+  sms:+15551234567             a text message
+  email:ada@example.com        a mail
+  webhook:https://…            a signed POST
+  github_comment:OWNER/REPO#12 a comment on an issue or pull request; a webhook's payload may tell which
+  all                          every home channel
+  origin                       the chat it was asked for in, else the first home channel
+"""
+"""What ``--deliver`` takes, for the help of what delivers."""
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser without abbreviations whose errors follow ``hermesctl: what`` and ``  → next step``."""
 

@@ -187,7 +187,7 @@ class Client:
     ) -> Json:
         request_id = next(self._ids)
         request = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": dict(params or {})}
-        self._send(json.dumps(request).encode() + b"\n")
+        self._send(_encoded(request))
         while True:
             message = self._receive(timeout_s)
             if "method" in message:
@@ -240,6 +240,18 @@ class Client:
         return errors.UnreachableError(
             f"the daemon is not reachable: {why}", where=str(self._path), next_step="see its log: logs/hermesd.log"
         )
+
+
+def _encoded(request: Json) -> bytes:
+    """A request as a line. Raises UsageError for what JSON or UTF-8 has no way to say."""
+    try:
+        return json.dumps(request, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        raise errors.UsageError(
+            "what was given is not UTF-8", next_step="write it in UTF-8, in a locale like C.UTF-8"
+        ) from None
+    except ValueError:
+        raise errors.UsageError("NaN and infinity are no numbers here", next_step="give a finite number") from None
 
 
 def remote_error(error: Mapping[str, Any]) -> errors.HermesError:

@@ -49,7 +49,9 @@ def subscribe(args: argparse.Namespace, profile: Profile) -> str:
     }
     if args.scheme != "hmac" and (args.header or args.algorithm):
         raise UsageError("--header and --algorithm are for --scheme hmac", next_step="add --scheme hmac")
-    return _make(profile, args.name, section, given_secret(args) or _new_secret(args.scheme))
+    from hermesd.triggers.webhook_route import new_secret
+
+    return _make(profile, args.name, section, given_secret(args) or new_secret(args.scheme))
 
 
 def _make(profile: Profile, name: str, section: dict[str, Any], secret: str) -> str:
@@ -79,8 +81,9 @@ def _make(profile: Profile, name: str, section: dict[str, Any], secret: str) -> 
 
 
 def check_route(profile: Profile, name: str) -> None:
-    """Raise ConfigError for targets and filters that cannot be used, before a sender relies on the route."""
+    """Raise ConfigError for what cannot be used of a route, before a sender relies on it."""
     from hermesd.config.load import load_settings
+    from hermesd.tools.registry import check_toolsets
     from hermesd.triggers.deliver import homes
     from hermesd.triggers.filters import compile_filters
     from hermesd.triggers.webhook_places import Places
@@ -89,18 +92,20 @@ def check_route(profile: Profile, name: str) -> None:
     route, where = platforms.webhook.routes[name], route_key(name)
     Places(route, homes=homes(platforms), where=where)
     compile_filters(route.filters, where=where, home=profile.root)
+    check_toolsets(route.toolsets)
 
 
 def rotate(args: argparse.Namespace, profile: Profile) -> str:
     """Give a route a new secret; returns its variable."""
     from hermesd.config.write import set_value
+    from hermesd.triggers.webhook_route import new_secret
 
     config, known = loaded(profile)
     known_route(args.name, config)
     route = config.routes[args.name]
     key = route_key(args.name)
     variable = _variable(key, known, route.secret)
-    set_value(profile, f"{key}.secret", given_secret(args) or _new_secret(route.scheme))
+    set_value(profile, f"{key}.secret", given_secret(args) or new_secret(route.scheme))
     return variable
 
 
@@ -130,7 +135,8 @@ def take_over(path: Path, profile: Profile) -> tuple[list[str], list[str]]:
     try:
         text = read_bounded(path, max_bytes=MAX_SUBSCRIPTIONS_BYTES, follow=True).decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", next_step=f"name a {SUBSCRIPTIONS}") from None
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"{path} cannot be read: {why}", next_step=f"name a {SUBSCRIPTIONS}") from None
     subscriptions, said = read_subscriptions(text)
     made = []
     for each in subscriptions:
@@ -149,10 +155,9 @@ def take_over(path: Path, profile: Profile) -> tuple[list[str], list[str]]:
 
 def route_key(name: str) -> str:
     """The dotted key of a route; raises UsageError for what is no name."""
-    import re
+    from hermesd.triggers.webhook_route import check_name
 
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", name, re.ASCII):
-        raise UsageError(f"{name[:80]!r} is not a route's name here", next_step="use letters, digits, - and _")
+    check_name(name)
     return f"{SECTION}.routes.{name}"
 
 
@@ -204,15 +209,6 @@ def given_secret(args: argparse.Namespace) -> str:
     if not given:
         raise UsageError("the secret is empty", next_step="give one, or leave --secret out to have one made")
     return given
-
-
-def _new_secret(scheme: str) -> str:
-    import base64
-    import secrets
-
-    if scheme == "standard":
-        return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
-    return secrets.token_hex(24)
 
 
 def _variable(key: str, known: dict[str, str], ours: str) -> str:

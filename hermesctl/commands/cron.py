@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from hermesctl.arguments import actions
+from hermesctl.arguments import TARGETS, actions
 from hermesd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ schedules:
   "every weekday at 09:00"   also: every day, every weekend, every mon,thu
   "30m"                      once, that long from now
   "2026-12-24T18:00"         once, in the job's time zone
+  "CRON_TZ=Asia/Tokyo 0 9 * * *"   cron in a zone of its own
+
 """
 
 
@@ -47,41 +49,42 @@ def register(parser: argparse.ArgumentParser) -> None:
         each.add_argument("-a", "--all", action="store_true", help="jobs of every profile")
     for name in ("show", "edit", "pause", "resume", "run", "remove"):
         verbs[name].add_argument("job", metavar="JOB", help="its id, the beginning of it, or its name")
-    verbs["runs"].add_argument("job", nargs="?", default="", metavar="JOB")
+    verbs["runs"].add_argument("job", nargs="?", default="", metavar="JOB", help="one job; else all")
     verbs["runs"].add_argument("-n", "--limit", type=int, metavar="N", help="at most this many (20)")
     create = verbs["create"]
-    create.add_argument("schedule", metavar="SCHEDULE")
+    create.add_argument("schedule", metavar="SCHEDULE", help="when it is due, see below")
     create.add_argument("words", nargs="?", metavar="PROMPT", help="what the agent is told; - reads it")
     create.add_argument("--prompt", metavar="PROMPT", help="the same, for use among other options")
     create.add_argument("--paused", action="store_true", help="make it, but do not run it yet")
     edit = verbs["edit"]
-    edit.add_argument("--schedule", metavar="SCHEDULE")
+    edit.add_argument("--schedule", metavar="SCHEDULE", help="when it is due, see below")
     edit.add_argument("--prompt", metavar="PROMPT", help="- reads it")
     edit.add_argument("--agent", dest="no_agent", action="store_false", default=None, help="undo --no-agent")
     for each in (create, edit):
-        each.epilog, each.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
+        each.epilog, each.formatter_class = EXAMPLES + TARGETS, argparse.RawDescriptionHelpFormatter
         _register_fields(each)
     upcoming = verbs["next"]
-    upcoming.add_argument("schedule", metavar="SCHEDULE")
-    upcoming.add_argument("-n", "--count", type=int, default=5, metavar="N")
-    upcoming.add_argument("--tz", metavar="ZONE")
+    upcoming.add_argument("schedule", metavar="SCHEDULE", help="see below")
+    upcoming.add_argument("-n", "--count", type=int, default=5, metavar="N", help="so many instants (5)")
+    upcoming.add_argument("--tz", metavar="ZONE", help="time zone of the schedule, like Europe/Berlin")
+    upcoming.epilog, upcoming.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
     verbs["import"].add_argument("file", metavar="FILE")
     verbs["export"].add_argument("-a", "--all", action="store_true", help="jobs of every profile")
 
 
 def _register_fields(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--name", metavar="NAME")
-    add("--deliver", metavar="WHERE", help="local, log, origin, all, telegram, telegram:CHAT[:THREAD]; with commas")
+    add("--name", metavar="NAME", help="what it is called (the first words of its prompt)")
+    add("--deliver", metavar="WHERE", help="where the answer goes, see below (local)")
     add("--tz", metavar="ZONE", help="time zone of the schedule, like Europe/Berlin")
     add("--skills", "--skill", metavar="A,B", help="texts of skills that the prompt begins with")
     add("--script", metavar="FILE", help="below the profile's scripts/; what it prints is context")
     add("--no-agent", dest="no_agent", action="store_true", default=None, help="deliver what the script prints")
     add("--context-from", metavar="JOB", help="begin with that job's last words")
-    add("--model", metavar="MODEL")
-    add("--provider", metavar="NAME")
-    add("--toolsets", metavar="A,B")
-    add("--workdir", metavar="DIR")
+    add("--model", metavar="MODEL", help="another model than the profile's")
+    add("--provider", metavar="NAME", help="another provider than the profile's")
+    add("--toolsets", metavar="A,B", help="these tools instead of the profile's")
+    add("--workdir", metavar="DIR", help="where its script and its commands run")
     add("--timeout", type=float, metavar="S", help="seconds a run may take")
     add("--max-turns", type=int, metavar="N", help="steps a run may take")
     add("--budget", type=int, metavar="TOKENS", help="tokens, in and out, after which a run is stopped")
@@ -177,7 +180,8 @@ def _import(args: argparse.Namespace, context: Context) -> int:
     try:
         text = sys.stdin.read() if args.file == "-" else Path(args.file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{args.file} cannot be read: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"{args.file} cannot be read: {why}", next_step="name a jobs.json") from None
     return context.show(context.act("cron.import", text=text, profile=context.profile))
 
 

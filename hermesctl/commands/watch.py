@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hermesctl.arguments import actions
+from hermesctl.arguments import TARGETS, actions
 from hermesd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ACTIONS = {
     "list": "every watch with what it looks at",
     "show": "one watch, and what it has asked",
-    "runs": "what came of a watch's events",
+    "runs": "what came of a watch's events, or of all",
     "add": "watch something: [PROMPT] with --file, --command or --unit",
     "pause": "have it rest until it is resumed",
     "resume": "have it work again; what changes from now on counts",
@@ -43,12 +43,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     verbs = actions(parser, ACTIONS, default="list")
     for each in (parser, verbs["list"]):
         each.add_argument("-a", "--all", action="store_true", help="watches of every profile")
-    for name in ("show", "runs", "pause", "resume", "remove", "test", "answer"):
+    for name in ("show", "pause", "resume", "remove", "test", "answer"):
         verbs[name].add_argument("watch", metavar="WATCH", help="its id, the beginning of it, or its name")
+    verbs["runs"].add_argument("watch", nargs="?", default="", metavar="WATCH", help="one watch; else all")
     verbs["runs"].add_argument("-n", "--limit", type=int, metavar="N", help="at most this many (20)")
     verbs["answer"].add_argument("answer", choices=("yes", "no", "always"))
     add = verbs["add"]
-    add.epilog, add.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
+    add.epilog, add.formatter_class = f"{EXAMPLES}\n{TARGETS}", argparse.RawDescriptionHelpFormatter
     _register_fields(add)
 
 
@@ -70,12 +71,12 @@ def _register_fields(parser: argparse.ArgumentParser) -> None:
     add(
         "--while-running", choices=("ignore", "count"), help="changes while its own turn works: its own doing, or count"
     )
-    add("--name", metavar="NAME")
-    add("--deliver", metavar="WHERE", help="local, log, all, telegram, telegram:CHAT[:THREAD]; with commas")
-    add("--model", metavar="MODEL")
-    add("--provider", metavar="NAME")
-    add("--toolsets", metavar="A,B")
-    add("--workdir", metavar="DIR")
+    add("--name", metavar="NAME", help="what it is called (what it looks at)")
+    add("--deliver", metavar="WHERE", help="where the answer goes, see below (local)")
+    add("--model", metavar="MODEL", help="another model than the profile's")
+    add("--provider", metavar="NAME", help="another provider than the profile's")
+    add("--toolsets", metavar="A,B", help="these tools instead of the profile's")
+    add("--workdir", metavar="DIR", help="where its commands run")
     add("--timeout", type=float, metavar="S", help="seconds a run may take")
     add("--max-turns", type=int, metavar="N", help="steps a run may take")
     add("--budget", type=int, metavar="TOKENS", help="tokens, in and out, after which a run is stopped")
@@ -108,7 +109,7 @@ def _add(args: argparse.Namespace, context: Context) -> int:
 
 def _test(args: argparse.Namespace, context: Context) -> int:
     result = context.act("watch.test", watch=args.watch, profile=context.profile)
-    return context.show(result, f"{result['sees']}\n\n{result['prompt']}")
+    return context.show(result, "\n\n".join(filter(None, (result["sees"], result["prompt"]))))
 
 
 def _fields(args: argparse.Namespace) -> dict[str, Any]:  # JSON
@@ -142,7 +143,8 @@ def _absolute(pattern: str) -> str:
     """Where the pattern is on this machine, whatever directory and home the daemon has."""
     if not pattern:
         raise UsageError("--file needs a pattern", next_step="like ~/notes/*.md")
-    return f"{Path.cwd() / Path(pattern).expanduser()}{'/' if pattern.endswith('/') else ''}"
+    path = str(Path.cwd() / Path(pattern).expanduser())
+    return f"{path}/" if pattern.endswith("/") and path != "/" else path
 
 
 def _schedule(text: str | None) -> str | None:

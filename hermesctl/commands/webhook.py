@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hermesctl.arguments import actions
+from hermesctl.arguments import TARGETS, actions
 from hermesd.errors import ConfigError, UnreachableError
 
 if TYPE_CHECKING:
@@ -30,9 +30,13 @@ _TOKENS = {"gitlab": "X-Gitlab-Token: ", "bearer": "Authorization: Bearer "}
 
 def register(parser: argparse.ArgumentParser) -> None:
     """The actions and their arguments."""
+    import argparse
+
     verbs = actions(parser, ACTIONS, default="list")
+    made = verbs["subscribe"]
+    made.epilog, made.formatter_class = TARGETS, argparse.RawDescriptionHelpFormatter
     for name in ("show", "subscribe", "test", "rotate", "remove"):
-        verbs[name].add_argument("name", metavar="NAME")
+        verbs[name].add_argument("name", metavar="NAME", help="of the route")
     verbs["import"].add_argument("file", nargs="?", default="", metavar="FILE")
     add = verbs["subscribe"].add_argument
     add("--prompt", default="", metavar="TEXT", help="{a.b} is a field of the payload, {__raw__} all of it")
@@ -45,7 +49,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="take only what it holds for; also !=, *= (contains), ~ (regex), FIELD, !FIELD, {all: …}; repeatable",
     )
     add("--skills", default="", metavar="A,B", help="skills that the agent is given")
-    add("--deliver", default="log", metavar="WHERE", help="local, log, all, telegram, telegram:CHAT; with commas")
+    add("--deliver", default="log", metavar="WHERE", help="where the answer goes, see below (log)")
     add("--deliver-chat-id", default="", metavar="CHAT", help="the chat of a platform in --deliver")
     add(
         "--deliver-extra",
@@ -58,10 +62,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     add("--scheme", choices=SCHEMES, default="auto", help="how its sender signs (auto: by what is present)")
     add("--header", default="", metavar="NAME", help="of the signature, for --scheme hmac")
     add("--algorithm", choices=("sha256", "sha512", "sha1"), default="", help="for --scheme hmac")
-    add("--model", default="", metavar="MODEL")
-    add("--provider", default="", metavar="NAME")
-    add("--toolsets", default="", metavar="A,B")
-    add("--description", default="", metavar="TEXT")
+    add("--model", default="", metavar="MODEL", help="another model than the profile's")
+    add("--provider", default="", metavar="NAME", help="another provider than the profile's")
+    add("--toolsets", default="", metavar="A,B", help="these tools instead of the profile's")
+    add("--description", default="", metavar="TEXT", help="for people; has no effect")
     for name in ("subscribe", "rotate"):
         said = "the sender's: - asks for it or reads it, env:NAME takes a variable; else one is made"
         verbs[name].add_argument("--secret", default="", metavar="-|env:NAME", help=said)
@@ -91,7 +95,7 @@ def _changed(args: argparse.Namespace, profile: Profile) -> str:
     else:
         variable = webhook_change.subscribe(args, profile)
         said = f"made the webhook {args.name} in {profile.config_path}"
-    return f"{said}\n{_how(profile, args.name, variable, args.secret)}"
+    return "\n".join([said, _how(profile, args.name, variable, args.secret), *_missing_skills(profile, args.name)])
 
 
 def _import(args: argparse.Namespace, context: Context, profile: Profile) -> int:
@@ -124,6 +128,20 @@ def _how(profile: Profile, name: str, variable: str, given: str) -> str:
         f"  {_curl(profile, name, variable)}",
     ]
     return "\n".join(lines)
+
+
+def _missing_skills(profile: Profile, name: str) -> list[str]:
+    """A notice: a request is taken without a skill that is not there, too."""
+    from hermesctl.webhook_change import loaded
+    from hermesd.errors import NotFoundError
+    from hermesd.triggers.compose import read_skills
+
+    config, _ = loaded(profile)
+    try:
+        read_skills(config.routes[name].skills, profile.root / "skills")
+    except NotFoundError as error:
+        return [f"{error.what} yet: {error.next_step}"]
+    return []
 
 
 def _curl(profile: Profile, name: str, variable: str) -> str:

@@ -150,8 +150,8 @@ DESCRIPTIONS: dict[str, str] = {
     "`{a.b}` is filled from the payload.",
     "platforms.webhook.routes.<name>.enabled": "Whether it takes events.",
     "platforms.webhook.routes.<name>.description": "For people.",
-    "platforms.webhook.routes.<name>.deliver": "Where the answer goes: `log`, `local`, `all`, `telegram`, "
-    "`telegram:CHAT[:THREAD]`; several with commas.",
+    "platforms.webhook.routes.<name>.deliver": "Where the answer goes: a target of cron.md, or several "
+    "with commas; `github_comment` alone takes issue and repository from the payload.",
     "platforms.webhook.routes.<name>.session": "One session for the whole route, or a new one for each delivery.",
     "platforms.webhook.max_body_bytes": "Largest body that is read.",
     "platforms.webhook.rate_per_minute": "Events a minute that a route takes.",

@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import msgspec
 import trio
 
-from hermesd.gateway.outlets_webhook import MAX_RETRY_AFTER_S, retry_after_s
+from hermesd.gateway.http_sending import MAX_RETRY_AFTER_S, retry_after_s, sending
 from hermesd.gateway.platform import PlatformError, Sent
 
 if TYPE_CHECKING:
@@ -105,21 +105,14 @@ class _Github:
     async def _request(self, method: str, url: str, content: bytes | None) -> tuple[int, httpx2.Headers, Any]:
         """Status, headers and JSON (None where there is none). A renamed repository's address is followed on the
         same host, with the same method."""
-        import httpx2
-
         where = urlsplit(url).hostname or ""
-        try:
+        with sending(where, unanswered="unknown" if content else "not_sent"):
             for _ in range(MAX_REDIRECTS):
                 async with self._client.stream(method, url, content=content) as answer:
                     target = urljoin(url, answer.headers.get("location", ""))
                     if answer.status_code not in _MOVED or _origin(target) != _origin(url):
                         return answer.status_code, answer.headers, _json(await _bounded(answer))
                     url = target
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise PlatformError(f"no connection: {error}", where=where) from error
-        except httpx2.TransportError as error:
-            words = f"no answer: {type(error).__name__}"
-            raise PlatformError(words, where=where, certainty="unknown" if content else "not_sent") from error
         raise PlatformError("GitHub sends us around in circles", where=where, permanent=True)
 
     def _refused(self, status: int, headers: httpx2.Headers, answer: Any, url: str) -> PlatformError:  # noqa: ANN401 - JSON

@@ -5,11 +5,11 @@ Twilio knows no idempotency key for messages: an attempt whose answer was lost i
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from hermesd.gateway.platform import PlatformError, Sent
 from hermesd.gateway.posting import Answer, post, send_parts, unavailable
+from hermesd.triggers.deliver import NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 PART_UNITS = 1600  # of a Body; more is refused with 21617
 WHERE = "sms"
-_NUMBER = re.compile(r"\+[1-9][0-9]{1,14}", re.ASCII)  # E.164
 
 
 class SmsOutlet:
@@ -39,7 +38,7 @@ class SmsOutlet:
                 permanent=True,
             )
         number = row.address.chat
-        if not _NUMBER.fullmatch(number):
+        if not NUMBER.fullmatch(number):
             words, step = f"{number[:40]!r} is not a phone number", "write sms:+<country><number>"
             raise PlatformError(words, where=WHERE, next_step=step, permanent=True)
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from hermesd.gateway.http_sending import retry_after_s, sending
 from hermesd.gateway.platform import PlatformError, Sent
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 SECRET = "WEBHOOK_DELIVERY_SECRET"  # noqa: S105 - the name of the variable in .env
 TIMEOUT_S = 30.0
-MAX_RETRY_AFTER_S = 86_400.0
 MIN_SECRET_BYTES = 24
 _PREFIX = "whsec_"
 _TRY_AGAIN = frozenset({408, 429})
@@ -78,15 +78,14 @@ class WebhookOutlet:
         import httpx2
 
         try:
-            async with self._client() as client, client.stream("POST", url, content=body, headers=headers) as answer:
-                return answer.status_code, answer.headers.get("retry-after", "")
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise PlatformError(f"no connection: {error}", where=where) from error
+            with sending(where):
+                async with (
+                    self._client() as client,
+                    client.stream("POST", url, content=body, headers=headers) as answer,
+                ):
+                    return answer.status_code, answer.headers.get("retry-after", "")
         except httpx2.InvalidURL as error:
             raise PlatformError("the URL cannot be read", where=where, permanent=True) from error
-        except httpx2.TransportError as error:
-            words = f"no answer: {type(error).__name__}"
-            raise PlatformError(words, where=where, certainty="unknown") from error
 
     def _client(self) -> httpx2.AsyncClient:
         import httpx2
@@ -113,19 +112,6 @@ def signed(key: bytes, delivery: str, timestamp: int, body: bytes) -> dict[str, 
         "webhook-timestamp": str(timestamp),
         "webhook-signature": f"v1,{signature}",
     }
-
-
-def retry_after_s(value: str, now: float) -> float:
-    """Seconds to wait for a Retry-After field (RFC 9110, 10.2.3: seconds or a date), a day at most; 0 for none."""
-    if value.isascii() and value.isdigit():
-        return min(float(value[:9]), MAX_RETRY_AFTER_S)
-    from email.utils import parsedate_to_datetime
-
-    try:
-        seconds = parsedate_to_datetime(value).timestamp() - now
-    except (ValueError, OverflowError):
-        return 0.0
-    return min(max(0.0, seconds), MAX_RETRY_AFTER_S)
 
 
 def _key(secret: str) -> bytes:

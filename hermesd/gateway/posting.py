@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hermesd.gateway.outlets_webhook import retry_after_s
+from hermesd.gateway.http_sending import retry_after_s, sending
 from hermesd.gateway.platform import PlatformError, Sent
 from hermesd.gateway.text import clean, split
 
@@ -46,21 +46,17 @@ async def post(
     import httpx2
 
     body = {"content": msgspec.json.encode(json)} if form is None else {"data": dict(form)}
-    try:
-        async with (
-            httpx2.AsyncClient(timeout=TIMEOUT_S) as client,
-            client.stream("POST", url, headers={"user-agent": "hermesd", **headers}, auth=login, **body) as answer,
-        ):
-            data = await _read(answer)
-            return Answer(answer.status_code, data, retry_after_s(answer.headers.get("retry-after", ""), time.time()))
-    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-        raise PlatformError(f"no connection: {error}", where=where) from error
-    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
-        step = f"correct platforms.{where}.base_url"
-        raise PlatformError("its API has no usable URL", where=where, next_step=step, permanent=True) from error
-    except httpx2.TransportError as error:
-        words = f"no answer: {type(error).__name__}"
-        raise PlatformError(words, where=where, certainty="unknown") from error
+    with sending(where):
+        try:
+            async with (
+                httpx2.AsyncClient(timeout=TIMEOUT_S) as client,
+                client.stream("POST", url, headers={"user-agent": "hermesd", **headers}, auth=login, **body) as answer,
+            ):
+                data, wait = await _read(answer), answer.headers.get("retry-after", "")
+                return Answer(answer.status_code, data, retry_after_s(wait, time.time()))
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
+            step = f"correct platforms.{where}.base_url"
+            raise PlatformError("its API has no usable URL", where=where, next_step=step, permanent=True) from error
 
 
 async def send_parts(

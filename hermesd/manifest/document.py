@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from hermesd.config.document import Mapping, Node, Scalar, Sequence, parse
-from hermesd.config.scalars import to_value
+from hermesd.config.scalars import plain_value, to_value
 from hermesd.config.shape import Shape, shape_of
 from hermesd.errors import ConfigError
 from hermesd.home import DEFAULT_PROFILE
@@ -35,6 +35,7 @@ MAX_FILES = 100
 MAX_BYTES = 8 * 1024 * 1024  # of all files of a call
 MAX_ENTRIES = 10_000
 MAX_NAME = 100
+MAX_VISITS = 20_000  # values in trees of a file, aliases written out
 _HEAD = ("version", "name", "profile")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/]")
@@ -97,6 +98,7 @@ class _File:
         self._shapes = shapes
         self._manifest = manifest
         self._profile = profile
+        self._visits = 0
 
     def read(self) -> None:
         try:
@@ -197,17 +199,33 @@ class _File:
     def _value(self, node: Node, shape: Shape, path: str, line: int) -> Any:  # noqa: ANN401 - plain data
         if shape.kind == "list":
             assert shape.item is not None
+            if isinstance(node, Mapping) and shape.item.kind == "tree":
+                node = Sequence(line, [node])  # as in config.yaml: one condition in place of a list of one
             if isinstance(node, Scalar) and shape.item.kind == "scalar":
                 node = Sequence(line, [Scalar(word.strip(), line) for word in node.text.split(",") if word.strip()])
             if not isinstance(node, Sequence):
                 raise self._error(f"{path} must be a list", line, "write [a, b]")
             return [self._value(item, shape.item, path, item.line) for item in node.items]
+        if shape.kind == "tree":
+            return self._tree(node, path, line)
         if not isinstance(node, Scalar):
             raise self._error(f"{path} must be {shape.expected}", line, "correct it")
         try:
             return to_value(node.text, shape, plain=node.plain)
         except ValueError as error:
             raise self._error(f"{path} must be {error}", node.line, "correct it") from None
+
+    def _tree(self, node: Node, path: str, line: int) -> Any:  # noqa: ANN401 - plain data
+        """Whatever stands there, as in config.yaml: no nulls, and plain words may be numbers and truth values."""
+        self._visits += 1  # a few anchors within anchors are many values
+        if self._visits > MAX_VISITS:
+            raise self._error(f"{path} holds more than {MAX_VISITS} values", line, "make it smaller")
+        if isinstance(node, Mapping):
+            below = {name: each for name, each in node.values.items() if not _is_null(each)}
+            return {name: self._tree(each, path, line) for name, each in below.items()}
+        if isinstance(node, Sequence):
+            return [self._tree(item, path, line) for item in node.items if not _is_null(item)]
+        return plain_value(node.text) if node.plain else node.text
 
     def _known(self, node: Mapping, known: collections.abc.Sequence[str], where: str) -> list[str]:
         for name in node.values:
@@ -219,3 +237,7 @@ class _File:
 
     def _error(self, what: str, line: int, next_step: str) -> ConfigError:
         return ConfigError(what, where=f"{self._source}:{line}", next_step=next_step)
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.is_null

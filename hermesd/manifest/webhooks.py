@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import re
-import secrets as random
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from hermesd.config.raw import is_set
 from hermesd.config.schema import WebhookRoute
 from hermesd.config.secret_keys import variable_for
 from hermesd.config.write import Edit
 from hermesd.errors import ConflictError, UsageError
-from hermesd.manifest.config_entries import ConfigEntries
+from hermesd.manifest.config_entries import ConfigEntries, nested
 from hermesd.manifest.document import entry_shape
+from hermesd.manifest.entry import profile_at
+from hermesd.triggers.webhook_route import check_name, new_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from hermesd.manifest.merge import Fields
 
 _ENABLED = ("platforms", "webhook", "enabled")
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
 class Webhooks(ConfigEntries):
@@ -54,17 +54,26 @@ class Webhooks(ConfigEntries):
                 )
 
     def check(self, entry: Entry) -> Fields:
-        """As ``webhook subscribe``: the target must exist."""
-        from hermesd.triggers.deliver import homes, parse_deliver
+        """As ``webhook subscribe``: targets that exist, filters that can be used."""
 
-        if not NAME.fullmatch(entry.key.name):
-            raise UsageError(f"{entry.key.name[:80]!r} is not a route's name", next_step="use letters, digits, - and _")
+        check_name(entry.key.name)
         fields = super().check(entry)
         if fields.get("scheme", "hmac") != "hmac" and fields.keys() & {"header", "algorithm"}:
             raise UsageError("header and algorithm are for `scheme: hmac`", next_step="leave them out")
-        if deliver := fields.get("deliver"):
-            parse_deliver(deliver, homes=homes(self.configs[entry.key.profile].platforms), where="deliver")
+        self._check_route(entry.key.profile, fields)
         return fields
+
+    def _check_route(self, profile: str, fields: Fields) -> None:
+        """Raises ConfigError for targets, filters and toolsets that no request could use."""
+        from hermesd.tools.registry import check_toolsets
+        from hermesd.triggers.deliver import homes
+        from hermesd.triggers.filters import compile_filters
+        from hermesd.triggers.webhook_places import Places
+
+        route = msgspec.convert(nested(fields), WebhookRoute)
+        Places(route, homes=homes(self.configs[profile].platforms), where="deliver")
+        compile_filters(route.filters, where="", home=profile_at(self._daemon.home, profile).root)
+        check_toolsets(route.toolsets)
 
     def enact(self, change: Change, batch: Batch) -> None:
         """The section, its secret, and the platform itself where nobody has said whether it is on."""
@@ -81,16 +90,10 @@ class Webhooks(ConfigEntries):
         if "secret" not in change.fields and (is_new or any(field.name == "secret" for field in change.step.fields)):
             edits.config.append(Edit((*self.path, key.name, "secret"), reference))
             if variable not in self.variables(key.profile):
-                edits.variables[variable] = _made(change.fields.get("scheme", "auto"))
+                edits.variables[variable] = new_secret(change.fields.get("scheme", "auto"))
         if is_new and not is_set(self.files[key.profile], "config.yaml", _ENABLED):
             edits.config.append(Edit(_ENABLED, value=True))
 
 
 def _reference(key: Key) -> str:
     return f"${{{variable_for(f'platforms.webhook.routes.{key.name}.secret')}}}"
-
-
-def _made(scheme: str) -> str:
-    if scheme == "standard":
-        return "whsec_" + base64.b64encode(random.token_bytes(24)).decode()
-    return random.token_hex(24)

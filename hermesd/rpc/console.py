@@ -262,7 +262,8 @@ async def _watch_runs(call: Call, daemon: Daemon) -> Answer:
     from hermesd.rpc import watch as queries_watch
     from hermesd.rpc.render import watch
 
-    result = await queries_watch.runs(daemon, call.words[0], call.profile, _limit(call, 20))
+    word = call.words[0] if call.words else ""
+    result = await queries_watch.runs(daemon, word, call.profile, _limit(call, 20))
     return Answer(result, lambda page: watch.render_runs(page, result))
 
 

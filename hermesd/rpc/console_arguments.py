@@ -51,7 +51,7 @@ GRAMMARS: dict[str, Grammar] = {
     "cron runs": Grammar(LIMIT, 0, 1, "JOB"),
     "watch list": Grammar({"-a": "all", "--all": "all"}),
     "watch show": Grammar({}, 1, 1, "WATCH"),
-    "watch runs": Grammar(LIMIT, 1, 1, "WATCH"),
+    "watch runs": Grammar(LIMIT, 0, 1, "WATCH"),
     "webhook list": Grammar(),
     "webhook show": Grammar({}, 1, 1, "NAME"),
     "gateway list": Grammar(),

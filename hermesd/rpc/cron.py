@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 MAX_NEXT = 100
 
 
-def view(job: JobRow, *, last_run: RunRow | None = None, count: int = 5) -> CronJob:
+def view(job: JobRow, *, last_run: CronRun | None = None, count: int = 5) -> CronJob:
     """A job with its next instants."""
     from hermesd.triggers.desk import PLAIN
-    from hermesd.triggers.job import decode
+    from hermesd.triggers.job import JobSpec, decode
 
     spec = decode(job.spec)
     schedule = spec.schedule
-    fields = {name: value for name in PLAIN if (value := getattr(spec, name))}
+    usual = JobSpec(schedule=schedule)
+    fields = {name: value for name in PLAIN if (value := getattr(spec, name)) or value != getattr(usual, name)}
     instants = _instants(schedule, job.due_at, count)
     return CronJob(
         id=job.id,
@@ -52,7 +53,8 @@ def view(job: JobRow, *, last_run: RunRow | None = None, count: int = 5) -> Cron
         next_at=job.next_at,
         fired=job.fired,
         created_at=job.created_at,
-        last_run=last_run,
+        last_run=last_run.run if last_run else None,
+        last_state=last_run.state if last_run else "",
     )
 
 
@@ -77,7 +79,7 @@ async def one(daemon: Daemon, reference: str, profile: str) -> CronJobResult:
     """A job by id or name, with its last run. Raises NotFoundError, ConflictError."""
     job = await find(daemon, reference, profile)
     runs = await daemon.store.jobs.runs(job_id=job.id, limit=1)
-    return CronJobResult(job=view(job, last_run=runs[0] if runs else None))
+    return CronJobResult(job=view(job, last_run=await run_view(daemon, runs[0], job.name) if runs else None))
 
 
 async def find(daemon: Daemon, reference: str, profile: str) -> JobRow:
@@ -90,9 +92,11 @@ def upcoming(daemon: Daemon, schedule: str, *, timezone: str, profile: str, coun
     """What a schedule would mean. Raises UsageError."""
     from hermesd.triggers.schedule import parse
 
+    if not 1 <= count <= MAX_NEXT:
+        raise UsageError(f"{count} instants cannot be shown", next_step=f"give 1 to {MAX_NEXT}")
     now = time.time()
     found = parse(schedule, zone_name=timezone or daemon.routines.owner(profile).timezone, now=now)
-    instants = found.preview(now, max(1, min(count, MAX_NEXT)))
+    instants = found.preview(now, count)
     return CronNextResult(schedule=found.text, timezone=found.zone, next=[found.local(each) for each in instants])
 
 

@@ -67,7 +67,9 @@ async def question_of(daemon: Daemon, watch: WatchRow) -> QuestionRow | None:
 
 
 async def runs(daemon: Daemon, reference: str, profile: str, limit: int) -> WatchRunsResult:
-    """What came of a watch's events, newest first."""
-    watch = await find(daemon, reference, profile)
-    rows = await daemon.store.jobs.runs(job_id=watch.id, limit=limit)
-    return WatchRunsResult(runs=[await run_view(daemon, row, watch.name) for row in rows])
+    """What came of the events of a watch, or of all, newest first."""
+    watch = await find(daemon, reference, profile) if reference else None
+    name = None if watch else daemon.settings(profile).profile.name
+    rows = await daemon.store.jobs.runs(job_id=watch.id if watch else None, profile=name, kind="watch", limit=limit)
+    names = {row.id: row.name for row in await daemon.store.watches.listing()}
+    return WatchRunsResult(runs=[await run_view(daemon, row, names.get(row.job_id, "(removed)")) for row in rows])

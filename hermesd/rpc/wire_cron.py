@@ -104,7 +104,10 @@ class CronImportParams(Params, kw_only=True):
 
 
 class CronJob(Result, kw_only=True):
-    """A job. ``next`` are instants with their offsets; times are epoch seconds, 0 for none."""
+    """A job. ``next`` are instants with their offsets; times are epoch seconds, 0 for none.
+
+    ``last_state`` is what came of its last run so far: the run's state or, once it is handed over, its event's.
+    """
 
     id: str
     profile: str
@@ -118,6 +121,7 @@ class CronJob(Result, kw_only=True):
     fired: int = 0
     created_at: float = 0.0
     last_run: RunRow | None = None
+    last_state: str = ""
 
 
 class CronJobResult(Result, kw_only=True):

@@ -74,9 +74,9 @@ class WatchAnswerParams(Params, kw_only=True):
 
 
 class WatchRunsParams(Params, kw_only=True):
-    """Runs of one watch; newest first."""
+    """Runs of a watch, or of all watches of a profile; newest first."""
 
-    watch: str
+    watch: str = ""
     profile: str = ""
     limit: int = 20
 

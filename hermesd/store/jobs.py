@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hermesd.store.records import Firing, JobRow, NewEvent, NewOutbox, Occurrence, RunRow, RunState
+    from hermesd.store.records import Firing, JobRow, NewEvent, NewOutbox, Occurrence, RunKind, RunRow, RunState
 
 
 class JobStore(Protocol):
@@ -54,8 +54,10 @@ class JobStore(Protocol):
     async def run_of(self, run_id: int) -> RunRow:
         """One run; raises NotFoundError."""
 
-    async def runs(self, *, job_id: str | None = None, profile: str | None = None, limit: int = 50) -> list[RunRow]:
-        """Newest first."""
+    async def runs(
+        self, *, job_id: str | None = None, profile: str | None = None, kind: RunKind = "job", limit: int = 50
+    ) -> list[RunRow]:
+        """Newest first: those of one job or watch, or all of a kind."""
 
     async def last_output(self, job_id: str) -> str:
         """What the job's newest finished run said; empty when there is none."""

@@ -34,6 +34,9 @@ JobState = Literal["active", "paused", "ended"]
 
 WatchState = Literal["active", "paused"]
 
+RunKind = Literal["job", "watch"]
+"""What a run came of."""
+
 RunState = Literal["queued", "script", "handed", "done", "silent", "failed", "skipped"]
 """queued → script (its script runs) → handed (an event of the inbox carries it on) | done | silent | failed;
 skipped: it was due and was not to run (an earlier run was under way, or too much time had passed)."""

@@ -33,13 +33,21 @@ def places(job: JobRow, spec: JobSpec, homes: Mapping[str, str]) -> list[Address
 
 
 def event_of(
-    job: JobRow, spec: JobSpec, instant: float, *, to: list[Address], context: str = "", skills: str = ""
+    job: JobRow,
+    spec: JobSpec,
+    instant: float,
+    *,
+    to: list[Address],
+    before: str = "",
+    context: str = "",
+    skills: str = "",
 ) -> NewEvent:
     """The event of one occurrence. It has a session of its own, unless runs wait for each other."""
     address, meta = with_places(to)
     key = f"agent:{job.profile}:cron:dm:{job.id}"
     parts = [
         skills,
+        f"The last words of another job:\n{mark_untrusted(before)}" if before else "",
         f"The output of its script:\n{mark_untrusted(context)}" if context else "",
         spec.prompt,
     ]

@@ -22,6 +22,9 @@ MAX_TARGETS = 16
 MAX_URL_CHARS = 2000
 MAX_MAIL_CHARS = 254
 _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
+NUMBER = re.compile(r"\+[1-9][0-9]{1,14}", re.ASCII)
+"""A phone number (E.164)."""
+
 _WITHOUT_CHAT = frozenset({"log", "local"})
 _WITH_CHAT = frozenset(PlatformsConfig.__struct_fields__) - {"webhook", "smtp", "github"}
 NOT_YET = foreign.PLATFORMS - _WITH_CHAT - _WITHOUT_CHAT - {"email"}
@@ -66,6 +69,17 @@ def parse_deliver(
     if len(found) > MAX_TARGETS:
         raise ConfigError(f"deliver names {len(found)} targets", where=where, next_step=f"name {MAX_TARGETS} at most")
     return list(found)
+
+
+def check_deliver(text: str, *, homes: Mapping[str, str], origin: Address | None = None, where: str = "") -> None:
+    """Refuse what somebody has just written and nothing could be sent to. Raises ConfigError, also as above."""
+    for address in parse_deliver(text, homes=homes, origin=origin, where=where):
+        if address.platform == "sms" and not NUMBER.fullmatch(address.chat):
+            raise ConfigError(
+                f"deliver 'sms:{address.chat[:40]}' is not a phone number",
+                where=where,
+                next_step="write sms:+<country><number>, like sms:+15551234567",
+            )
 
 
 def _origin(origin: Address | None, homes: Mapping[str, str], where: str) -> Address:

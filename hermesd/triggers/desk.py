@@ -15,24 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hermesd.errors import ConflictError, NotFoundError, UsageError
+from hermesd.errors import ConflictError, UsageError
 from hermesd.store.records import Address, JobRow
 from hermesd.tools.registry import check_toolsets
-from hermesd.triggers import compose, schedule
+from hermesd.triggers import compose, naming, schedule
 from hermesd.triggers import job as jobs
-from hermesd.triggers.deliver import parse_deliver
+from hermesd.triggers.deliver import check_deliver
 from hermesd.triggers.job import MAX_CATCH_UP, JobSpec
 from hermesd.triggers.script import find_script
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from hermesd.rpc.wire_cron import JobFields
     from hermesd.store.protocol import Store
     from hermesd.store.records import JobState
 
 MAX_PROMPT = 32_000
-MAX_NAME = 100
 MAX_JOBS = 10_000  # of one profile
 _SLUG = re.compile(r"[^a-z0-9]+")
 
@@ -95,9 +94,7 @@ class JobDesk:
             raise ConflictError(f"there are {MAX_JOBS} jobs already", next_step="remove some: hermesctl cron list")
         now = time.time()
         spec = drafted(owner, fields, now=now, context_from=await self._context(owner, fields), origin=origin)
-        name = (fields.name or "").strip()[:MAX_NAME] or _name(
-            spec.prompt or spec.script, {job.name for job in existing}
-        )
+        name = naming.checked_name(fields.name) or _name(spec.prompt or spec.script, {job.name for job in existing})
         row = JobRow(id=secrets.token_hex(4), profile=owner.name, name=name, spec=jobs.encode(spec))
         return await self._store.jobs.put(moved(row, spec, now, state="paused" if paused else "active"))
 
@@ -105,7 +102,7 @@ class JobDesk:
         """Change what is given. Raises as ``create``."""
         now = time.time()
         spec = redrafted(owner, jobs.decode(job.spec), fields, now=now, context_from=await self._context(owner, fields))
-        name = (fields.name or "").strip()[:MAX_NAME] or job.name
+        name = naming.checked_name(fields.name) or job.name
         row = msgspec.structs.replace(job, name=name, spec=jobs.encode(spec))
         state = "active" if job.state == "ended" else job.state
         return await self._store.jobs.put(moved(row, spec, now, state=state))
@@ -123,22 +120,7 @@ class JobDesk:
     async def find(self, reference: str, *, profile: str | None) -> JobRow:
         """By id, beginning of an id, or name. Raises NotFoundError, ConflictError (several)."""
         rows = await self._store.jobs.listing(profile=profile)
-        tests: tuple[Callable[[JobRow], bool], ...] = (
-            lambda row: row.id == reference,
-            lambda row: row.name == reference,
-            lambda row: len(reference) >= 2 and row.id.startswith(reference),
-            lambda row: row.name.casefold() == reference.casefold(),
-        )
-        for test in tests:
-            found = [row for row in rows if test(row)]
-            if len(found) == 1:
-                return found[0]
-            if found:
-                names = ", ".join(f"{row.id} ({row.profile})" for row in found[:5])
-                raise ConflictError(
-                    f"{reference[:80]!r} is several jobs: {names}", next_step="give the id, or -p PROFILE"
-                )
-        raise NotFoundError(f"there is no job {reference[:80]!r}", next_step="see `hermesctl cron list`")
+        return naming.find(rows, reference, noun="job", plural="jobs", listing="hermesctl cron list")
 
     async def _context(self, owner: Owner, fields: JobFields) -> str:
         """The id of the job that ``context_from`` names."""
@@ -194,7 +176,7 @@ def _check(owner: Owner, spec: JobSpec) -> None:
     if spec.script:
         find_script(spec.script, owner.root / "scripts")
     compose.read_skills(spec.skills, owner.root / "skills")
-    parse_deliver(spec.deliver, homes=owner.homes, origin=spec.origin, where="deliver")
+    check_deliver(spec.deliver, homes=owner.homes, origin=spec.origin, where="deliver")
     if spec.toolsets:
         check_toolsets(spec.toolsets)
     if spec.workdir and not Path(spec.workdir).expanduser().is_dir():
@@ -222,9 +204,4 @@ def _instant(text: str, zone: str, now: float) -> float:
 def _name(text: str, taken: set[str]) -> str:
     """A name from the first words, unlike all others."""
     words = _SLUG.sub(" ", text.lower()).split()[:5]
-    name = "-".join(words)[:40] or "job"
-    number = 2
-    found = name
-    while found in taken:
-        found, number = f"{name}-{number}", number + 1
-    return found
+    return naming.free_name("-".join(words)[:40] or "job", taken)

@@ -123,15 +123,13 @@ class JobRunner:
                 run, "silent" if silent else "done", said.text, [] if silent else self._rows(run, job, said.text, to)
             )
         else:
-            context = await self._context(spec, said.text)
-            event = compose.event_of(job, spec, run.due_at, to=to, context=context, skills=skills)
+            before = await self._before(spec)
+            event = compose.event_of(job, spec, run.due_at, to=to, before=before, context=said.text, skills=skills)
             await persist(lambda: self._store.jobs.hand_over(run.id, event, output=said.text))
 
-    async def _context(self, spec: JobSpec, text: str) -> str:
-        if not spec.context_from:
-            return text
-        other = await persist(lambda: self._store.jobs.last_output(spec.context_from))
-        return "\n\n".join(part for part in (other, text) if part)
+    async def _before(self, spec: JobSpec) -> str:
+        """What the job that ``context_from`` names has said last."""
+        return await persist(lambda: self._store.jobs.last_output(spec.context_from)) if spec.context_from else ""
 
     async def _fail(self, run: RunRow, job: JobRow, spec: JobSpec, error: str, *, output: str = "") -> None:
         """A failure is always delivered: to the job's targets, or to a file where those cannot be had."""

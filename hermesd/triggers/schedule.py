@@ -47,8 +47,11 @@ _DURATION = re.compile(r"(?:\d{1,9}[wdhms])+", re.ASCII)
 _PART = re.compile(r"(\d{1,9})([wdhms])", re.ASCII)
 _WORDED = re.compile(r"(?:(\d{1,9}) )?([a-z]+?)s?", re.ASCII)
 _AT = re.compile(r"([a-z,]+) at (\d{1,2}):(\d{2})", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _ZONED = re.compile(r"(?:CRON_)?TZ=(\S+) (.+)", re.ASCII)
 _CRON_FIELDS = 5
+_BAD_DAY = "Bad day-of-month"  # cronsim says so also of a day that none of the months has
+_NO_DATE = "no such date exists; change the day or the month"
 
 EXAMPLES = 'write "0 9 * * MON-FRI", "every 30m", "every weekday at 09:00", "30m" or "2026-12-24T18:00"'
 
@@ -167,17 +170,29 @@ def _cron(text: str, zone_name: str, now: float) -> Schedule:
     expression = " ".join(fields)
     _check_cron(expression, text)
     if _cron_after(expression, zone(zone_name), now) is None:
-        raise _refused(text, "never comes due", "no such date exists; change the day or the month")
+        raise _refused(text, "never comes due", _NO_DATE)
     return Schedule(kind="cron", text=expression, zone=zone_name)
 
 
 def _check_cron(expression: str, text: str) -> None:
+    said = _cron_error(expression)
+    if not said:
+        return
+    fields = expression.split()
+    if said == _BAD_DAY and not _cron_error(" ".join((*fields[:3], "*", fields[4]))):
+        raise _refused(text, "never comes due", _NO_DATE)
+    raise _refused(text, f"is no cron expression: {said.lower()}")
+
+
+def _cron_error(expression: str) -> str:
+    """What cronsim says of five fields; '' when it takes them."""
     from cronsim import CronSim, CronSimError
 
     try:
         CronSim(expression, datetime.now(UTC))
     except CronSimError as error:
-        raise _refused(text, f"is no cron expression: {str(error).lower()}") from None
+        return str(error) or "bad"
+    return ""
 
 
 def _cron_after(expression: str, tz: tzinfo, instant: float) -> float | None:
@@ -257,6 +272,10 @@ def _instant(text: str, zone_name: str, now: float) -> Schedule:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
+        if _DATE.match(text):
+            raise _refused(text, "is no date and time that exists", "write it like 2026-12-24T18:00") from None
+        if len(text.split()) == _CRON_FIELDS + 1 and text[0] in "*0123456789":
+            raise _refused(text, "has six fields", "leave out the seconds; for less than a minute: every 30s") from None
         raise _refused(text, "is not understood") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone(zone_name))
@@ -265,14 +284,14 @@ def _instant(text: str, zone_name: str, now: float) -> Schedule:
     try:
         return _once(moment.timestamp(), zone_name, now, text)
     except (OverflowError, OSError):
-        raise _refused(text, "is too far away") from None
+        raise _refused(text, "is too far away", "name an instant within 50 years") from None
 
 
 def _once(at: float, zone_name: str, now: float, text: str) -> Schedule:
     if at <= now:
         raise _refused(text, "has passed", "name an instant in the future")
     if at > now + timedelta(days=366 * 50).total_seconds():
-        raise _refused(text, "is too far away")
+        raise _refused(text, "is too far away", "name an instant within 50 years")
     shown = datetime.fromtimestamp(at, zone(zone_name)).isoformat(timespec="seconds")
     return Schedule(kind="once", text=shown, zone=zone_name, at=at)
 

@@ -61,7 +61,8 @@ async def run_script(path: Path, *, cwd: Path, env: Mapping[str, str], tag: str,
     """Run it to its end; what it leaves running is ended with it."""
     output = Output(head=OUTPUT_BYTES // 2, tail=OUTPUT_BYTES // 2)
     errors = Output(head=0, tail=ERROR_BYTES)
-    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(reader, False)  # ours alone: programs do not expect EAGAIN on their standard error
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_drain, reader, errors)

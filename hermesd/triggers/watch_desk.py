@@ -10,21 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hermesd.errors import ConflictError, NotFoundError, UsageError
+from hermesd.errors import ConflictError, UsageError
 from hermesd.store.records import WatchRow
 from hermesd.tools.registry import check_toolsets
-from hermesd.triggers import schedule
+from hermesd.triggers import naming, schedule
 from hermesd.triggers import watch as watches
-from hermesd.triggers.deliver import parse_deliver
-from hermesd.triggers.desk import MAX_NAME, MAX_PROMPT
+from hermesd.triggers.deliver import check_deliver
+from hermesd.triggers.desk import MAX_PROMPT
 from hermesd.triggers.script import find_script
 from hermesd.triggers.watch import MAX_DEBOUNCE_S, MIN_DEBOUNCE_S, WatchSpec
 from hermesd.triggers.watch_files import home_of
 from hermesd.triggers.watch_pattern import parse_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hermesd.rpc.wire_watch import WatchFields
     from hermesd.store.protocol import Store
     from hermesd.triggers.desk import Owner
@@ -33,6 +31,8 @@ MAX_WATCHES = 1000  # of one profile
 MAX_PATTERNS = 16
 MAX_STATES = 10
 KINDS = {"files": "file", "command": "command", "unit": "unit"}
+BELONGS = {"every": "command", "timezone": "command", "states": "unit", "bus": "unit"}
+FLAGS = {"every": "--every", "timezone": "--tz", "states": "--states", "bus": "--user"}
 UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]{1,255}")
 UNIT_TYPES = ("service", "socket", "mount", "automount", "swap", "target", "path", "timer", "slice", "scope", "device")
 STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance")
@@ -78,7 +78,7 @@ class WatchDesk:
             )
         spec = read_fields(owner, fields)
         taken = {watch.name for watch in existing}
-        name = (fields.name or "").strip()[:MAX_NAME] or _name(spec, taken)
+        name = naming.checked_name(fields.name) or _name(spec, taken)
         row = WatchRow(
             id=secrets.token_hex(4),
             profile=owner.name,
@@ -97,22 +97,7 @@ class WatchDesk:
     async def find(self, reference: str, *, profile: str | None) -> WatchRow:
         """By id, beginning of an id, or name. Raises NotFoundError, ConflictError (several)."""
         rows = await self._store.watches.listing(profile=profile)
-        tests: tuple[Callable[[WatchRow], bool], ...] = (
-            lambda row: row.id == reference,
-            lambda row: row.name == reference,
-            lambda row: len(reference) >= 2 and row.id.startswith(reference),
-            lambda row: row.name.casefold() == reference.casefold(),
-        )
-        for test in tests:
-            found = [row for row in rows if test(row)]
-            if len(found) == 1:
-                return found[0]
-            if found:
-                names = ", ".join(f"{row.id} ({row.profile})" for row in found[:5])
-                raise ConflictError(
-                    f"{reference[:80]!r} is several watches: {names}", next_step="give the id, or -p PROFILE"
-                )
-        raise NotFoundError(f"there is no watch {reference[:80]!r}", next_step="see `hermesctl watch list`")
+        return naming.find(rows, reference, noun="watch", plural="watches", listing="hermesctl watch list")
 
 
 def read_fields(owner: Owner, fields: WatchFields) -> WatchSpec:
@@ -123,6 +108,7 @@ def read_fields(owner: Owner, fields: WatchFields) -> WatchSpec:
             f"a watch looks at one kind of thing, {len(kinds)} are given",
             next_step="give --file PATTERN, or --command SCRIPT with --every, or --unit NAME",
         )
+    _check_kind(kinds[0], fields)
     given: dict[str, Any] = {  # Any: fields of many types, checked by WatchFields
         name: value for name in PLAIN if (value := getattr(fields, name)) is not None
     }
@@ -136,6 +122,13 @@ def read_fields(owner: Owner, fields: WatchFields) -> WatchSpec:
     _CHECKS[spec.kind](owner, spec)
     _check_turn(owner, spec)
     return spec
+
+
+def _check_kind(kind: str, fields: WatchFields) -> None:
+    """Refuse what would have no effect. Raises UsageError."""
+    for name, belongs in BELONGS.items():
+        if kind != belongs and getattr(fields, name) not in (None, "", [], "system"):
+            raise UsageError(f"{FLAGS[name]} is for a watch of a {belongs}", next_step=f"leave {FLAGS[name]} out")
 
 
 def _check_bounds(spec: WatchSpec) -> None:
@@ -188,7 +181,7 @@ def _check_turn(owner: Owner, spec: WatchSpec) -> None:
         raise UsageError(f"the prompt has {len(spec.prompt)} characters", next_step=f"{MAX_PROMPT} at most")
     if spec.toolsets:
         check_toolsets(spec.toolsets)
-    parse_deliver(spec.deliver, homes=owner.homes, where="deliver")
+    check_deliver(spec.deliver, homes=owner.homes, where="deliver")
     if spec.workdir and not Path(spec.workdir).expanduser().is_dir():
         raise UsageError(f"{spec.workdir[:200]!r} is no directory", next_step="make it, or give another --workdir")
 
@@ -197,7 +190,4 @@ def _name(spec: WatchSpec, taken: set[str]) -> str:
     """After what is watched, unlike all others."""
     subject = spec.command or spec.unit or (spec.files[0].rstrip("/").rpartition("/")[2] if spec.files else "")
     name = re.sub(r"[^a-z0-9]+", "-", subject.lower()).strip("-")[:40] or spec.kind
-    found, number = name, 2
-    while found in taken:
-        found, number = f"{name}-{number}", number + 1
-    return found
+    return naming.free_name(name, taken)

@@ -49,7 +49,7 @@ class UnitSource:
             with trio.fail_after(CONNECT_S):
                 connection = await open_dbus_connection(bus_address(self._bus))
         except (OSError, KeyError, ValueError, RuntimeError, trio.BrokenResourceError, trio.EndOfChannel) as error:
-            raise self._absent(f"there is no {self._bus} bus: {type(error).__name__}") from None
+            raise self._absent(f"there is no {self._bus} bus{_why(error)}") from None
         except trio.TooSlowError:
             raise self._absent(f"the {self._bus} bus does not answer") from None
         try:
@@ -127,6 +127,11 @@ class UnitSource:
     def _absent(self, what: str) -> ConfigError:
         step = "set XDG_RUNTIME_DIR for the daemon" if self._bus == "user" else "watch units where systemd runs"
         return ConfigError(f"units cannot be watched here: {what}", next_step=step)
+
+
+def _why(error: Exception) -> str:
+    """What the system said, if it said something."""
+    return f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
 
 
 def bus_address(bus: Bus) -> str:

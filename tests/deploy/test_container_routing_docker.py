@@ -157,6 +157,17 @@ def test_ctrl_c_at_a_terminal_reaches_the_program_inside(host: Host) -> None:
         assert terminal.wait() == 9
 
 
+def test_ctrl_c_reaches_the_program_inside_also_when_only_its_input_is_a_terminal(host: Host) -> None:
+    """``hermesctl chat | less``: the key is a signal for the whole pipeline, and docker's client would die of it."""
+    script = f'[ "$1" = container ] && exec {PROGRAM} "$@"\ntrap "echo caught; exit 9" INT\necho ready\n'
+    host.mark(f"hermes_bin={host.put('trapped', script + 'while :; do sleep 0.1; done')}")
+    pipeline = """ "$@" | sh -c "trap '' INT; cat" """
+    with at_terminal(["sh", "-c", pipeline, "sh", *host.command("chat")], host.environment) as terminal:
+        terminal.expect("ready")
+        terminal.type("\x03")
+        terminal.expect("caught")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_for_a_call_through_pipes_reaches_the_program_inside(host: Host, number: signal.Signals) -> None:
     """docker would only end its client, and leave the program running."""

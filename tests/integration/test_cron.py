@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_a_job_is_made_shown_run_and_removed(working: Daemon) -> None:
     assert run["deliveries"] == ["local: sent"]
     assert run["session_id"]
     assert "offline" in delivered(working)[0]
-    assert "Week" in working.ctl("cron", "show", "Week").stdout
+    assert "last run  done, " in working.ctl("cron", "show", "Week").stdout
     assert working.ctl("cron", "remove", "Week").returncode == 0
     assert "no jobs" in working.ctl("cron").stdout
 
@@ -151,7 +152,7 @@ def test_skills_and_another_jobs_words_come_before_the_prompt(working: Daemon) -
 
 
 REFUSED = [
-    (["30 2 30 2 *", "x"], "bad day-of-month"),
+    (["30 2 30 2 *", "x"], "never comes due"),
     (["every 5s", "x"], "out of bounds"),
     (["0 9 * * *"], "needs a prompt"),
     (["0 9 * * *", "--no-agent", "--prompt", "x"], "needs a script"),
@@ -267,6 +268,81 @@ def test_jobs_come_and_go_as_jobs_json(working: Daemon, tmp_path: Path) -> None:
         working.ctl("cron", "remove", job["id"])
     assert "made 2 jobs" in working.ctl("cron", "import", "-", stdin=exported).stdout
     assert [job["fields"]["deliver"] for job in working.call("cron.list")["jobs"]] == ["origin", "local"]
+
+
+WHOLE = (
+    *("--tz", "Europe/Berlin", "--toolsets", "files,todo", "--timeout", "90", "--max-turns", "7", "--budget", "5000"),
+    *("--misfire", "run_all", "--catch-up", "3", "--grace", "0", "--overlap", "queue", "--jitter", "5"),
+    *("--repeat", "4", "--expires", "2060-01-01T00:00", "--context-from", "First"),
+)
+
+
+def test_nothing_of_a_job_is_lost_on_the_way_through_jobs_json(working: Daemon) -> None:
+    """Its zone, its bounds, what is done about missed runs, and whose words it begins with; also when that one comes
+    later in the file."""
+    made(working, "@daily", "one", "--name", "First")
+    made(working, "0 9 * * *", "two", "--name", "Second", *WHOLE)
+    before = {job["name"]: job for job in working.call("cron.list")["jobs"]}
+    exported = json.loads(working.ctl("cron", "export").stdout)
+    for job in before.values():
+        working.ctl("cron", "remove", job["id"])
+    exported["jobs"].reverse()
+    said = working.ctl("cron", "import", "-", stdin=json.dumps(exported)).stdout
+    assert said == "made 2 jobs\n"
+    after = {job["name"]: job for job in working.call("cron.list")["jobs"]}
+    assert after["Second"]["fields"].pop("context_from") == after["First"]["id"]
+    assert before["Second"]["fields"].pop("context_from") == before["First"]["id"]
+    shown = working.ctl("cron", "show", "Second").stdout
+    assert "\ngrace         0 s\n" in shown
+    assert "\ntimeout       90 s\n" in shown
+    for name in ("schedule", "timezone", "next", "fields"):
+        assert after["Second"][name] == before["Second"][name]
+
+
+def test_an_import_names_what_a_job_has_that_is_not_taken_over(working: Daemon) -> None:
+    """Fields of hermes-agent's that mean something and have no counterpart, and a second job to begin with."""
+    schedule = {"kind": "cron", "expr": "@daily"}
+    jobs = [
+        {
+            "id": "aa",
+            "name": "A",
+            "prompt": "x",
+            "schedule": schedule,
+            "last_run_at": "x",
+            "context_from": ["bb", "aa"],
+        },
+        {"id": "bb", "name": "B\u001b[31m\n", "prompt": "x", "schedule": schedule, "base_url": "http://h", "x": None},
+    ]
+    done = working.ctl("cron", "import", "-", stdin=json.dumps({"jobs": jobs}))
+    assert done.stdout.splitlines() == [
+        "made 2 jobs",
+        "left out: of B [31m : base_url",
+        "left out: of A: context_from aa: one job is enough",
+    ]
+    a, b = working.call("cron.list")["jobs"]
+    assert (a["fields"]["context_from"], b["name"]) == (b["id"], "B [31m")
+
+
+ODD = {
+    ("@daily", "x", "--name", "a\x1b[31m"): "the name holds control characters",
+    ("@daily", "x", "--name", "n" * 101): "the name has 101 characters",
+    ("@daily", "x", "--deliver", "sms:abc"): "'sms:abc' is not a phone number",
+    ("@daily", "x", "--grace", "nan"): "NaN and infinity are no numbers here",
+    ("@daily", b"\xff"): "what was given is not UTF-8",
+    ("0 0 30 2 *", "x"): "never comes due",
+}
+
+
+def test_what_is_wrong_is_said_in_words_for_people(working: Daemon) -> None:
+    """With the next step, and nothing is made."""
+    for words, said in ODD.items():
+        done = working.ctl("cron", "create", *map(os.fsdecode, words))
+        assert done.returncode != 0, words
+        assert said in done.stderr, done.stderr
+        assert "\n  → " in done.stderr, done.stderr
+        assert "\x1b" not in done.stderr
+    assert working.call("cron.list")["jobs"] == []
+    assert "1001 instants cannot be shown" in working.ctl("cron", "next", "@daily", "-n", "1001").stderr
 
 
 def test_a_daemon_without_jobs_has_no_scheduler(working: Daemon) -> None:

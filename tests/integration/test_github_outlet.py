@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from hermesd.config.schema import GithubConfig
+from hermesd.gateway.http_sending import MAX_RETRY_AFTER_S
 from hermesd.gateway.outlets_github import CUT, MAX_COMMENT_CHARS, GithubOutlet, marker_of
-from hermesd.gateway.outlets_webhook import MAX_RETRY_AFTER_S
 from hermesd.gateway.platform import PlatformError
 from hermesd.store.records import Address, OutboxRow
 from tests.faults.blackbox import events

@@ -229,11 +229,37 @@ def test_what_could_not_work_is_refused_with_the_reason(working: Daemon, notes: 
     assert "is not below" in refusal("--command", "/bin/date", "--every", "10m", "x")
     (working.home / "scripts" / "a.sh").write_text("true")
     assert "again and again" in refusal("--command", "a.sh", "x")
-    assert "no cron expression" in refusal("--command", "a.sh", "--every", "0 0 30 2 *", "x")
+    assert "never comes due" in refusal("--command", "a.sh", "--every", "0 0 30 2 *", "x")
     assert "is not a target" in refusal("--file", str(notes), "--deliver", "nowhere", "x")
     assert "no name of a unit" in refusal("--unit", "a b", "x")
     assert "units cannot be watched here" in refusal("--unit", "nginx", "x")
     assert "debounce is 0" in refusal("--file", str(notes), "--debounce", "0", "x")
+
+
+def test_options_of_another_kind_and_names_that_cannot_be_shown_are_refused(working: Daemon, notes: Path) -> None:
+    """Nothing that was said is without effect; `/` is told as it was written."""
+    for words, said in {
+        ("--file", str(notes), "--every", "10m", "x"): "--every is for a watch of a command",
+        ("--file", str(notes), "--states", "failed", "x"): "--states is for a watch of a unit",
+        ("--file", str(notes), "--user", "x"): "--user is for a watch of a unit",
+        ("--file", str(notes), "--name", "a\nb", "x"): "the name holds control characters",
+        ("--file", "/", "x"): "'/' is all of this machine",
+    }.items():
+        done = working.ctl("watch", "add", *words)
+        assert done.returncode == 2, done.stderr
+        assert said in done.stderr
+    assert working.call("watch.list")["watches"] == []
+
+
+def test_runs_are_listed_of_one_watch_or_of_all(working: Daemon, notes: Path) -> None:
+    """A watch that sees nothing new is tested without an empty line behind."""
+    first = added(working, "--file", str(notes), "--act", "--name", "One", "x")
+    assert working.ctl("watch", "runs").stdout == "no runs yet\n"
+    assert working.ctl("watch", "test", "One").stdout == "it sees 0 files, 0 not taken up yet\n"
+    (notes / "a.md").write_text("a")
+    until_ended(working, first, 1)
+    assert [run["job_name"] for run in working.call("watch.runs")["runs"]] == ["One"]
+    assert working.call("cron.runs")["runs"] == []
 
 
 def test_a_paused_watch_rests_and_takes_what_changed_meanwhile_as_seen(working: Daemon, notes: Path) -> None:

@@ -14,7 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from hermesd.gateway.outlets_webhook import MAX_RETRY_AFTER_S, WebhookOutlet, retry_after_s
+from hermesd.gateway.http_sending import MAX_RETRY_AFTER_S, retry_after_s
+from hermesd.gateway.outlets_webhook import WebhookOutlet
 from hermesd.gateway.platform import PlatformError
 from hermesd.store.records import Address, OutboxRow
 from tests.servers.daemon import Daemon

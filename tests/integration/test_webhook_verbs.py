@@ -140,11 +140,19 @@ def test_what_cannot_be_made_changes_nothing(working: Daemon) -> None:
         ("a_b",): "belongs to something else",
         ("a/b",): "is not a route's name",
         ("c", "--header", "X-Own"): "for --scheme hmac",
+        ("c", "--toolsets", "nope"): "there is no toolset 'nope'",
     }.items():
         refused = working.ctl("webhook", "subscribe", *words)
         assert refused.returncode != 0
         assert reason in refused.stderr
     assert [(working.home / name).read_bytes() for name in ("config.yaml", ".env")] == before
+
+
+def test_a_skill_that_is_not_there_yet_is_said(working: Daemon) -> None:
+    """The route is made: a request is taken without it."""
+    assert "there is no skill 'review' yet: put it into" in done(
+        working, "webhook", "subscribe", "hook", "--skills", "review"
+    )
 
 
 def test_without_a_daemon_the_files_are_changed_and_it_is_said(daemon: Daemon) -> None:

@@ -34,6 +34,21 @@ def link_homes(
     return changes
 
 
+def outsiders(
+    manifest: Manifest,
+    *,
+    look_up: Callable[[str], pwd.struct_passwd] = pwd.getpwnam,
+    groups_of: Callable[[str, int], list[int]] = os.getgrouplist,
+) -> list[str]:
+    """A notice for each of these people who cannot enter the state directory, which is open to the agent's group."""
+    container = manifest.container
+    return [
+        f"notice: {name} is not in the group with gid {container.gid}, and cannot enter {manifest.state_dir}"
+        for name in container.host_users
+        if container.gid not in groups_of(name, look_up(name).pw_gid)
+    ]
+
+
 def _link(person: pwd.struct_passwd, target: str, *, dry_run: bool) -> list[str]:
     where = f"{person.pw_dir}/{NAME}"
     with opened(person.pw_dir, where=person.pw_dir) as fd:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from hermesd.deploy.container import commands
-from hermesd.deploy.container.host_users import link_homes
+from hermesd.deploy.container.host_users import link_homes, outsiders
 from hermesd.deploy.container.identity import identity
 from hermesd.deploy.container.state_dir import state_dir
 from hermesd.errors import ConflictError, NotFoundError, UnreachableError
@@ -161,6 +161,8 @@ def _prepare(manifest: Manifest, runner: Runner) -> None:
         directory.prepare()
     for change in (*directory.changes, *link_homes(manifest, dry_run=runner.dry_run)):
         runner.say(change)
+    for notice in outsiders(manifest):
+        runner.say(notice)
     if root := commands.gc_root(manifest):
         runner.change(root)
 

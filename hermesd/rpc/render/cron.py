@@ -60,21 +60,26 @@ def field_entries(fields: JobFields | WatchFields) -> list[tuple[str, str]]:
     found = []
     for name in fields.__struct_fields__:
         value = getattr(fields, name)
-        if value not in (None, "", [], False):
-            text = (
-                ", ".join(value)
-                if isinstance(value, list)
-                else f"{value:g}"
-                if isinstance(value, float)
-                else str(value)
-            )
-            found.append((name.removesuffix("_s").replace("_", " "), one_line(text)))
+        if value is not None and value is not False and value not in ("", []):
+            found.append((name.removesuffix("_s").replace("_", " "), one_line(_shown(name, value))))
     return found
+
+
+def _shown(name: str, value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:g}{' s' if name.endswith('_s') else ''}"
+    return str(value)
 
 
 def _last(page: Page, job: CronJob) -> str:
     run = job.last_run
-    return f"{run.state}, {ago(page.now, run.fired_at)}{f': {one_line(run.error)}' if run.error else ''}" if run else ""
+    return (
+        f"{job.last_state}, {ago(page.now, run.fired_at)}{f': {one_line(run.error)}' if run.error else ''}"
+        if run
+        else ""
+    )
 
 
 def render_runs(page: Page, result: CronRunsResult) -> str:

@@ -41,12 +41,13 @@ def _texts(rows: Sequence[Sequence[Painted]]) -> list[list[str]]:
 
 
 def _shrink(widths: list[int], room: int) -> None:
-    """Take columns from the widest until they fit, or all are at their narrowest."""
-    while sum(widths) > room and max(widths) > NARROWEST:
+    """Take columns from the widest until they fit, or all are at their narrowest; many columns have less."""
+    narrowest = max(1, min(NARROWEST, room // len(widths)))
+    while sum(widths) > room and max(widths) > narrowest:
         widest = max(range(len(widths)), key=widths.__getitem__)
         second = max([width for at, width in enumerate(widths) if at != widest], default=0)
         excess = sum(widths) - room
-        widths[widest] = max(min(second, widths[widest] - 1), widths[widest] - excess, NARROWEST)
+        widths[widest] = max(min(second, widths[widest] - 1), widths[widest] - excess, narrowest)
 
 
 def _line(page: Page, cells: Sequence[Painted], widths: Sequence[int], indent: str) -> str:

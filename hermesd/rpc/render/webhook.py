@@ -54,7 +54,7 @@ def render_one(page: Page, route: WebhookView) -> str:
         ("scheme", route.scheme),
         ("events", ", ".join(route.events)),
         *(("filters" if number == 0 else "", each) for number, each in enumerate(filters)),
-        ("prompt", route.prompt),
+        ("prompt", one_line(route.prompt)),
         ("skills", ", ".join(route.skills)),
         ("deliver", f"{route.deliver}{' (without an agent)' if route.deliver_only else ''}"),
         ("with", ", ".join(extra)),

@@ -9,7 +9,7 @@ from hermesd.store.sqlite import jobs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hermesd.store.records import Firing, JobRow, NewEvent, NewOutbox, Occurrence, RunRow, RunState
+    from hermesd.store.records import Firing, JobRow, NewEvent, NewOutbox, Occurrence, RunKind, RunRow, RunState
     from hermesd.store.sqlite.readers import Readers
     from hermesd.store.sqlite.writer import Writer
 
@@ -73,9 +73,11 @@ class SqliteJobs:
         """One run; raises NotFoundError."""
         return await self._read.here(lambda view: jobs.run_of(view, run_id))
 
-    async def runs(self, *, job_id: str | None = None, profile: str | None = None, limit: int = 50) -> list[RunRow]:
-        """Newest first."""
-        return await self._read.in_thread(lambda view: jobs.runs(view, job_id, profile, limit))
+    async def runs(
+        self, *, job_id: str | None = None, profile: str | None = None, kind: RunKind = "job", limit: int = 50
+    ) -> list[RunRow]:
+        """Newest first: those of one job or watch, or all of a kind."""
+        return await self._read.in_thread(lambda view: jobs.runs(view, job_id, profile, kind, limit))
 
     async def last_output(self, job_id: str) -> str:
         """Of the newest finished run."""

@@ -11,7 +11,7 @@ from hermesd.store.sqlite.rows import JOB_COLUMNS, RUN_COLUMNS, job_row, run_row
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hermesd.store.records import Firing, JobRow, NewEvent, NewOutbox, Occurrence, RunRow, RunState
+    from hermesd.store.records import Firing, JobRow, NewEvent, NewOutbox, Occurrence, RunKind, RunRow, RunState
     from hermesd.store.sqlite.transaction import Transaction, View
 
 UNDER_WAY = "an earlier run was still under way"
@@ -217,10 +217,11 @@ def run_of(view: View, run_id: int) -> RunRow:
     return run_row(row)
 
 
-def runs(view: View, job_id: str | None, profile: str | None, limit: int) -> list[RunRow]:
-    """Newest first; those of watches only when one is named."""
-    clauses, values = ([], []) if job_id is not None else (["kind = 'job'"], [])
-    for column, value in (("job_id", job_id), ("profile", profile)):
+def runs(view: View, job_id: str | None, profile: str | None, kind: RunKind, limit: int) -> list[RunRow]:
+    """Newest first; of ``kind`` where no id is named."""
+    clauses: list[str] = []
+    values: list[str] = []
+    for column, value in (("job_id", job_id), ("profile", profile), ("kind", kind if job_id is None else None)):
         if value is not None:
             clauses.append(f"{column} = ?")
             values.append(value)

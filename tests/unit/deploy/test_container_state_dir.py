@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hermesd.config.env import parse_env
 from hermesd.deploy.container.environment import HEADER, env_text
-from hermesd.deploy.container.host_users import link_homes
+from hermesd.deploy.container.host_users import link_homes, outsiders
 from hermesd.deploy.container.manifest import Container, Env, Manifest
 from hermesd.deploy.container.state_dir import state_dir
 from hermesd.errors import ConfigError, DeniedError
@@ -269,6 +269,15 @@ def test_people_of_the_host_get_a_link_in_their_home(tmp_path: Path) -> None:
         link_homes(declared, look_up=look_up)
     with pytest.raises(ConfigError, match="no user 'you'"):
         link_homes(manifest(tmp_path, host_users=["you"]), look_up=look_up)
+
+
+def test_people_who_cannot_enter_the_state_directory_are_told(tmp_path: Path) -> None:
+    """Their link would lead nowhere for them."""
+    entry = pwd.struct_passwd(("me", "x", 1000, 1000, "", f"{tmp_path}", "/bin/sh"))
+    groups = {"me": [1000, GID], "you": [1000]}
+    declared = manifest(tmp_path, host_users=["me", "you"])
+    told = outsiders(declared, look_up=lambda _: entry, groups_of=lambda name, _: groups[name])
+    assert told == [f"notice: you is not in the group with gid {GID}, and cannot enter {tmp_path}/state"]
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can give files away")

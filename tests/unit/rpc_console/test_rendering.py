@@ -100,6 +100,13 @@ def test_a_table_fits_its_page_and_is_aligned(rows: list[tuple[str, str, str]], 
     assert all(display_width(line) <= width for line in lines)
 
 
+def test_many_columns_fit_a_narrow_page() -> None:
+    """Nine, as of webhooks, in 60 characters."""
+    lines = table(Page(width=60), [f"COLUMN{number}" for number in range(9)], [["something long"] * 9])
+    assert all(display_width(line) <= 60 for line in lines)
+    assert lines[0].count("…") == 9
+
+
 def test_a_log_line_is_made_for_people() -> None:
     """Time, level, event, then the rest as name=value; a multi-line traceback keeps its lines."""
     entry = {"at": 0, "level": "WARNING", "event": "slow", "service": "rpc", "took": 0.3, "error": "a\nb"}

@@ -74,6 +74,11 @@ async def test_a_flood_is_bounded(scripts: Path) -> None:
     assert said.error.endswith("err")
 
 
+async def test_its_streams_block_when_nobody_has_read_them_yet(scripts: Path) -> None:
+    """Programs do not expect EAGAIN when they write to stdout or stderr."""
+    assert await ran(scripts, "a.py", "import os; print(os.get_blocking(1), os.get_blocking(2))") == Said("True True")
+
+
 @pytest.mark.parametrize("name", ["../outside.sh", "/bin/true", "nowhere.sh", ".", "", "link.sh"])
 def test_nothing_outside_its_directory_is_run(scripts: Path, name: str) -> None:
     """Not by dots, not by an absolute path, not by a link."""
