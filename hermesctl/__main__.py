@@ -76,7 +76,7 @@ def _run(argv: list[str]) -> int:
     from hermesctl.context import Context
 
     context = Context(argv=argv, profile=getattr(args, "profile", ""), json=getattr(args, "json", False))
-    return int(module.run(args, context))
+    return int(module.run(args, context.at_its_own_daemon(verb)))
 
 
 def _usage() -> str:

@@ -7,12 +7,17 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from hermesd.errors import UnreachableError
-from hermesd.home import Home
+from hermesd.home import PROFILE_NAME, Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from hermesctl.client import Client
+
+OF_THE_HOME = frozenset(
+    {"gateway", "profile", "service", "stop", "config", "setup", "plan", "apply", "container", "upgrade-check"}
+)
+"""Verbs for the daemon that owns the home, whichever profile they name."""
 
 HOW_TO_START = "start it with `hermesd --detach`, or talk at once with `hermesctl chat --spawn`"
 
@@ -27,6 +32,15 @@ class Context:
         self.profile = profile
         self.json = json
         self.home = home or Home.from_environment()
+
+    def at_its_own_daemon(self, verb: str) -> Context:
+        """This call, for the daemon of the profile's own where ``isolation: process`` has given it one that runs."""
+        if not self.profile or verb in OF_THE_HOME or not PROFILE_NAME.fullmatch(self.profile):
+            return self
+        home = Home(self.home.profile_root(self.profile))
+        if not home.socket_path.exists():
+            return self
+        return Context(_without_profile(self.argv), json=self.json, home=home)
 
     @contextlib.contextmanager
     def client(self) -> Iterator[Client]:
@@ -76,3 +90,17 @@ class Context:
         is_error = status != 0 and text.startswith("hermesctl: ")
         print(text, end="", file=sys.stderr if is_error else sys.stdout)
         return status
+
+
+def _without_profile(argv: list[str]) -> list[str]:
+    """The arguments less ``-p NAME``: that daemon's default profile is the one that is meant."""
+    words = iter(argv)
+    kept = []
+    for word in words:
+        if word in ("-p", "--profile"):
+            next(words, None)
+        elif word == "--":
+            kept += [word, *words]
+        elif not word.startswith("--profile=") and not (word.startswith("-p") and not word.startswith("--")):
+            kept.append(word)
+    return kept

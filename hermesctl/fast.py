@@ -45,6 +45,8 @@ def run(argv: list[str]) -> int:
     arguments = argv[1:]
     routed = is_routed()
     path = _socket_path() if not routed and is_fast(arguments) else ""
+    if path and _is_apart(path, arguments):
+        path = ""
     if path:
         try:
             status, text = _ask(path, arguments)
@@ -107,6 +109,15 @@ def is_fast(arguments: list[str]) -> bool:
         return False
     actions = SUBVERBS[words[0]]
     return actions is None or (words[1] if words[1:] else "") in actions
+
+
+def _is_apart(path: str, arguments: list[str]) -> bool:
+    """Whether a profile is named that has a daemon of its own."""
+    for number, argument in enumerate(arguments[:-1]):
+        if argument in ("-p", "--profile"):
+            own = path[: -len("hermesd.sock")] + "profiles/" + arguments[number + 1] + "/hermesd.sock"
+            return os.path.exists(own)  # noqa: PTH110 - pathlib would cost more than everything else here
+    return any(argument[:2] == "-p" or argument[:10] == "--profile=" for argument in arguments)
 
 
 def _socket_path() -> str:

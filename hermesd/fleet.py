@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from hermesd.apart import Apart, is_apart
 from hermesd.config.load import load_settings, try_load
-from hermesd.errors import ConfigError, ConflictError, NotFoundError, StoreError
+from hermesd.errors import ConfigError, ConflictError, HermesError, NotFoundError, StoreError
 from hermesd.gateway.profile import ProfileUnit
 from hermesd.gateway.state import (
     DesiredState,
@@ -51,7 +52,8 @@ class Fleet:
         self._loaded = loaded
         self._files = ProfileStore(shared.home)
         self.units: dict[str, ProfileUnit] = {}
-        self.broken: dict[str, ConfigError] = {}
+        self.broken: dict[str, HermesError] = {}
+        self.apart = Apart(shared.home)
         self._noted: dict[str, GatewayState] = {}
         self._lock = trio.Lock()
 
@@ -64,13 +66,20 @@ class Fleet:
         if problem := self.misnamed():
             log.warning("active_profile names no profile, so default is meant: %s", problem)
         await self._end_renaming()
+        apart: list[Profile] = []
         for profile in self._shared.home.profiles():
             try:
-                await self._open(load_settings(profile))
+                settings = load_settings(profile)
+                if is_apart(settings):
+                    apart.append(profile)
+                else:
+                    await self._open(settings)
             except ConfigError as error:
                 if profile.name == DEFAULT_PROFILE:
                     raise
                 await self._refuse(profile.name, error)
+        for name, failure in (await self.apart.boot(apart, self.units)).items():
+            await self._refuse(name, failure)
         for name, unit in self.units.items():
             if unit.desired == "running":
                 self._log_boot(f"{name}: starting, as desired")
@@ -82,6 +91,13 @@ class Fleet:
         for name in list(self.units):
             for path in (f"profile/{name}", f"profile/{name}/turns", f"profile/{name}/delivery"):
                 await self._root.settled(path)
+
+    async def _admit(self, settings: Settings) -> None:
+        """A task of this daemon, or a process of its own."""
+        if is_apart(settings):
+            await self.apart.add(settings.profile)
+        else:
+            await self._open(settings)
 
     async def _open(self, settings: Settings) -> ProfileUnit:
         self._loaded(settings)
@@ -112,6 +128,8 @@ class Fleet:
 
     async def _close(self, name: str, *, drain_s: float | None = None) -> None:
         """Stop a profile's services within ``drain_s``, by default what its configuration allows a shutdown."""
+        if name in self.apart:
+            await self.apart.remove(name)
         unit = self.units.get(name)
         if unit is None:
             return
@@ -123,7 +141,7 @@ class Fleet:
         await unit.close()
         await self._reconcile_http()
 
-    async def _refuse(self, name: str, error: ConfigError) -> None:
+    async def _refuse(self, name: str, error: HermesError) -> None:
         self.broken[name] = error
         log.error("the configuration of %s is refused: %s", name, error)
         data: dict[str, object] = {"where": error.where, "error": error.what, "next_step": error.next_step}
@@ -154,6 +172,8 @@ class Fleet:
         name = name or self.current()
         if name in self.units:
             return self.units[name]
+        if name in self.apart:
+            raise self.apart.refusal(name)
         if name in self.broken:
             raise self.broken[name]
         raise NotFoundError(f"no profile {name!r}", next_step="see `hermesctl profile list`")
@@ -168,11 +188,17 @@ class Fleet:
 
     def summaries(self) -> list[ProfileSummary]:
         """Every profile, the broken ones too."""
-        names = [DEFAULT_PROFILE, *sorted((self.units.keys() | self.broken.keys()) - {DEFAULT_PROFILE})]
+        names = [
+            DEFAULT_PROFILE,
+            *sorted((self.units.keys() | self.broken.keys() | self.apart.names) - {DEFAULT_PROFILE}),
+        ]
         current = self.current()
         return [self._summary(name, is_current=name == current) for name in names]
 
     def _summary(self, name: str, *, is_current: bool) -> ProfileSummary:
+        if name in self.apart:
+            found = self.apart.summary(name, is_current=is_current)
+            return msgspec.structs.replace(found, error=str(self.broken.get(name, "")) or found.error)
         if name in self.broken and name not in self.units:
             path = str(self._shared.home.profile_root(name))
             return ProfileSummary(
@@ -214,6 +240,10 @@ class Fleet:
     async def start_gateway(self, name: str) -> None:
         """Desired state running, then the platforms."""
         async with self._lock:
+            if self._is_apart(name):
+                await self.apart.start(name or self.current())
+                await self._record("gateway.running", name or self.current())
+                return
             unit = self.unit(name)
             await self._desire(unit, "running")
             await unit.start_gateway()
@@ -222,6 +252,10 @@ class Fleet:
     async def stop_gateway(self, name: str) -> None:
         """Desired state stopped, then the platforms are drained."""
         async with self._lock:
+            if self._is_apart(name):
+                await self.apart.stop(name or self.current())
+                await self._record("gateway.stopped", name or self.current())
+                return
             unit = self.unit(name)
             await self._desire(unit, "stopped")
             await unit.stop_gateway()
@@ -231,11 +265,18 @@ class Fleet:
     async def restart_gateway(self, name: str) -> None:
         """Stop and start the platforms; desired state running."""
         async with self._lock:
+            if self._is_apart(name):
+                await self.apart.restart(name or self.current())
+                await self._record("gateway.running", name or self.current())
+                return
             unit = self.unit(name)
             await self._desire(unit, "running")
             await unit.stop_gateway()
             await unit.start_gateway()
             self.note_state(unit.name)
+
+    def _is_apart(self, name: str) -> bool:
+        return (name or self.current()) in self.apart
 
     async def _desire(self, unit: ProfileUnit, desired: DesiredState) -> None:
         profile = unit.settings.profile
@@ -287,7 +328,7 @@ class Fleet:
                 if names is None or profile.name in names:
                     await self._reload_one(profile, applied, refused)
             there = {profile.name for profile in profiles}
-            for gone in self.units.keys() - there:
+            for gone in (self.units.keys() | self.apart.names) - there:
                 await self._close(gone)
                 applied.append(f"{gone}: removed")
             for gone in self.broken.keys() - there:
@@ -304,7 +345,7 @@ class Fleet:
             return
         try:
             touched = await self._take(profile.name, found)
-        except ConfigError as error:
+        except HermesError as error:
             refused.append(str(error))
             await self._refuse(profile.name, error)
             return
@@ -316,9 +357,13 @@ class Fleet:
             self.note_state(profile.name)
 
     async def _take(self, name: str, settings: Settings) -> list[str]:
+        if is_apart(settings) and name in self.apart:
+            return []  # its own daemon watches its files, too
+        if is_apart(settings) or name in self.apart:
+            await self._close(name)
         unit = self.units.get(name)
         if unit is None:
-            await self._open(settings)
+            await self._admit(settings)
             return ["loaded"]
         touched = await unit.apply(settings)
         if touched:
@@ -334,8 +379,8 @@ class Fleet:
                 lambda: self._files.create(name, clone_from=clone_from, description=description), limiter=FILE_THREADS
             )
             try:
-                await self._open(load_settings(profile))
-            except ConfigError as error:
+                await self._admit(load_settings(profile))
+            except HermesError as error:
                 await self._refuse(name, error)
             await self._record("profile.created", name)
 
@@ -373,8 +418,12 @@ class Fleet:
 
     async def _open_renamed(self, name: str, *, gateway_on: bool) -> None:
         try:
-            unit = await self._open(load_settings(self._shared.home.profile(name)))
-        except ConfigError as error:
+            settings = load_settings(self._shared.home.profile(name))
+            if is_apart(settings):
+                await self.apart.add(settings.profile)
+                return
+            unit = await self._open(settings)
+        except HermesError as error:
             await self._refuse(name, error)
             return
         if gateway_on:

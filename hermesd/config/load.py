@@ -103,7 +103,7 @@ def _examine(profile: Profile, data: bytes | None, secrets: Secrets, notices: li
     if config is not None:
         _validate(config, reading, str(profile.env_path))
         _permissions(profile, reading)
-        if profile.name != DEFAULT_PROFILE:
+        if profile.name != DEFAULT_PROFILE and plain.get("isolation") != "process":
             for name in _DAEMON_WIDE:
                 if name in plain:
                     reading.notice(f"{name} has an effect only in the default profile", reading.lines[name])

@@ -15,6 +15,7 @@ from hermesd.home import read_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from hermesd.home import Home
 
@@ -57,7 +58,7 @@ def manager_of(home: Home, environ: Mapping[str, str] | None = None) -> Manager 
     named = (os.environ if environ is None else environ).get("HERMES_MANAGED", "").strip()
     if named and named.lower() not in ("0", "false", "no"):
         return Manager(_NAMES.get(named.lower(), named[:80]), f"HERMES_MANAGED={named[:80]}")
-    path = home.root / ".managed"
+    path = _said_in(home)
     try:
         text = read_bounded(path, max_bytes=MAX_MANAGED_BYTES).decode("utf-8", "replace")
     except FileNotFoundError:
@@ -74,3 +75,9 @@ def manager_of(home: Home, environ: Mapping[str, str] | None = None) -> Manager 
             name = word
     keys = frozenset(key.strip() for key in settings.get("keys", "").split(",") if key.strip())
     return Manager(_NAMES.get(name.lower(), name[:80]), str(path), settings.get("rebuild", ""), keys)
+
+
+def _said_in(home: Home) -> Path:
+    """Its ``.managed``; of a profile that is a home of its own (``isolation: process``), that of the home it is in."""
+    above = home.root.parent
+    return (above.parent if above.name == "profiles" else home.root) / ".managed"

@@ -76,6 +76,7 @@ _MCP_SERVER = {
 
 DESCRIPTIONS: dict[str, str] = {
     **{f"model.{name}": text for name, text in _MODEL.items()},
+    "isolation": "`process`: a daemon of its own under s6 (docs/s6.md); means nothing for `default`.",
     "timezone": "Time zone (IANA) of schedules; empty means this machine's. HERMES_TIMEZONE in .env.",
     **{f"fallback_providers[].{name}": f"As `model.{name}`." for name in _MODEL},
     "agent.max_turns": "Model requests within one turn before it is ended.",

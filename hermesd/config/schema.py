@@ -323,8 +323,12 @@ class ShutdownConfig(Section, frozen=True, kw_only=True):
 
 
 class Config(Section, frozen=True, kw_only=True):
-    """A profile's whole configuration. ``timezone`` (IANA) is that of its schedules; empty: this machine's."""
+    """A profile's whole configuration. ``timezone`` (IANA) is that of its schedules; empty: this machine's.
 
+    ``isolation``: task (of the one daemon), or process (a daemon of its own under s6; means nothing for default).
+    """
+
+    isolation: Literal["task", "process"] = "task"
     model: ModelConfig = ModelConfig()
     timezone: str = ""
     fallback_providers: list[ModelConfig] = []

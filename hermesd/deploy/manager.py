@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
@@ -18,6 +19,8 @@ Kind = Literal["systemd", "launchd", "windows", "s6", "none"]
 Scope = Literal["user", "system"]
 
 DAEMON = "hermesd"
+SCAN_DIRECTORY_VARIABLE = "HERMES_S6_SCANDIR"
+"""The directory that an s6-svscan of this user looks after, where that is not process 1."""
 
 
 class Installation(NamedTuple):
@@ -139,11 +142,15 @@ def _no_registration(profile: str) -> ConfigError:
     )
 
 
-def detect_service_manager(root: Path = Path("/"), platform: str = sys.platform) -> Kind:
+def detect_service_manager(
+    root: Path = Path("/"), platform: str = sys.platform, environment: Mapping[str, str] = os.environ
+) -> Kind:
     """Which manager this machine has, also for an unprivileged user inside a container.
 
     ``/proc/1/comm`` and ``/run`` are readable by everyone, ``/proc/1/exe`` is not. ``root`` is another ``/``.
     """
+    if environment.get(SCAN_DIRECTORY_VARIABLE):
+        return "s6"
     if platform == "darwin":
         return "launchd"
     if platform == "win32":

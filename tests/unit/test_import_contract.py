@@ -18,6 +18,7 @@ LAYERS: list[set[str]] = [
     {"watching"},
     {"routines"},
     {"rpc", "fleet", "health"},
+    {"apart"},
     {"manifest"},
     {"gateway"},
     {"triggers"},
@@ -38,6 +39,7 @@ LAYERS: list[set[str]] = [
 """Top to bottom: a room imports rooms below it or its own. ``rpc.wire`` is types only, so it lies low."""
 
 ALSO = {
+    "hermesd.apart": {"hermesd.rpc.claim"},
     "hermesd.health": {"hermesd.fleet"},
     "hermesd.tools.registry": {"hermesd.providers.base"},  # the neutral ToolDefinition
 }

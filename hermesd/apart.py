@@ -1,0 +1,237 @@
+"""Profiles with ``isolation: process``: each a hermesd of its own in an s6 slot, whose home is the profile's directory.
+
+desired state  slot        at boot
+running        none        registered, started
+running        down        started
+running        up          left alone
+stopped        none        registered, down
+stopped        down        left alone
+stopped        up          stopped
+
+``gateway_state.json`` is where the desired state stands, and the last known one where none is desired.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import msgspec
+import trio
+
+from hermesd.deploy.manager import detect_service_manager
+from hermesd.deploy.s6 import S6
+from hermesd.deploy.s6_slot import SLOT_PREFIX
+from hermesd.errors import ConfigError, ConflictError, HermesError
+from hermesd.gateway.state import append_boot_log, read_state, write_state
+from hermesd.home import DEFAULT_PROFILE, Home
+from hermesd.rpc.claim import holder
+from hermesd.rpc.wire import ProfileSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from hermesd.config.settings import Settings
+    from hermesd.gateway.state import DesiredState
+    from hermesd.home import Profile
+
+log = logging.getLogger("hermesd.apart")
+
+T = TypeVar("T")
+Slot = Literal["none", "down", "up"]
+Action = Literal["register, start", "register", "start", "stop", "leave"]
+
+MATRIX: dict[tuple[str, Slot], Action] = {
+    ("running", "none"): "register, start",
+    ("running", "down"): "start",
+    ("running", "up"): "leave",
+    ("stopped", "none"): "register",
+    ("stopped", "down"): "leave",
+    ("stopped", "up"): "stop",
+}
+
+
+def is_apart(settings: Settings) -> bool:
+    """Whether it is to be a process of its own; a daemon's default profile is that daemon itself."""
+    return settings.config.isolation == "process" and settings.profile.name != DEFAULT_PROFILE
+
+
+class Apart:
+    """The profiles of one home that are processes of their own, by name."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._profiles: dict[str, Profile] = {}
+        self._threads = trio.CapacityLimiter(1)  # orders to s6 follow one another
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._profiles
+
+    @property
+    def names(self) -> set[str]:
+        """All of them."""
+        return set(self._profiles)
+
+    # -- coming and going --------------------------------------------------------------------------------------------
+
+    async def boot(self, wanted: Iterable[Profile], others: Collection[str]) -> dict[str, HermesError]:
+        """Bring the slots to what is desired, and remove those of ``others`` and of profiles that are gone.
+
+        One whose configuration is broken keeps its slot as it is. What could not be done, by profile. Each thing done
+        is a line of logs/boot.log.
+        """
+        wanted = list(wanted)
+        broken = [profile for profile in self._home.profiles() if profile not in wanted and profile.name not in others]
+        return await self._in_thread(lambda: self._boot(wanted, broken))
+
+    async def add(self, profile: Profile) -> None:
+        """One more. Raises HermesError."""
+        await self._in_thread(lambda: self._settle(self._manager(profile.name), profile))
+        self._profiles[profile.name] = profile
+
+    async def remove(self, name: str) -> None:
+        """Stop it and remove its slot; its files stay. Raises HermesError."""
+        await self._in_thread(lambda: self._remove(self._profiles[name]))
+        self._profiles.pop(name, None)
+
+    def _remove(self, profile: Profile) -> None:
+        self._manager(profile.name).unregister_profile_gateway(profile.name)
+        self._clear(profile)
+
+    def _boot(self, wanted: list[Profile], broken: list[Profile]) -> dict[str, HermesError]:
+        failed: dict[str, HermesError] = {}
+        manager = self._found()
+        if manager is not None:
+            for left in manager.sweep():
+                self._note(f"removed what a crash left of a slot: {left}")
+            registered = set(manager.list_profile_gateways())
+            self._profiles.update({profile.name: profile for profile in broken if profile.name in registered})
+            for name in sorted(registered - {profile.name for profile in (*wanted, *broken)}):
+                manager.unregister_profile_gateway(name)
+                self._note(f"{name}: its slot was removed")
+        for profile in wanted:
+            try:
+                self._settle(manager or self._manager(profile.name), profile)
+            except HermesError as error:
+                failed[profile.name] = error
+            else:
+                self._profiles[profile.name] = profile
+        return failed
+
+    def _settle(self, manager: S6, profile: Profile) -> None:
+        """One row of the matrix."""
+        found = read_state(profile)
+        slot = self._slot(manager, profile.name)
+        action = MATRIX[found.desired_state, slot]
+        if found.problem:
+            self._note(f"{profile.name}: {found.problem}")
+        if slot != "up":
+            self._clear(profile)
+        if action.startswith("register"):
+            manager.register_profile_gateway(profile.name, start=action == "register, start")
+        elif action == "start":
+            manager.start(SLOT_PREFIX + profile.name, wait=False)
+        elif action == "stop":
+            manager.stop(SLOT_PREFIX + profile.name, wait=False)
+        self._note(f"{profile.name}: desired {found.desired_state}, last {found.gateway_state}, slot {slot}: {action}")
+
+    def _slot(self, manager: S6, name: str) -> Slot:
+        if name not in manager.list_profile_gateways():
+            return "none"
+        return "up" if manager.is_running(SLOT_PREFIX + name) else "down"
+
+    def _clear(self, profile: Profile) -> None:
+        """A pid file that nobody's lock is on was left by a dead container; its number may be anybody's now.
+
+        So is a socket: hermesctl would knock there.
+        """
+        home = Home(profile.root)
+        for path in (home.pid_path, home.socket_path):
+            if path.exists() and not holder(home.pid_path):
+                path.unlink(missing_ok=True)
+                self._note(f"{profile.name}: removed {path.name} of a process that is gone")
+
+    # -- gateways ----------------------------------------------------------------------------------------------------
+
+    async def start(self, name: str) -> None:
+        """Desired state running, then the process; ready when it returns. Raises HermesError."""
+        await self._in_thread(lambda: self._act(name, "running", self._manager(name).start))
+
+    async def stop(self, name: str) -> None:
+        """The process drains and ends, and stays down. Its last word on its state is before ours."""
+        await self._in_thread(lambda: self._act(name, "stopped", self._manager(name).stop))
+
+    async def restart(self, name: str) -> None:
+        """Stop and start. Raises HermesError."""
+        await self._in_thread(lambda: self._act(name, "running", self._manager(name).restart))
+
+    def _act(self, name: str, desired: DesiredState, order: Callable[[str], list[str]]) -> None:
+        profile = self._profiles[name]
+        if desired == "running":
+            self._desire(profile, desired)
+        order(SLOT_PREFIX + name)
+        if desired == "stopped":
+            self._desire(profile, desired)
+
+    def _desire(self, profile: Profile, desired: DesiredState) -> None:
+        found = read_state(profile)
+        state = "stopped" if desired == "stopped" else found.gateway_state
+        write_state(profile, msgspec.structs.replace(found, desired_state=desired, gateway_state=state))
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def summary(self, name: str, *, is_current: bool) -> ProfileSummary:
+        """As its own daemon has last noted it, if that lives."""
+        profile = self._profiles[name]
+        try:
+            found = read_state(profile)
+        except (OSError, ConfigError) as error:
+            return ProfileSummary(
+                name=name, desired="", state="stopped", path=str(profile.root), current=is_current, error=str(error)
+            )
+        lives = holder(Home(profile.root).pid_path) != 0
+        dead = "stopped" if found.desired_state == "stopped" else "startup_failed"
+        return ProfileSummary(
+            name=name,
+            desired=found.desired_state,
+            state=found.gateway_state if lives else dead,
+            platforms={platform: state.state for platform, state in found.platforms.items()},
+            path=str(profile.root),
+            current=is_current,
+        )
+
+    def refusal(self, name: str) -> ConflictError:
+        """For what only its own daemon can do."""
+        return ConflictError(
+            f"the profile {name!r} is a process of its own",
+            where=str(self._profiles[name].root),
+            next_step=f"ask that one: hermesctl -p {name} …; start it: hermesctl gateway start -p {name}",
+        )
+
+    # -- pieces ------------------------------------------------------------------------------------------------------
+
+    def _found(self) -> S6 | None:
+        if detect_service_manager() != "s6":
+            return None
+        manager = S6(home=self._home.root)
+        return manager if manager.supports_runtime_registration() else None
+
+    def _manager(self, name: str) -> S6:
+        manager = self._found()
+        if manager is None:
+            raise ConfigError(
+                "isolation: process needs s6, and no s6-svscan of this user is here",
+                where=str(self._home.profile_root(name) / "config.yaml"),
+                next_step=f"let it be a task of this daemon: hermesctl -p {name} config unset isolation",
+            )
+        return manager
+
+    def _note(self, line: str) -> None:
+        log.info("%s", line)
+        try:
+            append_boot_log(self._home, line)
+        except (OSError, ConfigError) as error:
+            log.warning("logs/boot.log lacks a line (%s): %s", error, line)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, limiter=self._threads)
