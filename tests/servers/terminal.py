@@ -46,9 +46,10 @@ class Terminal:
         """Whether the program sleeps in read(2) (proc_pid_wchan(5))."""
         parent = self.process.pid
         try:
-            pid = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0]
+            children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+            pid = children[0] if children else parent  # setsid forks only where it leads a group
             return Path(f"/proc/{pid}/wchan").read_text() in ("n_tty_read", "wait_woken")
-        except (OSError, IndexError):
+        except OSError:
             return True
 
     def expect(self, text: str) -> str:
