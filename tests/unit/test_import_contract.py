@@ -24,6 +24,7 @@ LAYERS: list[set[str]] = [
     {"triggers"},
     {"web"},
     {"turns", "serving"},
+    {"plugins"},
     {"mcp"},
     {"tools", "providers"},
     {"config", "profiles", "log"},

@@ -1,0 +1,185 @@
+"""The plugins of one profile: those that it names are loaded, one after the other, and nothing else is run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import trio
+
+from hermesd.errors import NotFoundError
+from hermesd.plugins.errors import PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from hermesd.config.settings import Settings
+    from hermesd.plugins.discovery import Candidate
+    from hermesd.plugins.tool import PluginTool
+    from hermesd.store.protocol import Store
+
+log = logging.getLogger("hermesd.plugins")
+
+State = Literal["loading", "ready", "failed"]
+
+
+@dataclass(slots=True)
+class Plugin:
+    """One that the profile names. ``notes``: what a person should know about it though it works."""
+
+    name: str
+    state: State = "loading"
+    candidate: Candidate | None = None
+    tools: list[PluginTool] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    error: PluginError | None = None
+
+
+class PluginHost:
+    """The service ``plugins`` of a profile. ``on_tools`` is called after its tools have changed."""
+
+    def __init__(self, settings: Settings, home: Path, store: Store, *, on_tools: Callable[[], None]) -> None:
+        self._settings = settings
+        self._home = home
+        self._store = store
+        self._on_tools = on_tools
+        self.plugins: dict[str, Plugin] = {}
+        self._wanted: list[str] = []
+        self._wake = trio.Event()
+        self._settled = trio.Event()
+        self._want(settings)
+
+    # -- service -------------------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Load what is wanted, now and whenever that changes."""
+        task_status.started()
+        self._wake.set()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake = trio.Event()
+                await self._bring_about()
+                if not self._wake.is_set():
+                    self._settled.set()
+        finally:
+            self._settled.set()  # without this service nothing more will come: nobody is to wait for it
+
+    def detail(self) -> str:
+        """Words for the tree."""
+        failed = sum(plugin.state == "failed" for plugin in self.plugins.values())
+        tools = f"{len(self.tools())} tools"
+        return f"{tools}, {failed} failed" if failed else tools
+
+    def apply(self, settings: Settings, *, again: Collection[str] = ()) -> None:
+        """Take new settings: what is named no more goes, what is new, has failed or stands in ``again`` is loaded."""
+        for name in again:
+            self.plugins.pop(name, None)
+        self._want(settings)
+
+    async def settled(self) -> None:
+        """Wait until everything wanted is loaded or has failed, at most for as long as that may take."""
+        with trio.move_on_after(len(self._wanted) * self._settings.config.plugins.load_timeout + 1):
+            await self._settled.wait()
+
+    # -- what there is -------------------------------------------------------------------------------------------------
+
+    def tools(self) -> list[PluginTool]:
+        """For ``ToolRegistry(extra=…)``."""
+        return [tool for plugin in self.plugins.values() for tool in plugin.tools]
+
+    async def candidates(self) -> dict[str, Candidate]:
+        """Every plugin that could be named, looked up now."""
+        return await trio.to_thread.run_sync(self._discover)
+
+    # -- loading -------------------------------------------------------------------------------------------------------
+
+    def _want(self, settings: Settings) -> None:
+        self._settings = settings
+        config = settings.config.plugins
+        self._wanted = [name for name in dict.fromkeys(config.enabled) if name not in config.disabled]
+        if self._settled.is_set():  # who waits goes on waiting
+            self._settled = trio.Event()
+        self._wake.set()
+
+    def _discover(self) -> dict[str, Candidate]:
+        from hermesd.plugins.discovery import discover
+        from hermesd.plugins.sidecar_path import extend_path
+
+        extend_path(self._home)
+        return discover(self._settings.profile, self._home)
+
+    async def _bring_about(self) -> None:
+        for name in [name for name in self.plugins if name not in self._wanted]:
+            del self.plugins[name]
+        missing = [name for name in self._wanted if name not in self.plugins or self.plugins[name].state != "ready"]
+        found = await self.candidates() if missing else {}
+        self.plugins = {name: self.plugins.get(name) or Plugin(name) for name in self._wanted}
+        for name in missing:
+            if name in self.plugins:
+                await self._load(self.plugins[name], found.get(name))
+        self._on_tools()
+
+    async def _load(self, plugin: Plugin, candidate: Candidate | None) -> None:
+        plugin.state, plugin.candidate, plugin.error = "loading", candidate, None
+        try:
+            await self._register(plugin, candidate)
+        except PluginError as error:
+            plugin.state, plugin.error = "failed", error
+            log.error("%s", error, exc_info=error.__cause__)  # noqa: TRY400 - the plugin's own traceback, if any
+            data: dict[str, object] = {"error": error.what, "next_step": error.next_step}
+            await self._event("plugin.failed", plugin.name, data)
+        else:
+            plugin.state = "ready"
+            names = [tool.name for tool in plugin.tools]
+            log.info("plugin %s is loaded: %s", plugin.name, ", ".join(names) or "no tools")
+            await self._event("plugin.ready", plugin.name, {"tools": names})
+
+    async def _register(self, plugin: Plugin, candidate: Candidate | None) -> None:
+        from hermesd.plugins.context import PluginContext
+        from hermesd.plugins.loading import load
+
+        if candidate is None:
+            where = self._settings.profile.root / "plugins" / plugin.name
+            what = "is not there: neither a directory nor an installed package"
+            raise PluginError(plugin.name, what, next_step=f"put it into {where}, or see `hermesctl plugins list`")
+        config = self._settings.config.plugins
+        others = {tool.name for each in self.plugins.values() if each is not plugin for tool in each.tools}
+        context = PluginContext(
+            plugin.name,
+            profile=self._settings.profile.name,
+            env=self._settings.secrets,
+            timeout_s=config.timeout,
+            taken=await trio.to_thread.run_sync(partial(_taken, others)),
+        )
+        try:
+            with trio.fail_after(config.load_timeout):
+                await trio.to_thread.run_sync(
+                    load, candidate, context, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
+                )
+        except trio.TooSlowError:
+            what = f"did not finish loading within {config.load_timeout:g} s, and was left alone"
+            step = "mend it, or raise plugins.load_timeout; what hangs ends with the daemon"
+            raise PluginError(plugin.name, what, next_step=step) from None
+        finally:
+            tools, plugin.notes = context.close()
+        plugin.tools = tools
+
+    async def _event(self, kind: str, name: str, data: dict[str, object]) -> None:
+        profile = self._settings.profile.name
+        await self._store.record_event(kind, subject=f"plugin/{name}", profile=profile, data=data)
+
+
+def _taken(others: set[str]) -> set[str]:
+    from hermesd.tools.registry import builtin_names
+
+    return others | builtin_names()
+
+
+def unknown(name: str, candidates: Collection[str]) -> NotFoundError:
+    """What to raise for a plugin that is not there."""
+    there = ", ".join(candidates) or "none"
+    return NotFoundError(f"there is no plugin {name[:80]!r}", next_step=f"there are: {there[:500]}")
