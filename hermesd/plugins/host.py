@@ -47,6 +47,7 @@ class PluginHost:
         self._store = store
         self._on_tools = on_tools
         self.plugins: dict[str, Plugin] = {}
+        self.profile_name = settings.profile.name
         self._wanted: list[str] = []
         self._wake = trio.Event()
         self._settled = trio.Event()
@@ -79,6 +80,10 @@ class PluginHost:
         for name in again:
             self.plugins.pop(name, None)
         self._want(settings)
+
+    def reload(self, name: str) -> None:
+        """Load one anew, from the files of a directory plugin as they are now."""
+        self.apply(self._settings, again=[name])
 
     async def settled(self) -> None:
         """Wait until everything wanted is loaded or has failed, at most for as long as that may take."""
@@ -150,7 +155,7 @@ class PluginHost:
         others = {tool.name for each in self.plugins.values() if each is not plugin for tool in each.tools}
         context = PluginContext(
             plugin.name,
-            profile=self._settings.profile.name,
+            profile=self.profile_name,
             env=self._settings.secrets,
             timeout_s=config.timeout,
             taken=await trio.to_thread.run_sync(partial(_taken, others)),
@@ -169,8 +174,7 @@ class PluginHost:
         plugin.tools = tools
 
     async def _event(self, kind: str, name: str, data: dict[str, object]) -> None:
-        profile = self._settings.profile.name
-        await self._store.record_event(kind, subject=f"plugin/{name}", profile=profile, data=data)
+        await self._store.record_event(kind, subject=f"plugin/{name}", profile=self.profile_name, data=data)
 
 
 def _taken(others: set[str]) -> set[str]:

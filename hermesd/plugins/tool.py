@@ -127,7 +127,7 @@ def _call(context: ToolContext) -> Call:
 
 
 def _hint(error: BaseException) -> str:
-    """Why a coroutine for asyncio fails on Trio; Python says no more than this."""
-    if isinstance(error, RuntimeError) and "no running event loop" in str(error):
+    """Why a coroutine for asyncio fails on Trio: neither library says what to do here."""
+    if any(words in str(error) for words in ("no running event loop", "unrecognized yield message")):
         return " (its handler is for asyncio: it must be registered with is_async=True)"
     return ""
