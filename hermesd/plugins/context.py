@@ -128,7 +128,8 @@ class PluginContext:
             raise self._error(f"gives no handler for {tool!r}", "give a function as handler=")
         try:
             signature = inspect.signature(handler)
-            signature.bind({})
+            wants_context = "context" in signature.parameters
+            signature.bind({}, **({"context": None} if wants_context else {}))
         except (TypeError, ValueError):
             what = f"gives a handler for {tool!r} that cannot be called with the arguments as one dict"
             raise self._error(what, "write it as def handler(arguments)") from None
@@ -136,7 +137,7 @@ class PluginContext:
         if is_async and not is_coroutine:
             raise self._error(f"says is_async of a handler for {tool!r} that is no async def", "leave is_async out")
         kind: Literal["thread", "trio", "asyncio"] = "thread" if not is_coroutine else "asyncio" if is_async else "trio"
-        return Handler(handler, kind, "context" in signature.parameters)
+        return Handler(handler, kind, wants_context)
 
     def _bound(self, tool: str, timeout: float | None) -> float:
         if timeout is None:

@@ -48,7 +48,6 @@ class PluginHost:
         self._on_tools = on_tools
         self.plugins: dict[str, Plugin] = {}
         self.profile_name = settings.profile.name
-        self._wanted: list[str] = []
         self._wake = trio.Event()
         self._settled = trio.Event()
         self._want(settings)
@@ -87,7 +86,7 @@ class PluginHost:
 
     async def settled(self) -> None:
         """Wait until everything wanted is loaded or has failed, at most for as long as that may take."""
-        with trio.move_on_after(len(self._wanted) * self._settings.config.plugins.load_timeout + 1):
+        with trio.move_on_after(len(self.plugins) * self._settings.config.plugins.load_timeout + 1):
             await self._settled.wait()
 
     # -- what there is -------------------------------------------------------------------------------------------------
@@ -105,7 +104,8 @@ class PluginHost:
     def _want(self, settings: Settings) -> None:
         self._settings = settings
         config = settings.config.plugins
-        self._wanted = [name for name in dict.fromkeys(config.enabled) if name not in config.disabled]
+        wanted = [name for name in dict.fromkeys(config.enabled) if name not in config.disabled]
+        self.plugins = {name: self.plugins.get(name) or Plugin(name) for name in wanted}
         if self._settled.is_set():  # who waits goes on waiting
             self._settled = trio.Event()
         self._wake.set()
@@ -118,14 +118,11 @@ class PluginHost:
         return discover(self._settings.profile, self._home)
 
     async def _bring_about(self) -> None:
-        for name in [name for name in self.plugins if name not in self._wanted]:
-            del self.plugins[name]
-        missing = [name for name in self._wanted if name not in self.plugins or self.plugins[name].state != "ready"]
+        missing = [plugin for plugin in self.plugins.values() if plugin.state != "ready"]
         found = await self.candidates() if missing else {}
-        self.plugins = {name: self.plugins.get(name) or Plugin(name) for name in self._wanted}
-        for name in missing:
-            if name in self.plugins:
-                await self._load(self.plugins[name], found.get(name))
+        for plugin in missing:
+            if self.plugins.get(plugin.name) is plugin:  # or it is wanted no more, or anew
+                await self._load(plugin, found.get(plugin.name))
         self._on_tools()
 
     async def _load(self, plugin: Plugin, candidate: Candidate | None) -> None:
