@@ -42,7 +42,7 @@ def _in_the_file(args: argparse.Namespace, context: Context) -> int:
     """No daemon runs: the file is changed here, and none of the plugin's code is run."""
     from hermesd.plugins.discovery import discover
     from hermesd.plugins.host import unknown
-    from hermesd.plugins.sidecar_path import extend_path
+    from hermesd.plugins.sidecar_path import common_home, extend_path
     from hermesd.plugins.switch import check_ours, switch
     from hermesd.profiles import ProfileStore
 
@@ -50,8 +50,8 @@ def _in_the_file(args: argparse.Namespace, context: Context) -> int:
     check_ours(context.home, args.name, on=on)
     profile = context.home.profile(context.profile or ProfileStore(context.home).current())
     if on:
-        extend_path(context.home.root)
-        if args.name not in (found := discover(profile, context.home.root)):
+        extend_path(home := common_home(context.home.root))
+        if args.name not in (found := discover(profile, home)):
             raise unknown(args.name, found)
     switch(profile, args.name, on=on)
     message = f"{args.name} is {args.action}d\nno daemon is running; this counts when one is started"

@@ -11,6 +11,7 @@ import trio
 
 from hermesd.errors import NotFoundError
 from hermesd.plugins.errors import PluginError
+from hermesd.plugins.sidecar_path import common_home, extend_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -43,7 +44,7 @@ class PluginHost:
 
     def __init__(self, settings: Settings, home: Path, store: Store, *, on_tools: Callable[[], None]) -> None:
         self._settings = settings
-        self._home = home
+        self._home = common_home(home)
         self._store = store
         self._on_tools = on_tools
         self.plugins: dict[str, Plugin] = {}
@@ -112,7 +113,6 @@ class PluginHost:
 
     def _discover(self) -> dict[str, Candidate]:
         from hermesd.plugins.discovery import discover
-        from hermesd.plugins.sidecar_path import extend_path
 
         extend_path(self._home)
         return discover(self._settings.profile, self._home)
@@ -182,5 +182,9 @@ def _taken(others: set[str]) -> set[str]:
 
 def unknown(name: str, candidates: Collection[str]) -> NotFoundError:
     """What to raise for a plugin that is not there."""
-    there = ", ".join(candidates) or "none"
-    return NotFoundError(f"there is no plugin {name[:80]!r}", next_step=f"there are: {there[:500]}")
+    from hermesd.tools.schema import nearest
+
+    meant = nearest(name, candidates)
+    there = ", ".join(candidates)[:500] or "none"
+    step = f"did you mean {meant!r}?" if meant else f"there are: {there}"
+    return NotFoundError(f"there is no plugin {name[:80]!r}", next_step=step)

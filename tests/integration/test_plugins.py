@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.servers.daemon import Daemon
 from tests.servers.plugin_home import GREET, enabling, write_plugin
 
@@ -147,3 +149,70 @@ def test_calls_that_misbehave_are_answered_in_the_plugins_name(daemon: Daemon) -
     for name, words in said.items():
         assert words in ask(daemon, f'call {name} {{"n": 2}}'), name
     assert daemon.stop() == 0
+
+
+def test_without_a_daemon_the_file_is_changed_and_no_code_runs(daemon: Daemon, tmp_path: Path) -> None:
+    """What counts when one is started; a name that is nobody's is refused."""
+    trace = tmp_path / "ran"
+    write_plugin(daemon.home, "greeter", f"open({str(trace)!r}, 'w').close()\n{GREET}")
+    done = daemon.ctl("plugins", "enable", "greeter")
+    assert done.returncode == 0
+    assert "no daemon is running" in done.stdout
+    assert not trace.exists()
+    unknown = daemon.ctl("plugins", "enable", "greter")
+    assert unknown.returncode == 1
+    assert "there is no plugin 'greter'\n  → did you mean 'greeter'?" in unknown.stderr
+    daemon.start()
+    assert "hello Ada" in ask(daemon, 'call greet {"who": "Ada"}')
+    assert trace.exists()
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_where_plugins_are_declared_elsewhere_switching_is_refused(daemon: Daemon, running: bool) -> None:
+    """Status 78, the manager's name and its command; other keys stay editable."""
+    write_plugin(daemon.home, "greeter")
+    (daemon.home / ".managed").write_text("NixOS\nrebuild=nixos-rebuild switch\nkeys=plugins.enabled\n")
+    if running:
+        daemon.start()
+    done = daemon.ctl("plugins", "enable", "greeter")
+    assert done.returncode == 78
+    assert "cannot enable the plugin greeter: this installation is managed by NixOS" in done.stderr
+    assert "nixos-rebuild switch" in done.stderr
+    assert not (daemon.home / "config.yaml").exists()
+    assert daemon.ctl("config", "set", "agent.max_turns", "5").returncode == 0
+
+
+def test_a_variable_that_a_plugin_needs_is_asked_for_and_taken_up_once_it_is_there(daemon: Daemon) -> None:
+    """``requires_env`` of plugin.yaml: the next step is the command that sets it, and then it loads by itself."""
+    code = """
+    def register(ctx):
+        ctx.register_tool("key", schema={"type": "object"}, effect="read_only", handler=lambda _: ctx.env["GREET_MODE"])
+    """
+    write_plugin(daemon.home, "greeter", code, manifest="name: greeter\nrequires_env: [GREET_MODE]\n")
+    daemon.start()
+    refused = daemon.ctl("plugins", "enable", "greeter")
+    assert refused.returncode == 1
+    assert "needs GREET_MODE, which is not set" in refused.stderr
+    assert "hermesctl config set GREET_MODE VALUE" in refused.stderr
+    assert daemon.ctl("config", "set", "GREET_MODE", "friendly").returncode == 0
+    daemon.call("daemon.reload")
+    assert "friendly" in ask(daemon, "call key {}")
+
+
+def test_what_a_daemon_was_killed_in_the_middle_of_goes_on_with_the_plugins_tool(daemon: Daemon) -> None:
+    """Turns that are taken up at the start wait until the plugins are loaded, so the model still has the tool."""
+    write_plugin(daemon.home, "greeter", f"import time\ntime.sleep(1)\n{GREET}")
+    daemon.write_config(enabling("greeter"))
+    daemon.start()
+    with daemon.connect() as wire:
+        wire.send("chat.send", text='call greet {"who": "Ada"}')
+        wire.until("chat.update", kind="accepted")
+        daemon.kill()
+    daemon.start()
+    with daemon.connect() as wire:
+        wire.send("events.watch")
+        while wire.until("events.event")["event"]["kind"] != "turn.finished":
+            pass
+    [session] = daemon.call("sessions.list")["sessions"]
+    messages = daemon.call("sessions.show", session=session["id"])["messages"]
+    assert "hello Ada" in messages[-1]["text"]
