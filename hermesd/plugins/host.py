@@ -72,7 +72,8 @@ class PluginHost:
     def detail(self) -> str:
         """Words for the tree."""
         failed = sum(plugin.state == "failed" for plugin in self.plugins.values())
-        tools = f"{len(self.tools())} tools"
+        count = len(self.tools())
+        tools = f"{count} tool{'' if count == 1 else 's'}"
         return f"{tools}, {failed} failed" if failed else tools
 
     def apply(self, settings: Settings, *, again: Collection[str] = ()) -> None:
