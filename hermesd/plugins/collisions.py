@@ -54,7 +54,9 @@ def collisions(directories: Sequence[Path]) -> list[str]:
     owners = _owners(own)
     found: set[str] = set()
     for dist in metadata.distributions(path=[str(each) for each in directories]):
-        name, version = canonical(dist.name), dist.version
+        if not (known := dist.metadata.json.get("name")):
+            continue  # what is left of a package that was not removed properly
+        name, version = canonical(str(known)), dist.version
         if name not in own:
             found |= {
                 f"{dist.name} {version} brings the module {module!r}, which is {owners[module]}'s"

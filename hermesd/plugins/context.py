@@ -65,7 +65,7 @@ class PluginContext:
         schema: Mapping[str, Any] | None = None,  # JSON Schema
         handler: Callable[..., Any] | None = None,  # a plugin's own
         check_fn: Callable[[], object] | None = None,
-        requires_env: Sequence[str] | None = None,
+        requires_env: Sequence[str] | str | None = None,
         is_async: bool = False,
         description: str = "",
         emoji: str = "",
@@ -88,7 +88,8 @@ class PluginContext:
         if effect not in EFFECTS:
             raise self._error(f"says {effect!r} of the effect of {name!r}", f"use one of {', '.join(EFFECTS)}")
         found = self._handler(name, handler, is_async=is_async)
-        if missing := [each for each in requires_env or () if not self.env.get(each)]:
+        needed = [requires_env] if isinstance(requires_env, str) else requires_env or ()
+        if missing := [each for each in needed if not self.env.get(each)]:
             self._note(f"{name} is left out: {', '.join(missing)} is not set")
             return
         if check_fn is not None and not check_fn():
@@ -133,7 +134,8 @@ class PluginContext:
         except (TypeError, ValueError):
             what = f"gives a handler for {tool!r} that cannot be called with the arguments as one dict"
             raise self._error(what, "write it as def handler(arguments)") from None
-        is_coroutine = inspect.iscoroutinefunction(handler)
+        called = type(handler).__call__ if not inspect.isroutine(handler) else handler
+        is_coroutine = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(called)
         if is_async and not is_coroutine:
             raise self._error(f"says is_async of a handler for {tool!r} that is no async def", "leave is_async out")
         kind: Literal["thread", "trio", "asyncio"] = "thread" if not is_coroutine else "asyncio" if is_async else "trio"

@@ -49,7 +49,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 def discover(profile: Profile, home: Path) -> dict[str, Candidate]:
     """Every plugin by name, sorted; reads files, so for a thread.
 
-    The profile's own directory goes before the home's. Otherwise a name that two plugins claim is nobody's.
+    The profile's own directory goes before the home's. Otherwise a name that two plugins claim is nobody's. Raises
+    ConfigError for a directory of plugins that cannot be read.
     """
     found: dict[str, Candidate] = {}
     for root in dict.fromkeys((profile.root, home)):
@@ -74,9 +75,13 @@ def _ambiguous(one: Candidate, other: Candidate) -> Candidate:
 def _directories(place: Path) -> Iterator[Candidate]:
     try:
         with os.scandir(place) as rows:
-            names = sorted(row.name for row in rows if not row.name.startswith(".") and row.is_dir())
+            found = [row.name for row in rows if row.is_dir() or row.is_symlink()]
     except (FileNotFoundError, NotADirectoryError):
         return
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+        raise ConfigError(what, where=str(place), next_step="make it readable for this user") from None
+    names = sorted(name for name in found if not name.startswith("."))
     for name in names[:MAX_DIRECTORIES]:
         if name != "__pycache__":
             yield _directory(place / name)

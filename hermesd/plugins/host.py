@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
-from hermesd.errors import NotFoundError
+from hermesd.errors import ConfigError, NotFoundError
 from hermesd.plugins.errors import PluginError
 from hermesd.plugins.sidecar_path import common_home, extend_path
 
@@ -33,7 +33,6 @@ class Plugin:
 
     name: str
     state: State = "loading"
-    candidate: Candidate | None = None
     tools: list[PluginTool] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     error: PluginError | None = None
@@ -104,8 +103,10 @@ class PluginHost:
     # -- loading -------------------------------------------------------------------------------------------------------
 
     def _want(self, settings: Settings) -> None:
-        self._settings = settings
         config = settings.config.plugins
+        if config.timeout != self._settings.config.plugins.timeout:
+            self.plugins = {}  # their tools hold it
+        self._settings = settings
         wanted = [name for name in dict.fromkeys(config.enabled) if name not in config.disabled]
         self.plugins = {name: self.plugins.get(name) or Plugin(name) for name in wanted}
         if self._settled.is_set():  # who waits goes on waiting
@@ -120,16 +121,22 @@ class PluginHost:
 
     async def _bring_about(self) -> None:
         missing = [plugin for plugin in self.plugins.values() if plugin.state != "ready"]
-        found = await self.candidates() if missing else {}
+        found = await self._found() if missing else {}
         for plugin in missing:
             if self.plugins.get(plugin.name) is plugin:  # or it is wanted no more, or anew
-                await self._load(plugin, found.get(plugin.name))
+                await self._load(plugin, found)
         self._on_tools()
 
-    async def _load(self, plugin: Plugin, candidate: Candidate | None) -> None:
-        plugin.state, plugin.candidate, plugin.error = "loading", candidate, None
+    async def _found(self) -> dict[str, Candidate] | ConfigError:
         try:
-            await self._register(plugin, candidate)
+            return await self.candidates()
+        except ConfigError as error:
+            return error
+
+    async def _load(self, plugin: Plugin, found: dict[str, Candidate] | ConfigError) -> None:
+        plugin.state, plugin.error = "loading", None
+        try:
+            await self._register(plugin, found)
         except PluginError as error:
             plugin.state, plugin.error = "failed", error
             log.error("%s", error, exc_info=error.__cause__)  # noqa: TRY400 - the plugin's own traceback, if any
@@ -141,11 +148,13 @@ class PluginHost:
             log.info("plugin %s is loaded: %s", plugin.name, ", ".join(names) or "no tools")
             await self._event("plugin.ready", plugin.name, {"tools": names})
 
-    async def _register(self, plugin: Plugin, candidate: Candidate | None) -> None:
+    async def _register(self, plugin: Plugin, found: dict[str, Candidate] | ConfigError) -> None:
         from hermesd.plugins.context import PluginContext
         from hermesd.plugins.loading import load
 
-        if candidate is None:
+        if isinstance(found, ConfigError):
+            raise PluginError(plugin.name, f"{found.where}: {found.what}", next_step=found.next_step)
+        if (candidate := found.get(plugin.name)) is None:
             where = self._settings.profile.root / "plugins" / plugin.name
             what = "is not there: neither a directory nor an installed package"
             raise PluginError(plugin.name, what, next_step=f"put it into {where}, or see `hermesctl plugins list`")

@@ -32,7 +32,7 @@ def load(candidate: Candidate, context: PluginContext) -> None:
         found = _imported(candidate, context.profile_name)
     except PluginError:
         raise
-    except (Exception, SystemExit, KeyboardInterrupt) as error:  # somebody else's code may raise anything
+    except BaseException as error:  # somebody else's code may raise anything, and this is a thread
         step = "see the daemon's log, mend the plugin, then enable it again"
         raise PluginError(name, f"cannot be imported: {said(error)}", next_step=step) from error
     register = found if candidate.entry_point and not inspect.ismodule(found) else getattr(found, "register", None)
@@ -42,18 +42,12 @@ def load(candidate: Candidate, context: PluginContext) -> None:
         given = register(context)
     except PluginError:
         raise
-    except (Exception, SystemExit, KeyboardInterrupt) as error:  # somebody else's code may raise anything
+    except BaseException as error:  # see above
         step = "see the daemon's log, mend the plugin, then enable it again"
         raise PluginError(name, f"its register(ctx) failed: {said(error)}", next_step=step) from error
     if inspect.iscoroutine(given):
         given.close()
         raise PluginError(name, "its register(ctx) is async", next_step="make it a plain function")
-
-
-def forget(candidate: Candidate, profile: str) -> None:
-    """Take a directory plugin's modules out, so that the next import reads its files again."""
-    if candidate.directory is not None:
-        _forget(_module_name(candidate.name, candidate.directory, profile))
 
 
 def _imported(candidate: Candidate, profile: str) -> object:

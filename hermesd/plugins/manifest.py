@@ -41,7 +41,7 @@ def read_manifest(directory: Path) -> Manifest:
 
     path = directory / FILE
     try:
-        root = parse(read_bounded(path, max_bytes=MAX_BYTES), str(path))
+        root = parse(read_bounded(path, max_bytes=MAX_BYTES, follow=True), str(path))
     except FileNotFoundError:
         raise ConfigError("is missing", where=str(path), next_step="write it with a name, at least") from None
     except OSError as error:

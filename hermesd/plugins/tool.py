@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -74,14 +74,16 @@ class PluginTool:
         """Call the handler. What it gives back is untrusted: it may come from anywhere."""
         more = {"context": _call(context)} if self._handler.wants_context else {}
         try:
-            with trio.fail_after(self.timeout_s):
-                found = await self._answer(dict(arguments), more)
-        except trio.TooSlowError:
-            return self._failure(self._gave_up())
-        except (Exception, SystemExit) as error:  # a plugin's bug is the plugin's: told to the model, traceback logged
+            with trio.move_on_after(self.timeout_s):
+                return self._result(await self._answer(dict(arguments), more))
+        except (trio.Cancelled, GeneratorExit):
+            raise
+        except BaseException as error:  # a plugin's bug is the plugin's: told to the model, its traceback logged
+            if isinstance(error, BaseExceptionGroup) and (cancelled := error.subgroup(trio.Cancelled)) is not None:
+                raise cancelled from None
             log.warning("plugin %s: the tool %s raised", self.plugin, self.name, exc_info=error)
             return self._failure(f"failed: {said(error)}{_hint(error)}")
-        return self._result(found)
+        return self._failure(self._gave_up())
 
     async def _answer(self, arguments: dict[str, object], more: Mapping[str, object]) -> object:
         function = self._handler.function
@@ -89,14 +91,18 @@ class PluginTool:
             return await function(arguments, **more)
 
         def work() -> object:
-            threading.current_thread().name = f"plugin {self.plugin}: {self.name}"
             if self._handler.kind == "thread":
-                return function(arguments, **more)
+                found = function(arguments, **more)
+                if inspect.iscoroutine(found):
+                    found.close()
+                    raise TypeError("gave back a coroutine; the async function itself must be the handler")
+                return found
             import asyncio
 
             return asyncio.run(function(arguments, **more))
 
-        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
+        name = f"plugin {self.plugin}: {self.name}"
+        return await trio.to_thread.run_sync(work, thread_name=name, abandon_on_cancel=True, limiter=self._threads)
 
     def _gave_up(self) -> str:
         if self._handler.kind != "trio" and self._threads.available_tokens == 0:
@@ -115,7 +121,8 @@ class PluginTool:
                 text = msgspec.json.encode(found).decode()
             except (TypeError, ValueError, RecursionError, OverflowError) as error:
                 return self._failure(f"gave back what is no JSON: {said(error)}")
-            return ToolResult(bounded(text), is_error=isinstance(found, dict) and "error" in found, untrusted=True)
+            is_error = isinstance(found, dict) and bool(found.get("error"))
+            return ToolResult(bounded(text), is_error=is_error, untrusted=True)
         return ToolResult(bounded(found) or "[empty result]", untrusted=True)
 
     def _failure(self, what: str) -> ToolResult:

@@ -105,6 +105,18 @@ def test_a_tool_whose_conditions_do_not_hold_is_left_out_and_that_is_told() -> N
     assert ["LACK" in notes[0], "its own check" in notes[1]] == [True, True]
 
 
+def test_an_object_that_is_called_asynchronously_is_a_coroutine_function_too() -> None:
+    """However a plugin spells its handler."""
+
+    class Handler:
+        async def __call__(self, arguments: Mapping[str, Any]) -> str:
+            return "x"
+
+    ctx = context()
+    ctx.register_tool("greet", schema=SCHEMA, handler=Handler(), is_async=True, requires_env=())
+    assert len(ctx.close()[0]) == 1
+
+
 def test_nothing_is_registered_after_the_end() -> None:
     """A plugin cannot add tools behind the back of who looked at its list."""
     ctx = context()

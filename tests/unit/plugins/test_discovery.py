@@ -84,8 +84,10 @@ def test_what_is_no_plugin_is_told_or_passed_over(tmp_path: Path) -> None:
     (tmp_path / "plugins/.hidden").mkdir()
     (tmp_path / "plugins/__pycache__").mkdir()
     (tmp_path / "plugins/file").write_text("")
+    (tmp_path / "plugins/gone").symlink_to("nowhere")
     names = found(tmp_path)
-    assert set(names) == {"broken", "nameless", "empty"}
+    assert set(names) == {"broken", "nameless", "empty", "gone"}
+    assert "plugin.yaml: is missing" in names["gone"].problem
     assert "plugin.yaml:" in names["broken"].problem
     assert "is not a plugin's name" in names["nameless"].problem
     assert "cannot be used" in names["empty"].problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,10 @@ import trio
 
 from hermesd.plugins.tool import THREADS, Handler, PluginTool
 from hermesd.tools.base import ToolContext, ToolResult
+
+
+class Exotic(BaseException):
+    """No Exception."""
 
 
 @pytest.fixture
@@ -60,6 +65,63 @@ async def test_what_a_handler_gives_back_becomes_text(
     assert (found.is_error, found.untrusted) == (is_error, True)
     assert text is None or found.text == text
     assert text is not None or "is no JSON" in found.text or "gave back what" in found.text
+
+
+@pytest.mark.parametrize("kind", ["thread", "trio", "asyncio"])
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), trio.TooSlowError(), Exotic()]
+)
+async def test_nothing_that_a_handler_raises_gets_past_its_call(
+    scope: ToolContext, kind: str, error: BaseException
+) -> None:
+    """Also what would end a program, and what another library takes for its own signal."""
+
+    def function(arguments: object) -> None:
+        raise error
+
+    async def coroutine(arguments: object) -> None:
+        raise error
+
+    found = await made(function if kind == "thread" else coroutine, kind).run({}, scope)
+    assert found.is_error
+    assert found.text.startswith("t of the plugin 'p' failed: ")
+
+
+async def test_what_a_nursery_of_a_handler_raises_is_contained(scope: ToolContext) -> None:
+    """Groups of exceptions, and a cancellation from outside is not swallowed with them."""
+
+    async def fail() -> None:
+        raise SystemExit(3)
+
+    async def handler(arguments: object) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail)
+            nursery.start_soon(trio.sleep_forever)
+
+    assert (await made(handler, "trio").run({}, scope)).is_error
+    with trio.move_on_after(0.05) as outer:
+        await made(stubborn, "trio").run({}, scope)
+    assert outer.cancelled_caught
+
+
+async def stubborn(arguments: object) -> None:
+    """Raises something of its own besides, when it is cancelled."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("while cleaning up")
+
+
+async def test_a_coroutine_that_was_not_said_to_be_one_is_told(scope: ToolContext) -> None:
+    """It is closed, so that Python does not warn of it."""
+
+    async def late(arguments: object) -> str:
+        return "x"
+
+    found = await made(lambda given: late(dict(given))).run({}, scope)
+    assert "must be the handler" in found.text
 
 
 async def test_a_long_result_loses_its_middle(scope: ToolContext) -> None:
