@@ -52,7 +52,8 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """uv is looked for beside the interpreter first, where the tests must not depend on it."""
+    """uv is looked for beside the interpreter first, and the disks of the whole machine are synced: not in tests."""
+    monkeypatch.setattr("hermesd.activation.sidecar.os.sync", lambda: None)
     monkeypatch.setattr("hermesd.activation.sidecar._uv", lambda environ: f"{environ['PATH'].split(':')[0]}/uv")
     found = Place(tmp_path)
     yield found
