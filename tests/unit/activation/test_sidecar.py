@@ -91,7 +91,7 @@ def test_a_uv_that_does_not_end_is_killed_with_its_children(place: Place, tmp_pa
     place.uv(f"sleep 300 & echo $! > {pid}\nwait\n")
     outcome = place.build("a", timeout_s=1.0)
     assert (outcome.state, outcome.name) == ("kept", "")
-    assert "more than 1 s" in outcome.warning
+    assert "took too long" in outcome.warning
     deadline = time.monotonic() + 30
     while _runs(int(pid.read_text())):
         assert time.monotonic() < deadline
