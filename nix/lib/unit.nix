@@ -84,6 +84,8 @@ rec {
     CapabilityBoundingSet = "";
     AmbientCapabilities = "";
     PrivateDevices = true;
+    # The service has mounts of its own by what stands around this; said, it is also what systemd-analyze sees.
+    PrivateMounts = true;
     PrivateTmp = true;
     ProtectClock = true;
     ProtectControlGroups = true;
@@ -99,6 +101,13 @@ rec {
       "@system-service"
       "~@privileged @resources"
     ];
+  };
+
+  # Sandboxes of tools, bubblewrap say: namespaces of users, mounts and processes, and the calls that
+  # set up such a one. The kernel allows those calls only inside it: the service has no capability outside.
+  ownNamespaces = {
+    RestrictNamespaces = "user mnt pid";
+    SystemCallFilter = systemHardening.SystemCallFilter ++ [ "@mount capset chroot pivot_root" ];
   };
 
   # The one device of a desktop agent.
@@ -133,7 +142,7 @@ rec {
     compact (
       (if system then systemHardening // hiddenHomes writable else userHardening)
       // (if system && writable != [ ] then { ReadWritePaths = map quote writable; } else { })
-      // (if system && namespaces then { RestrictNamespaces = null; } else { })
+      // (if system && namespaces then ownNamespaces else { })
       // directives
     );
 

@@ -100,7 +100,7 @@ in
     namespaces = mkOption {
       type = types.bool;
       default = false;
-      description = "Let tools make namespaces: browsers and containers of their own need them.";
+      description = "Let tools make sandboxes of their own by namespaces of users, mounts and processes, as bubblewrap does.";
     };
     readWritePaths = mkOption {
       type = types.listOf types.str;
