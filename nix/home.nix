@@ -50,6 +50,8 @@ in
       }
     ];
 
+    services.hermes-agent.manifests.hermes-agent = common.manifest;
+
     home.packages = [ package ] ++ cfg.extraPackages;
     home.sessionVariables = lib.mkIf (cfg.stateDir != config.home.homeDirectory) { HERMES_HOME = home; };
 

@@ -97,9 +97,11 @@ let
     };
   };
 
-  containerManifest = pkgs.writeText "hermes-agent-container.json" (
-    builtins.toJSON (manifestLib.container { inherit cfg; inherit (common) paths; })
-  );
+  containerManifest = manifestLib.container {
+    inherit cfg;
+    inherit (common) paths;
+  };
+  containerManifestFile = pkgs.writeText "hermes-agent-container.json" (builtins.toJSON containerManifest);
 
   # Sections of nix/lib/unit.nix → an element of systemd.services or systemd.sockets.
   toModule =
@@ -158,7 +160,7 @@ let
           inherit name;
           owner = cfg.user;
           package = "${package}";
-          manifest = "${containerManifest}";
+          manifest = "${containerManifestFile}";
           inherit (cfg.container) backend;
           inherit (cfg) restart restartSec;
         }
@@ -269,6 +271,10 @@ in
     lib.mkMerge [
       {
         assertions = common.assertions ++ assertions;
+        services.hermes-agent.manifests = {
+          hermes-agent = common.manifest;
+        }
+        // lib.optionalAttrs cfg.container.enable { hermes-agent-container = containerManifest; };
       }
       directories
       (lib.mkIf (!cfg.container.enable) native)

@@ -35,3 +35,12 @@ service
   };
 }
 // (if scope == "nixos" then system else { })
+// {
+  manifests = lib.mkOption {
+    type = lib.types.attrsOf lib.types.raw;
+    internal = true;
+    visible = false;
+    readOnly = true;
+    description = "What the units are given, by the name of the file.";
+  };
+}

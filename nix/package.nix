@@ -100,7 +100,7 @@ ps.buildPythonApplication {
   doInstallCheck = true;
   installCheckPhase = ''
     runHook preInstallCheck
-    ${ps.python.interpreter} ${./checks/collisions.py} --core "$PYTHONPATH" --extra "${ps.makePythonPath extra}"
+    ${ps.python.interpreter} ${./checks}/collisions.py --core "$PYTHONPATH" --extra "${ps.makePythonPath extra}"
     $out/bin/hermesctl --version
     runHook postInstallCheck
   '';

@@ -42,6 +42,7 @@ rec {
     number = plain "number";
     package = plain "package";
     path = plain "path";
+    raw = plain "value";
     str = plain "string";
     ints.positive = plain "integer above 0";
     enum = values: plain "one of ${concatStringsSep ", " (map builtins.toJSON values)}";
@@ -67,7 +68,9 @@ rec {
         at = if prefix == "" then name else "${prefix}.${name}";
         option = tree.${name};
       in
-      if (option._type or "") == "option" then
+      if !(option.visible or true) then
+        [ ]
+      else if (option._type or "") == "option" then
         [
           {
             name = at;

@@ -63,5 +63,6 @@ in
   );
   service = textAt "hermes-agent.service";
   socket = textAt "hermes-agent.socket";
+  manifest = config.services.hermes-agent.manifests.hermes-agent;
   options = lib.optionAttrSetToDocList evaluated.options.services.hermes-agent;
 }

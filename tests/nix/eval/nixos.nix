@@ -178,6 +178,5 @@ in
   services = lib.mapAttrs (_: render "Service" "serviceConfig") config.systemd.services;
   sockets = lib.mapAttrs (_: render "Socket" "socketConfig") config.systemd.sockets;
   options = lib.optionAttrSetToDocList evaluated.options.services.hermes-agent;
-  # What was written by pkgs.writeText, by name: its stand-in keeps the text.
-  inherit (pkgs) textOf;
+  inherit (config.services.hermes-agent) manifests;
 }
