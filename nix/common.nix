@@ -14,7 +14,7 @@ let
   keys = import ./lib/keys.nix;
 
   home = "${cfg.stateDir}/.hermes";
-  hasExtra = builtins.isFunction cfg.extraPythonPackages || cfg.extraPythonPackages != [ ];
+  hasExtra = lib.isFunction cfg.extraPythonPackages || cfg.extraPythonPackages != [ ];
 
   agents = [ (agentOf "" cfg) ] ++ lib.mapAttrsToList agentOf cfg.profiles;
   agentOf = name: options: {

@@ -30,7 +30,7 @@ let
     beside.${attribute} or ps.${attribute}
   ) names;
 
-  extra = if builtins.isFunction extraPythonPackages then extraPythonPackages ps else extraPythonPackages;
+  extra = if lib.isFunction extraPythonPackages then extraPythonPackages ps else extraPythonPackages;
 
   kept = [
     "hermesd"

@@ -142,7 +142,9 @@ WRONG = {
 def test_a_wrong_type_is_refused(nix: Nix, option: str) -> None:
     """By the module system, with the option's name; so is an option that nobody knows."""
     wrong = f"{{ services.hermes-agent.{option} = {WRONG[option]}; }}"
-    said = nix.refused(f"let m = {nixos(f'{ENABLED} {wrong}')}; in [ m.failed m.services m.manifests ]")
+    all_of_it = "[ m.failed m.services m.manifests cfg.container (map toString cfg.extraPackages) ]"
+    machine = nixos(f"{ENABLED} {wrong}")
+    said = nix.refused(f"let m = {machine}; cfg = m.config.services.hermes-agent; in {all_of_it}")
     assert f"services.hermes-agent.{option.split('.', maxsplit=1)[0]}" in said
     assert re.search(r"is not of type|does not exist", said)
 

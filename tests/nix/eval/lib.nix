@@ -1,5 +1,6 @@
 # The few functions of nixpkgs' `lib` that the package itself uses, for evaluating the flake without any nixpkgs.
 {
+  isFunction = value: builtins.isFunction value || value ? __functor;
   optional = condition: value: if condition then [ value ] else [ ];
   optionalString = condition: text: if condition then text else "";
   versionAtLeast = version: least: builtins.compareVersions version least >= 0;
