@@ -231,6 +231,7 @@ rec {
         inherit (cfg.container)
           backend
           image
+          pull
           uid
           gid
           hostUsers

@@ -57,6 +57,15 @@ in
       default = "ubuntu:24.04";
       description = "The image, which is pulled when the container is made.";
     };
+    pull = mkOption {
+      type = types.enum [
+        "always"
+        "missing"
+        "never"
+      ];
+      default = "always";
+      description = "When the image is pulled for a container that is made.";
+    };
     uid = mkOption {
       type = types.ints.positive;
       default = 10000;
