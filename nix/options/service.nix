@@ -67,7 +67,7 @@ in
       ]
     );
     default = [ ];
-    example = literalExpression ''[ (pkgs.fetchFromGitHub { … }) { name = "mine"; path = ./mine; } "hermes-lcm==0.7.0" ]'';
+    example = literalExpression ''[ pkgs.some-plugin { name = "mine"; path = ./mine; } "hermes-lcm==0.7.0" ]'';
     description = ''
       Plugins. A package or a path with plugin.yaml is linked into `plugins/` of the home. Any other text is what
       `uv pip install` takes, put into an environment of its own at the next start, which needs the network then.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any
 
@@ -181,3 +182,15 @@ def test_the_page_of_options_is_made_from_them(nix: Nix) -> None:
     done = nix.run(sys.executable, str(NIX / "option_docs.py"), "--check")
     assert done.returncode == 0, done.stderr
     assert "`container.hostUsers`" in (ROOT / "docs/nix-options.md").read_text()
+
+
+def test_the_nix_of_the_pages_parses(nix: Nix) -> None:
+    """Whole expressions in docs/nix.md; single settings in docs/nix-options.md."""
+    block = re.compile(r"^```nix\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    whole = block.findall((ROOT / "docs" / "nix.md").read_text())
+    settings = block.findall((ROOT / "docs" / "nix-options.md").read_text())
+    assert len(whole) > 4
+    assert len(settings) > 9
+    one = " ".join(f"({text.strip()})" for text in [*whole, *(f"{{ {setting} }}" for setting in settings)])
+    done = nix.run("nix-instantiate", "--parse", "-E", f"{{ config, pkgs, ps, fetchFromGitHub }}: [ {one} ]")
+    assert done.returncode == 0, done.stderr
