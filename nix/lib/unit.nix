@@ -70,6 +70,9 @@ rec {
   userHardening = {
     NoNewPrivileges = true;
     LockPersonality = true;
+    ProtectClock = true;
+    ProtectKernelModules = true;
+    RestrictNamespaces = true;
     RestrictRealtime = true;
     RestrictSUIDSGID = true;
     RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6 AF_NETLINK";
@@ -87,16 +90,13 @@ rec {
     # The service has mounts of its own by what stands around this; said, it is also what systemd-analyze sees.
     PrivateMounts = true;
     PrivateTmp = true;
-    ProtectClock = true;
     ProtectControlGroups = true;
     ProtectHostname = true;
     ProtectKernelLogs = true;
-    ProtectKernelModules = true;
     ProtectKernelTunables = true;
     ProtectProc = "invisible";
     ProtectSystem = "strict";
     RemoveIPC = true;
-    RestrictNamespaces = true;
     SystemCallFilter = [
       "@system-service"
       "~@privileged @resources"
@@ -105,9 +105,9 @@ rec {
 
   # Sandboxes of tools, bubblewrap say: namespaces of users, mounts and processes, and the calls that
   # set up such a one. The kernel allows those calls only inside it: the service has no capability outside.
-  ownNamespaces = {
+  ownNamespaces = shipped: {
     RestrictNamespaces = "user mnt pid";
-    SystemCallFilter = systemHardening.SystemCallFilter ++ [ "@mount capset chroot pivot_root" ];
+    SystemCallFilter = shipped.SystemCallFilter ++ [ "@mount capset chroot pivot_root" ];
   };
 
   # The one device of a desktop agent.
@@ -139,10 +139,14 @@ rec {
       namespaces ? false,
       directives ? { },
     }:
+    let
+      shipped = if system then systemHardening else userHardening;
+    in
     compact (
-      (if system then systemHardening // hiddenHomes writable else userHardening)
+      shipped
+      // (if system then hiddenHomes writable else { })
       // (if system && writable != [ ] then { ReadWritePaths = map quote writable; } else { })
-      // (if system && namespaces then ownNamespaces else { })
+      // (if namespaces then ownNamespaces shipped else { })
       // directives
     );
 
@@ -238,7 +242,10 @@ rec {
             manifest
           ];
           ExecStart = command ([ "${package}/bin/hermesd" ] ++ args);
+          # Its own daemon is meant, also where a .container-mode takes calls for this home into a container.
           ExecReload = command [
+            "/usr/bin/env"
+            "HERMES_DEV=1"
             "${package}/bin/hermesctl"
             "reload"
           ];
