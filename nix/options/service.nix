@@ -87,7 +87,7 @@ in
   restart = mkOption {
     type = types.str;
     default = "always";
-    description = "`Restart=` of the service. A wrong configuration (status 78) is never started again.";
+    description = "`Restart=` of the service. hermesd that ended with 78, a wrong configuration, is not started again.";
   };
 
   restartSec = mkOption {
