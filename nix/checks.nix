@@ -20,7 +20,7 @@ let
   machine = file: pkgs.testers.runNixOSTest (import file { inherit nixosModule; });
 
   # The interpreter that has hermesd and what it depends on.
-  interpreter = "${hermesd.python.withPackages (_: [ hermesd ])}/bin/python3";
+  interpreter = "${hermesd.python.withPackages (ps: [ (ps.toPythonModule hermesd) ])}/bin/python3";
 
   # A whole home of Home Manager, with assertions: its files are built.
   home = homeManager.lib.homeManagerConfiguration {

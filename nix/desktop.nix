@@ -47,7 +47,9 @@ in
 
     xdg.portal = {
       enable = true;
-      extraPortals = cfg.desktop.portals;
+      # NixOS wants one, and asks for it by an assertion.
+      extraPortals =
+        if cfg.desktop.portals == [ ] then lib.mkDefault [ pkgs.xdg-desktop-portal-gtk ] else cfg.desktop.portals;
     };
 
     services.dbus = {

@@ -126,6 +126,8 @@ let
   native = {
     systemd.services.${name} = toModule "Service" (unit.service arguments) // {
       path = search;
+      # Restarted in one step, the socket stays and refuses nobody.
+      stopIfChanged = false;
     };
     systemd.sockets.${name} = toModule "Socket" (
       unit.socket {

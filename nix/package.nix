@@ -22,7 +22,7 @@ let
   attributes = {
     "ruamel.yaml" = "ruamel-yaml";
   };
-  core = map (
+  core = [ ps.cryptography ] ++ map (
     name:
     let
       attribute = attributes.${name} or name;
@@ -75,34 +75,42 @@ ps.buildPythonApplication {
   '';
 
   makeWrapperArgs = [
-    "--prefix PATH : ${
-      lib.makeBinPath (
-        [
-          bash
-          git
-          openssh
-          ripgrep
-        ]
-        ++ extraRuntimeDeps
-      )
-    }"
+    "--prefix"
+    "PATH"
+    ":"
+    (lib.makeBinPath (
+      [
+        bash
+        git
+        openssh
+        ripgrep
+      ]
+      ++ extraRuntimeDeps
+    ))
   ]
-  ++ lib.optional (extra != [ ]) "--suffix PYTHONPATH : ${ps.makePythonPath extra}"
-  ++ lib.optional (builtins.pathExists ../skills) "--set-default HERMES_BUNDLED_SKILLS ${placeholder "out"}/share/hermesd/skills";
+  ++ lib.optionals (extra != [ ]) [
+    "--suffix"
+    "PYTHONPATH"
+    ":"
+    (ps.makePythonPath extra)
+  ]
+  ++ lib.optionals (builtins.pathExists ../skills) [
+    "--set-default"
+    "HERMES_BUNDLED_SKILLS"
+    "${placeholder "out"}/share/hermesd/skills"
+  ];
 
   postInstall = lib.optionalString (builtins.pathExists ../skills) ''
     mkdir -p $out/share/hermesd
     cp -r skills $out/share/hermesd/skills
   '';
 
-  # A package of a plugin must not stand in for one of hermesd's own.
+  # A package of a plugin must not stand in for one of hermesd's own. Here, since nixpkgs has no install check without
+  # tests, and the tests need more than a build has.
   doCheck = false;
-  doInstallCheck = true;
-  installCheckPhase = ''
-    runHook preInstallCheck
-    ${ps.python.interpreter} ${./checks}/collisions.py --core "$PYTHONPATH" --extra "${ps.makePythonPath extra}"
+  postFixup = ''
+    ${ps.python.interpreter} ${./checks}/collisions.py --core "${ps.makePythonPath core}" --extra "${ps.makePythonPath extra}"
     $out/bin/hermesctl --version
-    runHook postInstallCheck
   '';
 
   pythonImportsCheck = [

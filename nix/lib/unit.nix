@@ -235,11 +235,14 @@ rec {
               }
             )
             ++ (if searchPath == "" then [ ] else environment { PATH = searchPath; });
-          ExecStartPre = command [
-            "${package}/bin/hermesctl"
-            "activate"
-            "--manifest"
-            manifest
+          # A list, to which a machine may add.
+          ExecStartPre = [
+            (command [
+              "${package}/bin/hermesctl"
+              "activate"
+              "--manifest"
+              manifest
+            ])
           ];
           ExecStart = command ([ "${package}/bin/hermesd" ] ++ args);
           # Its own daemon is meant, also where a .container-mode takes calls for this home into a container.
@@ -288,7 +291,7 @@ rec {
         ]) whole.Service
         // {
           Type = "oneshot";
-          ExecStart = whole.Service.ExecStartPre;
+          ExecStart = builtins.head whole.Service.ExecStartPre;
           inherit (base) UMask TimeoutStartSec;
         };
     };
@@ -335,7 +338,7 @@ rec {
       // limits;
       Service = {
         Type = "exec";
-        ExecStartPre = ctl [ "ensure" ];
+        ExecStartPre = [ (ctl [ "ensure" ]) ];
         ExecStart = ctl [
           "start"
           "--attach"

@@ -97,7 +97,7 @@ in
       type = types.listOf types.package;
       default = [ ];
       example = literalExpression "[ pkgs.xdg-desktop-portal-hyprland ]";
-      description = "Backends of xdg-desktop-portal for your desktop.";
+      description = "Backends of xdg-desktop-portal for your desktop; GTK's where none is declared anywhere.";
     };
   };
 }

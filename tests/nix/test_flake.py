@@ -138,5 +138,7 @@ def test_the_overlay_can_be_overridden(nix: Nix) -> None:
     )
     assert found["one"] == found["two"]
     assert len({found["plain"], found["one"], found["three"]}) == 3
-    assert any(word.startswith("--suffix PYTHONPATH : ") and "redis" in word for word in found["wrapper"])
+    wrapper = found["wrapper"]
+    assert wrapper[wrapper.index("PYTHONPATH") - 1] == "--suffix"
+    assert "redis" in wrapper[wrapper.index("PYTHONPATH") + 2]
     assert {"hermesd", "trio", "mcp"} <= set(found["coreNames"])

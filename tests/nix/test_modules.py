@@ -34,7 +34,7 @@ def look(nix: Nix, modules: str) -> dict[str, Any]:
         docker = config.virtualisation.docker.enable;
         podman = config.virtualisation.podman.enable;
         uinput = config.hardware.uinput.enable;
-        portal = config.xdg.portal.enable;
+        portal = config.xdg.portal.enable && config.xdg.portal.extraPortals != [ ];
         dbus = map (each: each.text) config.services.dbus.packages;
         paths = builtins.mapAttrs (_: unit: map (each: each.name) unit.path) config.systemd.services;
         inherit (config.environment) variables;
@@ -209,6 +209,14 @@ def test_plugins_are_packages_paths_and_text(nix: Nix) -> None:
     assert found["paths"]["hermes-agent"] == ["hermesd-0.1.0", "pandoc", "uv", "git"]
     assert found["users"]["hermes"]["packages"] == ["pandoc"]
     assert "network-online.target" in sections(found["services"]["hermes-agent"])["Unit"]["After"]
+
+
+def test_a_machine_may_add_to_what_runs_before_the_start(nix: Nix) -> None:
+    """As systemd of NixOS allows it for lists; and a restart leaves the socket alone."""
+    more = """{ systemd.services.hermes-agent.serviceConfig.ExecStartPre = [ "/bin/before" ]; }"""
+    before = sections(look(nix, f"{ENABLED} {more}")["services"]["hermes-agent"])["Service"]["ExecStartPre"]
+    assert len(before) == 2
+    assert not nix.evaluate(f"({nixos(ENABLED)}).config.systemd.services.hermes-agent.stopIfChanged")
 
 
 def test_profiles_have_their_own_secrets(nix: Nix) -> None:

@@ -2,6 +2,7 @@
 {
   isFunction = value: builtins.isFunction value || value ? __functor;
   optional = condition: value: if condition then [ value ] else [ ];
+  optionals = condition: values: if condition then values else [ ];
   optionalString = condition: text: if condition then text else "";
   versionAtLeast = version: least: builtins.compareVersions version least >= 0;
   makeBinPath = packages: builtins.concatStringsSep ":" (map (each: "${each}/bin") packages);

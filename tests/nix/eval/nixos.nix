@@ -38,6 +38,10 @@ let
         wants = words;
         after = words;
         unitConfig = section;
+        stopIfChanged = mkOption {
+          type = types.bool;
+          default = true;
+        };
         restartTriggers = mkOption {
           type = types.listOf types.unspecified;
           default = [ ];

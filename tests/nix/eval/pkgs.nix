@@ -35,7 +35,12 @@ let
 
   python = drv "python3" {
     interpreter = "/usr/bin/python3";
-    withPackages = _: drv "python3-env" { };
+    withPackages =
+      choose:
+      built "python3-env" {
+        dependencies = choose python3Packages;
+        src = "";
+      };
   };
 
   # What a package is made of goes into its derivation, so that all of it is evaluated and changes its path.
@@ -51,7 +56,7 @@ let
       needs = map (each: "${each}") (given.dependencies or [ ] ++ given.build-system or [ ]);
       wrapper = given.makeWrapperArgs or [ ];
       patch = given.postPatch or "";
-      check = given.installCheckPhase or "";
+      check = given.postFixup or "";
       src = given.src;
     };
 
@@ -93,6 +98,7 @@ let
     ]
     // {
       inherit python;
+      toPythonModule = package: package;
       fetchPypi = given: drv "${given.pname}-wheel" { inherit (given) hash; };
       buildPythonPackage = given: built given.pname given // { inherit (given) pname version; };
       buildPythonApplication =
@@ -129,6 +135,7 @@ let
       "sway"
       "systemd"
       "uv"
+      "xdg-desktop-portal-gtk"
       "xdg-desktop-portal-hyprland"
     ]
     // {
