@@ -111,6 +111,38 @@ def test_hermesctl_container_reads_its_manifest(nix: Nix) -> None:
     assert not found.env.files
 
 
+def test_a_plugin_is_called_after_its_package(nix: Nix) -> None:
+    """A source of a forge, which is always called "source", after its repository; a path after its last part."""
+    stored = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz"
+    given = [
+        f'{{ outPath = "{stored}-x-1.0"; pname = "x"; name = "x-1.0"; }}',
+        f'{{ outPath = "{stored}-source"; name = "source"; repo = "hermes-lcm"; }}',
+        f'"{stored}-mine"',
+        '"/srv/other"',
+    ]
+    made = nix.evaluate(f"map (each: each.name) ((import {NIX}/lib/manifest.nix).plugins [ {' '.join(given)} ])")
+    assert made == ["x", "hermes-lcm", "mine", "other"]
+
+
+def test_a_file_of_the_declaration_is_copied_into_the_store(nix: Nix) -> None:
+    """Documents, configFile and plugins given as paths; text stays text."""
+    found = nix.evaluate(
+        f"""let
+          stand-in = import {NIX}/lib/option-types.nix;
+          manifest = import {NIX}/lib/manifest.nix;
+          cfg = stand-in.define (import {NIX}/option-list.nix).trees.nixos {{
+            documents = {{ "A.md" = {ROOT}/LICENSE; "B.md" = "text"; }};
+            configFile = {ROOT}/LICENSE;
+          }};
+          made = manifest.agent cfg {{ envFiles = [ ]; authSource = null; settings = {{ }}; }};
+        in builtins.fromJSON (builtins.unsafeDiscardStringContext (builtins.toJSON made))"""
+    )
+    first, second = found["documents"]
+    assert first["source"].endswith("-LICENSE")
+    assert found["config"]["source"] == first["source"] != str(ROOT / "LICENSE")
+    assert second == {"target": "B.md", "mode": "0600", "text": "text"}
+
+
 SECRETS: list[tuple[dict[str, Any], list[str]]] = [
     ({"settings": {"model": {"api_key": "sk-1"}}}, ["settings.model.api_key"]),
     ({"settings": {"platforms": {"telegram": {"token": "1:a"}}}}, ["settings.platforms.telegram.token"]),

@@ -121,3 +121,24 @@ def test_keys_of_the_user_stay_and_what_is_no_longer_declared_goes(machine: Mach
     assert "LOG_LEVEL" not in (machine.home / ".env").read_text()
     assert not (machine.workspace / "USER.md").exists()
     assert machine.call("config", "check").returncode == 0
+
+
+@pytest.mark.skipif(
+    not (ROOT / "hermesd" / "activation" / "plugins.py").exists(), reason="plugins are not in this tree"
+)
+def test_plugins_and_watches_are_there_while_they_are_declared(machine: Machine, tmp_path: Path) -> None:
+    """A directory is linked, and a watch left to the daemon; both go with their declaration."""
+    plugin = tmp_path / "mine"
+    plugin.mkdir()
+    (plugin / "plugin.yaml").write_text("name: mine\nversion: '1'\ndescription: x\n")
+    (plugin / "__init__.py").write_text("def register(ctx): ...\n")
+    watches = {"notes": {"files": ["/srv/notes/*.md"], "prompt": "What changed?"}}
+    machine.switch({"extraPlugins": [str(plugin)], "watches": watches})
+    link = machine.home / "plugins" / "mine"
+    assert link.is_symlink()
+    assert link.readlink() == plugin
+    routines = machine.home / ".activation" / "routines.yaml"
+    assert "notes" in routines.read_text()
+    machine.switch({})
+    assert not link.is_symlink()
+    assert not routines.exists() or "notes" not in routines.read_text()
