@@ -53,7 +53,8 @@ in
     services.hermes-agent.manifests.hermes-agent = common.manifest;
 
     home.packages = [ package ] ++ cfg.extraPackages;
-    home.sessionVariables = lib.mkIf (cfg.stateDir != config.home.homeDirectory) { HERMES_HOME = home; };
+    # Also where NixOS names the home of everybody's agent.
+    home.sessionVariables.HERMES_HOME = home;
 
     systemd.user.services.${name} = unit.service {
       scope = "user";

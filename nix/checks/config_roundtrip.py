@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from checking import arguments, call, finish
 
 Config = dict[str, Any]
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Case:
     """A live file (None: there is none), what is declared, and what the file then says."""
 
     name: str
@@ -61,43 +63,53 @@ CASES = (
 
 
 def problems(package: Path) -> list[str]:
-    """What is wrong; each case is activated twice, which is the seventh."""
-    found = []
-    for case in CASES:
-        with tempfile.TemporaryDirectory() as place:
-            found += [f"{case.name}: {problem}" for problem in _problems_of(case, package, Path(place))]
-    return found
+    """What is wrong. Each case is a profile of one home; all are activated twice, which is the seventh."""
+    with tempfile.TemporaryDirectory() as place:
+        return _problems_in(package, Path(place))
 
 
-def _problems_of(case: Case, package: Path, place: Path) -> list[str]:
+def _problems_in(package: Path, place: Path) -> list[str]:
     home = place / ".hermes"
     home.mkdir(mode=0o700)
-    config = home / "config.yaml"
-    if case.live is not None:
-        config.write_text(case.live, encoding="utf-8")
+    files = {case: home / "profiles" / _profile(case) / "config.yaml" for case in CASES}
+    for case, file in files.items():
+        if case.live is not None:
+            file.parent.mkdir(mode=0o700, parents=True)
+            file.write_text(case.live, encoding="utf-8")
     manifest = place / "manifest.json"
-    manifest.write_text(json.dumps(_manifest(home, case.declared)), encoding="utf-8")
+    manifest.write_text(json.dumps(_manifest(home)), encoding="utf-8")
     words = ["activate", "--manifest", str(manifest)]
     done = call(package, "hermesctl", words, home=place)
     if done.returncode:
-        return [f"ended with {done.returncode}: {done.stdout}{done.stderr}"]
-    first = config.stat()
-    shown = call(package, "hermesctl", ["config", "show", "--json"], home=place)
-    found = [] if _holds(_settings(shown.stdout), case.wanted) else [f"config.yaml says {config.read_text('utf-8')!r}"]
+        return [f"it ended with {done.returncode}: {done.stdout}{done.stderr}"]
+    found = []
+    for case, file in files.items():
+        shown = call(package, "hermesctl", ["config", "show", "--json", "-p", _profile(case)], home=place)
+        if not _holds(_settings(shown.stdout), case.wanted):
+            found.append(f"{case.name}: config.yaml says {file.read_text('utf-8')!r}")
+    before = {case: _stamp(file) for case, file in files.items()}
     again = call(package, "hermesctl", words, home=place)
-    second = config.stat()
-    if again.returncode or (first.st_mtime_ns, first.st_ino) != (second.st_mtime_ns, second.st_ino):
-        found.append(f"the second time wrote it anew, or ended with {again.returncode}: {again.stderr}")
-    return found
+    if again.returncode:
+        found.append(f"the second time it ended with {again.returncode}: {again.stderr}")
+    return found + [f"{case.name}: twice wrote it anew" for case in CASES if _stamp(files[case]) != before[case]]
 
 
-def _manifest(home: Path, declared: Config) -> Config:
+def _profile(case: Case) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in case.name.lower())
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_mtime_ns, found.st_ino
+
+
+def _manifest(home: Path) -> Config:
     return {
         "schema": 1,
         "package": "/nix/store/none",
         "home": str(home),
         "managedBy": {"name": "NixOS", "rebuild": "sudo nixos-rebuild switch"},
-        "config": {"mode": "merge", "value": declared},
+        "profiles": {_profile(case): {"config": {"mode": "merge", "value": case.declared}} for case in CASES},
     }
 
 

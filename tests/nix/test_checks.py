@@ -138,11 +138,12 @@ def test_seven_ways_of_merging(package: Path) -> None:
 def test_a_merge_that_loses_keys_is_told(tmp_path: Path) -> None:
     """By a program that writes what is declared and nothing else."""
     python = (
-        "import json, os, sys; home = os.environ['HERMES_HOME']\n"
+        "import json, os, sys; from pathlib import Path; home = Path(os.environ['HERMES_HOME'], 'profiles')\n"
         "if sys.argv[1] == 'activate':\n"
-        "    value = json.load(open(sys.argv[3]))['config']['value']\n"
-        "    open(home + '/config.yaml', 'w').write(json.dumps(value))\n"
-        "else: print(open(home + '/config.yaml').read())\n"
+        "    for name, profile in json.load(open(sys.argv[3]))['profiles'].items():\n"
+        "        (home / name).mkdir(parents=True, exist_ok=True)\n"
+        "        (home / name / 'config.yaml').write_text(json.dumps(profile['config']['value']))\n"
+        "else: print((home / sys.argv[-1] / 'config.yaml').read_text())\n"
     )
     script = tmp_path / "merge.py"
     script.write_text(python)
@@ -150,7 +151,7 @@ def test_a_merge_that_loses_keys_is_told(tmp_path: Path) -> None:
     status, said = check("config_roundtrip", "--package", tmp_path)
     assert status == 1
     assert "user's keys kept: config.yaml says" in said
-    assert "fresh: the second time wrote it anew" in said
+    assert "fresh: twice wrote it anew" in said
     assert "fresh: config.yaml" not in said
 
 

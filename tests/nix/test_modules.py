@@ -328,6 +328,7 @@ def test_home_manager_renders_the_same_service(nix: Nix, tmp_path: Path) -> None
     found = nix.evaluate(
         f"""let it = {home(f"{NIX}/examples/home.nix")}; inherit (it) config; in {{
           inherit (it) failed service socket manifest;
+          session = config.home.sessionVariables.HERMES_HOME;
           hyprland = config.wayland.windowManager.hyprland.settings.bind;
           sway = config.wayland.windowManager.sway.config.keybindings."Mod4+space";
         }}"""
@@ -344,6 +345,7 @@ def test_home_manager_renders_the_same_service(nix: Nix, tmp_path: Path) -> None
     assert [each["name"] for each in found["manifest"]["watches"]] == ["notes"]
     assert found["hyprland"][0].endswith("--title hermes hermesctl chat")
     assert found["sway"].startswith("exec ")
+    assert found["session"] == "/home/me/.hermes"
     if shutil.which("systemd-analyze"):
         texts = {"hermes-agent.service": found["service"], "hermes-agent.socket": found["socket"]}
         here = {name: re.sub(r'"/[^"]*/bin/hermes(d|ctl)"', '"/usr/bin/true"', text) for name, text in texts.items()}
