@@ -70,6 +70,7 @@ let
       "cronsim"
       "cryptography"
       "h11"
+      "httptools"
       "hatchling"
       "hypercorn"
       "idna"
