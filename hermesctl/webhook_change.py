@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hermesctl.turn_options import words
 from hermesd.errors import ConfigError, ConflictError, HermesError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def known_route(name: str, config: WebhookConfig) -> None:
 def subscribe(args: argparse.Namespace, profile: Profile) -> str:
     """Make a route; returns the variable of its secret."""
     section = {name: getattr(args, name) for name in _FIELDS}
-    section |= {name: _words(getattr(args, name)) for name in ("events", "skills", "toolsets")}
+    section |= {name: words(getattr(args, name)) for name in ("events", "skills", "toolsets")}
     section |= {
         "scheme": args.scheme if args.scheme != "auto" else "",
         "filters": [short_filter(text) for text in args.filter],
@@ -229,7 +230,3 @@ def _extra(args: argparse.Namespace) -> dict[str, str]:
             raise UsageError(f"{text[:80]!r} is no KEY=VALUE", next_step="write it like chat_id=7")
         found[name] = value
     return found
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]

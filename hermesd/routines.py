@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from hermesd.store.records import Address, JobRow, NewEvent, RunRow
     from hermesd.supervision.supervisor import Supervisor
     from hermesd.triggers.agent_jobs import AgentJobs
-    from hermesd.triggers.desk import JobDesk, Owner
+    from hermesd.triggers.desk import JobDesk
     from hermesd.triggers.job import JobSpec
     from hermesd.triggers.runner import Surroundings
     from hermesd.triggers.scheduler import Scheduler
+    from hermesd.triggers.turn_check import Owner
 
 GROUP = 3
 """Stops before the profiles do: nothing new becomes due while they drain."""
@@ -80,8 +81,8 @@ class Routines:
     def owner(self, profile: str) -> Owner:
         """A profile as the desk needs it. Raises NotFoundError, ConfigError."""
         from hermesd.triggers.deliver import homes
-        from hermesd.triggers.desk import Owner
         from hermesd.triggers.schedule import system_zone
+        from hermesd.triggers.turn_check import Owner
 
         settings = self._fleet.unit(profile).settings
         config = settings.config

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermesctl.arguments import TARGETS, actions
+from hermesctl.turn_options import register_choice_options
 from hermesd.errors import ConfigError, UnreachableError
 
 if TYPE_CHECKING:
@@ -62,9 +63,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     add("--scheme", choices=SCHEMES, default="auto", help="how its sender signs (auto: by what is present)")
     add("--header", default="", metavar="NAME", help="of the signature, for --scheme hmac")
     add("--algorithm", choices=("sha256", "sha512", "sha1"), default="", help="for --scheme hmac")
-    add("--model", default="", metavar="MODEL", help="another model than the profile's")
-    add("--provider", default="", metavar="NAME", help="another provider than the profile's")
-    add("--toolsets", default="", metavar="A,B", help="these tools instead of the profile's")
+    register_choice_options(verbs["subscribe"], default="")
     add("--description", default="", metavar="TEXT", help="for people; has no effect")
     for name in ("subscribe", "rotate"):
         said = "the sender's: - asks for it or reads it, env:NAME takes a variable; else one is made"

@@ -14,7 +14,7 @@ from hermesd.manifest.document import entry_shape
 from hermesd.manifest.entry import Key
 from hermesd.rpc.wire_cron import JobFields
 from hermesd.store.records import JobPut, JobRemoval, JobRow
-from hermesd.triggers import desk
+from hermesd.triggers import desk, turn_check
 from hermesd.triggers import job as jobs
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from hermesd.manifest.merge import Fields
     from hermesd.rpc.context import Daemon
     from hermesd.store.records import JobState
-    from hermesd.triggers.desk import Owner
     from hermesd.triggers.job import JobSpec
+    from hermesd.triggers.turn_check import Owner
 
 _DEFAULTS: Fields = {
     **{each.name: each.default for each in msgspec.structs.fields(jobs.JobSpec) if each.name in desk.PLAIN},
@@ -167,7 +167,7 @@ class Jobs:
                 raise
         origin = routines.owner(str(self._new_profiles[profile].get("clone_from") or "default"))
         homes = origin.homes if self._new_profiles[profile].get("clone_from") else {}
-        return desk.Owner(profile, self._daemon.home.profile_root(profile), homes, origin.timezone)
+        return turn_check.Owner(profile, self._daemon.home.profile_root(profile), homes, origin.timezone)
 
 
 def _fields(spec: JobSpec, names: Mapping[str, str], *, paused: bool) -> Fields:

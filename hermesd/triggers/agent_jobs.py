@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from hermesd.store.protocol import Store
     from hermesd.store.records import Address, JobRow, RunRow
-    from hermesd.triggers.desk import JobDesk, Owner
+    from hermesd.triggers.desk import JobDesk
+    from hermesd.triggers.turn_check import Owner
 
 
 MAX_JOBS = 100  # of its profile, whoever made them

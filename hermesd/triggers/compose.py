@@ -8,6 +8,7 @@ from hermesd.errors import NotFoundError
 from hermesd.home import read_bounded
 from hermesd.store.records import NewEvent
 from hermesd.triggers.deliver import parse_deliver
+from hermesd.triggers.turn_spec import overrides
 from hermesd.turns.outgoing import with_places
 from hermesd.turns.prompt import INSTRUCTIONS, mark_untrusted
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from hermesd.store.records import Address, JobRow
     from hermesd.triggers.job import JobSpec
-    from hermesd.triggers.watch import WatchSpec
 
 MAX_SKILL_BYTES = 64 * 1024
 
@@ -64,20 +64,6 @@ def event_of(
         | {INSTRUCTIONS: HOW.format(name=job.name, due=spec.schedule.local(instant))}
         | overrides(spec),
     )
-
-
-def overrides(spec: JobSpec | WatchSpec) -> dict[str, str]:
-    """What of the profile's settings is otherwise for this turn; see ``gateway.overrides``."""
-    wanted = {
-        "model": spec.model,
-        "provider": spec.provider,
-        "toolsets": ",".join(spec.toolsets),
-        "workdir": spec.workdir,
-        "timeout_s": f"{spec.timeout_s:g}" if spec.timeout_s else "",
-        "max_turns": str(spec.max_turns or ""),
-        "budget": str(spec.budget or ""),
-    }
-    return {f"use_{name}": value for name, value in wanted.items() if value}
 
 
 def read_skills(names: list[str], directory: Path) -> str:

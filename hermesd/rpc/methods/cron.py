@@ -13,13 +13,13 @@ from hermesd.rpc.wire_cron import (
     CronImportParams,
     CronJobParams,
     CronJobResult,
-    CronListParams,
     CronListResult,
     CronNextParams,
     CronNextResult,
     CronRunsParams,
     CronRunsResult,
 )
+from hermesd.rpc.wire_turn_fields import ListParams
 
 if TYPE_CHECKING:
     from hermesd.rpc.calls import Caller
@@ -28,7 +28,7 @@ MAX_RUNS = 1000
 
 
 @slow("cron.list")
-async def list_jobs(caller: Caller, params: CronListParams) -> CronListResult:
+async def list_jobs(caller: Caller, params: ListParams) -> CronListResult:
     """In the order they were made."""
     return await queries.listing(caller.daemon, params.profile, everywhere=params.all)
 
@@ -121,7 +121,7 @@ async def import_jobs(caller: Caller, params: CronImportParams) -> CronListResul
 
 
 @slow("cron.export")
-async def export(caller: Caller, params: CronListParams) -> Done:
+async def export(caller: Caller, params: ListParams) -> Done:
     """As text in the form of jobs.json."""
     from hermesd.triggers.jobs_file import write_jobs
 
