@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FILE_THREADS = trio.CapacityLimiter(4)
+"""For what is read of each request: files of filters, skills. A slow disk holds up webhooks, and nothing else."""
+
 
 @dataclass(slots=True)
 class _Route:
@@ -293,7 +296,7 @@ async def _delivery(route: _Route, request: Request, body: bytes, verdict: Verdi
 
 
 async def _refusal(filters: Filters, payload: dict[str, object], event_type: str, headers: Headers) -> str:
-    files = await trio.to_thread.run_sync(read_files, filters.files) if filters.files else {}
+    files = await trio.to_thread.run_sync(read_files, filters.files, limiter=FILE_THREADS) if filters.files else {}
     return filters.refusal(Seen(payload, event_type, headers, files))
 
 
@@ -327,7 +330,7 @@ def _event(delivery: _Delivery, *, skills: str) -> NewEvent:
 async def _skills(route: _Route) -> str:
     """The texts of its skills. A missing one does not cost the event: it is said, to the agent as well."""
     try:
-        return await trio.to_thread.run_sync(read_skills, route.config.skills, route.skills)
+        return await trio.to_thread.run_sync(read_skills, route.config.skills, route.skills, limiter=FILE_THREADS)
     except NotFoundError as error:
         logger.warning("webhook %s of %s goes without its skills: %s", route.name, route.profile, error.what)
         return f"Note: {error.what}."
