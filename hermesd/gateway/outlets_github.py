@@ -164,14 +164,14 @@ def _comments_url(config: GithubConfig, issue: str) -> str:
         raise PlatformError(f"{issue[:80]!r} names no issue", next_step="write owner/repo#12", permanent=True)
     if not config.token:
         raise PlatformError(
-            "there is no token for GitHub", where=".env", next_step="put GITHUB_TOKEN=… there", permanent=True
+            "there is no token for GitHub", where=".env", next_step="put GITHUB_TOKEN=… into .env", permanent=True
         )
     parts = urlsplit(config.base_url)
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         raise PlatformError(
             "the token for GitHub would go out in clear",
             where="platforms.github.base_url",
-            next_step="use an https URL",
+            next_step="set platforms.github.base_url to an https URL",
             permanent=True,
         )
     return f"{config.base_url.rstrip('/')}/repos/{found.group(1)}/issues/{found.group(2)}/comments"

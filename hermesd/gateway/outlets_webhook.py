@@ -123,7 +123,7 @@ def _key(secret: str) -> bytes:
         raise PlatformError(
             f"{SECRET} is not set, or is not base64 of at least {MIN_SECRET_BYTES} bytes",
             where=".env",
-            next_step=f'put {SECRET}=whsec_… there; make one with "openssl rand -base64 32"',
+            next_step=f'put {SECRET}=whsec_… into .env; make one with "openssl rand -base64 32"',
             permanent=True,
         )
     return key
