@@ -22,7 +22,7 @@ def replace_file(name: str, data: bytes, *, below: int, mode: int, owner: tuple[
             os.fchmod(fd, mode)
             os.fsync(fd)
         os.rename(temporary, name, src_dir_fd=below, dst_dir_fd=below)
-    except BaseException:  # a KeyboardInterrupt too leaves nothing lying about; it goes on
+    except BaseException:  # whatever it is goes on, and leaves no temporary file behind
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=below)
         raise
