@@ -72,7 +72,12 @@ class Context:
             return client.stream(method, params)
 
     def show(self, result: dict[str, Any], text: str = "") -> int:
-        """Print a result: as JSON when asked for, else ``text`` or the result's own message. Returns 0."""
+        """Print a result: as JSON when asked for, else ``text`` or the result's own message. Returns 0.
+
+        What it warns of goes to standard error, where it does not get into what a program reads.
+        """
+        for warning in result.get("warnings", ()):
+            print(f"hermesctl: warning: {warning['what']}\n  → {warning['next_step']}", file=sys.stderr)
         if self.json:
             import json
 

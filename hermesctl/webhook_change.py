@@ -84,16 +84,46 @@ def _make(profile: Profile, name: str, section: dict[str, Any], secret: str) -> 
 def check_route(profile: Profile, name: str) -> None:
     """Raise ConfigError for what cannot be used of a route, before a sender relies on it."""
     from hermesd.config.load import load_settings
+    from hermesd.providers.choice import check_provider
     from hermesd.tools.registry import check_toolsets
     from hermesd.triggers.deliver import homes
     from hermesd.triggers.filters import compile_filters
+    from hermesd.triggers.obstacles import check_targets
     from hermesd.triggers.webhook_places import Places
 
-    platforms = load_settings(profile).config.platforms
+    settings = load_settings(profile)
+    platforms = settings.config.platforms
     route, where = platforms.webhook.routes[name], route_key(name)
-    Places(route, homes=homes(platforms), where=where)
+    to = Places(route, homes=homes(platforms), where=where).fixed
+    check_targets(to, platforms, settings.secrets, where=where)
     compile_filters(route.filters, where=where, home=profile.root)
     check_toolsets(route.toolsets)
+    check_provider(route.provider)
+
+
+def warnings(profile: Profile, name: str) -> list[dict[str, str]]:
+    """``what`` of a route could not be done as the settings stand, and the ``next_step`` about it."""
+    from hermesd.config.load import load_settings
+    from hermesd.providers import choice
+    from hermesd.triggers import obstacles
+    from hermesd.triggers.compose import read_skills
+    from hermesd.triggers.deliver import homes
+    from hermesd.triggers.webhook_places import Places
+
+    settings = load_settings(profile)
+    platforms = settings.config.platforms
+    route = platforms.webhook.routes[name]
+    to = Places(route, homes=homes(platforms), where=route_key(name)).fixed
+    found = [
+        *obstacles.warnings(to, platforms, settings.secrets),
+        *choice.warnings(settings.config, settings.secrets, provider=route.provider, name=route.model),
+    ]
+    said = [{"what": each.what, "next_step": each.next_step} for each in found]
+    try:
+        read_skills(route.skills, profile.root / "skills")
+    except NotFoundError as error:
+        said.append({"what": f"{error.what} yet", "next_step": error.next_step})
+    return said
 
 
 def rotate(args: argparse.Namespace, profile: Profile) -> str:

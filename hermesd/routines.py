@@ -80,14 +80,13 @@ class Routines:
 
     def owner(self, profile: str) -> Owner:
         """A profile as the desk needs it. Raises NotFoundError, ConfigError."""
-        from hermesd.triggers.deliver import homes
         from hermesd.triggers.schedule import system_zone
         from hermesd.triggers.turn_check import Owner
 
         settings = self._fleet.unit(profile).settings
         config = settings.config
         zone = config.timezone or self._fleet.unit(DEFAULT_PROFILE).settings.config.timezone or system_zone()
-        return Owner(settings.profile.name, settings.profile.root, homes(config.platforms), zone)
+        return Owner(settings.profile.name, settings.profile.root, zone, config, settings.secrets)
 
     def for_agent(self, profile: str, origin: Address | None) -> AgentJobs:
         """What a turn of the profile may do about jobs; their results go to ``origin``."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from hermesd.config.schema import Config
 from hermesd.errors import ConfigError, HermesError, NotFoundError, UsageError
 from hermesd.manifest.document import entry_shape
 from hermesd.manifest.entry import Key
@@ -166,8 +167,9 @@ class Jobs:
                 error.next_step = f"declare it too: `profiles: {{{profile}: {{}}}}`, or see `hermesctl profile list`"
                 raise
         origin = routines.owner(str(self._new_profiles[profile].get("clone_from") or "default"))
-        homes = origin.homes if self._new_profiles[profile].get("clone_from") else {}
-        return turn_check.Owner(profile, self._daemon.home.profile_root(profile), homes, origin.timezone)
+        is_clone = bool(self._new_profiles[profile].get("clone_from"))
+        config, known = (origin.config, origin.secrets) if is_clone else (Config(), {})
+        return turn_check.Owner(profile, self._daemon.home.profile_root(profile), origin.timezone, config, known)
 
 
 def _fields(spec: JobSpec, names: Mapping[str, str], *, paused: bool) -> Fields:

@@ -11,6 +11,7 @@ from hermesd.rpc.wire_watch import Watch, WatchFields, WatchListResult, WatchRes
 if TYPE_CHECKING:
     from hermesd.rpc.context import Daemon
     from hermesd.store.records import QuestionRow, WatchRow
+    from hermesd.triggers.turn_check import Owner
 
 
 def view(watch: WatchRow, *, question: QuestionRow | None = None) -> Watch:
@@ -38,6 +39,15 @@ def view(watch: WatchRow, *, question: QuestionRow | None = None) -> Watch:
         error=watch.error,
         question=question.text if question else "",
     )
+
+
+def made(owner: Owner, watch: WatchRow) -> WatchResult:
+    """What is told of a watch that was made."""
+    from hermesd.triggers.turn_check import warnings
+    from hermesd.triggers.watch import decode
+
+    found = warnings(owner, decode(watch.spec))
+    return WatchResult(watch=view(watch), message=f"made watch {watch.id} ({watch.name})", warnings=found)
 
 
 async def listing(daemon: Daemon, profile: str, *, everywhere: bool) -> WatchListResult:

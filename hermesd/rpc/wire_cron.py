@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from hermesd.rpc.wire import Params, Result
-from hermesd.rpc.wire_turn_fields import TurnFields
+from hermesd.rpc.wire_turn_fields import TurnFields, Warned
 from hermesd.store.records import RunRow
 
 Misfire = Literal["skip", "run_once", "run_all"]
@@ -108,10 +108,11 @@ class CronJob(Result, kw_only=True):
 
 
 class CronJobResult(Result, kw_only=True):
-    """One job."""
+    """One job. ``warnings``: what of a job just made or changed could not be done as the settings stand."""
 
     job: CronJob
     message: str = ""
+    warnings: list[Warned] = msgspec.field(default_factory=list)
 
 
 class CronListResult(Result, kw_only=True):

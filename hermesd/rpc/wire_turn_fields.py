@@ -23,6 +23,13 @@ class TurnFields(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknow
     budget: int | None = None
 
 
+class Warned(msgspec.Struct, frozen=True):
+    """What could not be done as the settings stand, and what to do about it."""
+
+    what: str
+    next_step: str
+
+
 class ListParams(Params, kw_only=True):
     """Those of a profile; ``all`` means those of every profile."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from hermesd.rpc.wire import Params, Result
-from hermesd.rpc.wire_turn_fields import TurnFields
+from hermesd.rpc.wire_turn_fields import TurnFields, Warned
 
 WatchMode = Literal["suggest", "act"]
 WhileRunning = Literal["ignore", "count"]
@@ -79,10 +81,11 @@ class Watch(Result, kw_only=True):
 
 
 class WatchResult(Result, kw_only=True):
-    """One watch."""
+    """One watch. ``warnings``: what of a watch just made could not be done as the settings stand."""
 
     watch: Watch
     message: str = ""
+    warnings: list[Warned] = msgspec.field(default_factory=list)
 
 
 class WatchListResult(Result, kw_only=True):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hermesd.errors import NotFoundError
 from hermesd.home import read_bounded
 from hermesd.store.records import NewEvent
+from hermesd.tools.schema import nearest
 from hermesd.triggers.deliver import parse_deliver
 from hermesd.triggers.turn_spec import overrides
 from hermesd.turns.outgoing import with_places
@@ -79,7 +80,11 @@ def _skill(name: str, directory: Path) -> str:
         for path in (directory / name / "SKILL.md", *sorted(directory.glob(f"*/{_literal(name)}/SKILL.md"))):
             if path.is_file():
                 return read_bounded(path, max_bytes=MAX_SKILL_BYTES, follow=True).decode("utf-8", "replace").strip()
-    raise NotFoundError(f"there is no skill {name[:80]!r}", next_step=f"put it into {directory}/<category>/{name[:80]}")
+    meant = nearest(
+        name, {path.parent.name for path in (*directory.glob("*/SKILL.md"), *directory.glob("*/*/SKILL.md"))}
+    )
+    step = f"did you mean {meant!r}?" if meant else f"put it into {directory}/<category>/{name[:80]}"
+    raise NotFoundError(f"there is no skill {name[:80]!r}", next_step=step)
 
 
 def _literal(name: str) -> str:

@@ -59,9 +59,9 @@ async def create(caller: Caller, params: CronCreateParams) -> CronJobResult:
     """Make a job, and have the scheduler run."""
     routines = caller.daemon.routines
     await routines.ensure()
-    job = await routines.desk.create(routines.owner(params.profile), params.fields, paused=params.paused)
-    found = queries.view(job)
-    return CronJobResult(job=found, message=f"made job {job.id} ({job.name})")
+    owner = routines.owner(params.profile)
+    job = await routines.desk.create(owner, params.fields, paused=params.paused)
+    return queries.changed(owner, job, f"made job {job.id} ({job.name})")
 
 
 @slow("cron.edit")
@@ -69,8 +69,9 @@ async def edit(caller: Caller, params: CronEditParams) -> CronJobResult:
     """Change what is given."""
     routines = caller.daemon.routines
     job = await queries.find(caller.daemon, params.job, params.profile)
-    job = await routines.desk.edit(routines.owner(job.profile), job, params.fields)
-    return CronJobResult(job=queries.view(job), message=f"changed job {job.id} ({job.name})")
+    owner = routines.owner(job.profile)
+    job = await routines.desk.edit(owner, job, params.fields)
+    return queries.changed(owner, job, f"changed job {job.id} ({job.name})")
 
 
 @slow("cron.pause")

@@ -48,9 +48,8 @@ async def runs(caller: Caller, params: WatchRunsParams) -> CronRunsResult:
 @slow("watch.add")
 async def add(caller: Caller, params: WatchAddParams) -> WatchResult:
     """Make a watch, and have it work when this returns."""
-    watching = caller.daemon.watching
-    watch = await watching.add(params.profile, params.fields, paused=params.paused)
-    return WatchResult(watch=queries.view(watch), message=f"made watch {watch.id} ({watch.name})")
+    watch = await caller.daemon.watching.add(params.profile, params.fields, paused=params.paused)
+    return queries.made(caller.daemon.routines.owner(watch.profile), watch)
 
 
 @slow("watch.pause")
