@@ -36,18 +36,13 @@ async def run(params: ConsoleParams, daemon: Daemon, role: Role) -> ConsoleResul
         call = parse(params.argv)
         answer = await VERBS[call.verb](call, daemon)
     except HermesError as error:
-        return wire.ConsoleResult(status=error.exit_status, text=error_text(error))
+        return wire.ConsoleResult(status=error.exit_status, text=f"{error.said_to(params.argv)}\n")
     if call.json:
         text = msgspec.json.format(msgspec.json.encode(answer.result), indent=2).decode() + "\n"
     else:
         width = max(params.width, NARROWEST) if params.width > 0 else 0
         text = answer.render(Page(width=width, color=params.color))
     return wire.ConsoleResult(status=answer.status, text=text)
-
-
-def error_text(error: HermesError) -> str:
-    """``hermesctl: where: what`` and the next step on a line of its own, as hermesctl prints its own errors."""
-    return f"hermesctl: {error}\n"
 
 
 async def _status(call: Call, daemon: Daemon) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import shutil
 import subprocess
@@ -91,6 +92,24 @@ def test_a_usage_error_names_the_help(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err == (
         "hermesctl: argument ID: invalid int value: 'five'\n  → see `hermesctl inbox show --help`\n"
     )
+
+
+@pytest.mark.parametrize("line", ["statsu --json", "--json inbox show five", "--json cron list", "cron show --json"])
+def test_an_error_is_json_for_who_asks_for_json(
+    line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As the socket answers it, on standard error: standard output holds results and nothing else."""
+    monkeypatch.setenv("HERMES_HOME", str(tmp_path))
+    try:
+        status = main(line.split())
+    except SystemExit as ended:
+        status = int(str(ended.code))
+    shown = capsys.readouterr()
+    error = json.loads(shown.err)["error"]
+    assert shown.out == ""
+    assert error["data"]["exit_status"] == status != 0
+    assert error["message"]
+    assert error["data"]["next_step"]
 
 
 def test_help_and_version_need_no_daemon(capsys: pytest.CaptureFixture[str]) -> None:
