@@ -369,6 +369,24 @@ def test_what_could_not_be_delivered_or_answered_is_said_when_a_job_is_made(work
     ]
 
 
+def test_a_shell_completes_the_names_of_jobs_watches_and_webhooks(working: Daemon) -> None:
+    """What a shell would take apart, or run, is offered by its id."""
+    made(working, "every 1h", "x", "--name", "backup")
+    odd = made(working, "every 1h", "x", "--name", "$(true) y")
+    assert working.ctl("watch", "add", "--file", str(working.home / "workspace/a.md"), "Look.").returncode == 0
+    assert working.ctl("webhook", "subscribe", "deploy").returncode == 0
+    found = {
+        kind: working.ctl("completion", "--names", kind).stdout.split()
+        for kind in ("jobs", "watches", "webhooks", "profiles")
+    }
+    assert found == {
+        "jobs": ["backup", odd["id"]],
+        "watches": ["a-md"],
+        "webhooks": ["deploy"],
+        "profiles": ["default"],
+    }
+
+
 def test_a_daemon_without_jobs_has_no_scheduler(working: Daemon) -> None:
     """Nor its modules; the first job brings both, and they are there after a restart."""
     names = working.ctl("tree").stdout

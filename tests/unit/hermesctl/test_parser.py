@@ -145,13 +145,16 @@ def test_bash_completes_verbs_actions_flags_and_profiles(tmp_path: Path, capsys:
     assert main(["completion", "bash"]) == 0
     script = capsys.readouterr().out
 
+    (tmp_path / "hermesctl").write_text(f'#!/bin/sh\nexec {sys.executable} -m hermesctl "$@"\n')
+    (tmp_path / "hermesctl").chmod(0o755)
+
     def complete(line: str) -> list[str]:
         words = line.split(" ")
         quoted = " ".join(f"'{word}'" for word in words)
         code = f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _hermesctl; echo ${{COMPREPLY[@]}}"
         done = subprocess.run(
             ["bash", "-c", script + code],
-            env={**os.environ, "HERMES_HOME": str(tmp_path)},
+            env={**os.environ, "HERMES_HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
             check=True,
@@ -162,6 +165,9 @@ def test_bash_completes_verbs_actions_flags_and_profiles(tmp_path: Path, capsys:
     assert complete("hermesctl inbox re") == ["retry", "resume"]
     assert complete("hermesctl inbox resume --n") == ["--note"]
     assert complete("hermesctl -p co") == ["coder"]
+    assert complete("hermesctl -p coder sta") == ["status"]
+    assert complete("hermesctl profile use co") == ["coder"]
+    assert complete("hermesctl profile create co") == []
 
 
 def test_fish_and_zsh_get_a_script(capsys: pytest.CaptureFixture[str]) -> None:
