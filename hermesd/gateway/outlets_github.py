@@ -18,6 +18,7 @@ import trio
 from hermesd.gateway.http_sending import MAX_RETRY_AFTER_S, retry_after_s, sending
 from hermesd.gateway.outlets import refuse
 from hermesd.gateway.platform import PlatformError, Sent
+from hermesd.proxies import uses_environment_proxy
 from hermesd.triggers.obstacles import github_obstacle
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ class GithubOutlet:
             "x-github-api-version": "2022-11-28",
             "user-agent": "hermesd",
         }
-        return httpx2.AsyncClient(headers=headers, timeout=TIMEOUT_S, trust_env=False)
+        return httpx2.AsyncClient(
+            headers=headers, timeout=TIMEOUT_S, trust_env=uses_environment_proxy(self._config().base_url)
+        )
 
 
 class _Github:

@@ -34,7 +34,7 @@ LAYERS: list[set[str]] = [
     {"supervision", "store"},
     {"deploy"},
     {"home", "redact"},
-    {"collector", "errors", "failpoint"},
+    {"collector", "errors", "failpoint", "proxies"},
 ]
 """Top to bottom: a room imports rooms below it or its own. ``rpc.wire`` is types only, so it lies low."""
 
