@@ -69,7 +69,7 @@ def _make(profile: Profile, name: str, section: dict[str, Any], secret: str) -> 
         set_value(profile, variable, secret)
     try:
         set_section(profile, key, {field: value for field, value in section.items() if value or field == "enabled"})
-        check_route(profile, name)
+        _check(profile, name)
     except HermesError:
         if name in loaded(profile)[0].routes:
             unset_value(profile, key)
@@ -81,49 +81,24 @@ def _make(profile: Profile, name: str, section: dict[str, Any], secret: str) -> 
     return variable
 
 
-def check_route(profile: Profile, name: str) -> None:
-    """Raise ConfigError for what cannot be used of a route, before a sender relies on it."""
+def _check(profile: Profile, name: str) -> None:
+    """Raise ConfigError, UsageError for what cannot be used of a route, before a sender relies on it."""
     from hermesd.config.load import load_settings
-    from hermesd.providers.choice import check_provider
-    from hermesd.tools.registry import check_toolsets
-    from hermesd.triggers.deliver import homes
-    from hermesd.triggers.filters import compile_filters
-    from hermesd.triggers.obstacles import check_targets
-    from hermesd.triggers.webhook_places import Places
+    from hermesd.triggers.webhook_check import check_route
 
-    settings = load_settings(profile)
-    platforms = settings.config.platforms
-    route, where = platforms.webhook.routes[name], route_key(name)
-    to = Places(route, homes=homes(platforms), where=where).fixed
-    check_targets(to, platforms, settings.secrets, where=where)
-    compile_filters(route.filters, where=where, home=profile.root)
-    check_toolsets(route.toolsets)
-    check_provider(route.provider)
+    config = load_settings(profile).config
+    check_route(config.platforms.webhook.routes[name], config, root=profile.root, where=route_key(name))
 
 
-def warnings(profile: Profile, name: str) -> list[dict[str, str]]:
+def warned_of(profile: Profile, name: str) -> list[dict[str, str]]:
     """``what`` of a route could not be done as the settings stand, and the ``next_step`` about it."""
     from hermesd.config.load import load_settings
-    from hermesd.providers import choice
-    from hermesd.triggers import obstacles
-    from hermesd.triggers.compose import read_skills
-    from hermesd.triggers.deliver import homes
-    from hermesd.triggers.webhook_places import Places
+    from hermesd.triggers.webhook_check import warnings
 
     settings = load_settings(profile)
-    platforms = settings.config.platforms
-    route = platforms.webhook.routes[name]
-    to = Places(route, homes=homes(platforms), where=route_key(name)).fixed
-    found = [
-        *obstacles.warnings(to, platforms, settings.secrets),
-        *choice.warnings(settings.config, settings.secrets, provider=route.provider, name=route.model),
-    ]
-    said = [{"what": each.what, "next_step": each.next_step} for each in found]
-    try:
-        read_skills(route.skills, profile.root / "skills")
-    except NotFoundError as error:
-        said.append({"what": f"{error.what} yet", "next_step": error.next_step})
-    return said
+    route = settings.config.platforms.webhook.routes[name]
+    found = warnings(route, settings.config, settings.secrets, root=profile.root)
+    return [{"what": each.what, "next_step": each.next_step} for each in found]
 
 
 def rotate(args: argparse.Namespace, profile: Profile) -> str:

@@ -80,11 +80,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return _test(args.name, context, profile)
     if args.action == "import":
         return _import(args, context, profile)
-    from hermesctl.webhook_change import warnings
+    from hermesctl.webhook_change import warned_of
 
     _check_ours(args.action, args.name, context)
     message = _changed(args, profile)
-    warned = [] if args.action == "remove" else warnings(profile, args.name)
+    warned = [] if args.action == "remove" else warned_of(profile, args.name)
     return _tell(context, args.name, message, warned)
 
 

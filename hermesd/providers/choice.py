@@ -39,7 +39,7 @@ def check_provider(provider: str) -> None:
     if provider and provider.strip().lower() not in KNOWN:
         meant = next(iter(difflib.get_close_matches(provider.strip().lower(), KNOWN, n=1, cutoff=0.5)), "")
         step = f"did you mean {meant!r}?" if meant else f"use one of {', '.join(KNOWN)}"
-        raise UsageError(f"there is no provider {provider[:80]!r}", next_step=step)
+        raise UsageError(f"there is no provider {provider[:80]!r}", where="provider", next_step=step)
 
 
 def warnings(config: Config, secrets: Mapping[str, str], *, provider: str, name: str) -> list[Warned]:

@@ -58,7 +58,7 @@ def check_turn(owner: Owner, spec: TurnSpec, *, origin: Address | None = None) -
     if len(spec.prompt) > MAX_PROMPT:
         raise UsageError(f"the prompt has {len(spec.prompt)} characters", next_step=f"{MAX_PROMPT} at most")
     to = parse_deliver(spec.deliver, homes=owner.homes, origin=origin, where="deliver")
-    obstacles.check_targets(to, owner.config.platforms, owner.secrets, where="deliver")
+    obstacles.check_targets(to, owner.config.platforms, where="deliver")
     choice.check_provider(spec.provider)
     if spec.toolsets:
         check_toolsets(spec.toolsets)

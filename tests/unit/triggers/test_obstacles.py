@@ -44,7 +44,7 @@ TARGETS = {
 def test_a_missing_setting_is_warned_of_and_named_and_refuses_nothing(target: str) -> None:
     """It may be there when the time comes. A URL's path, which may be a secret, is not repeated."""
     to = parse_deliver(target, homes={})
-    check_targets(to, PlatformsConfig(), {}, where="deliver")
+    check_targets(to, PlatformsConfig(), where="deliver")
     (found,) = warnings(to, PlatformsConfig(), {})
     assert TARGETS[target] in found.next_step
     assert found.what.startswith(f"deliver {target.partition(':')[0]}:")
@@ -67,7 +67,7 @@ def test_a_missing_setting_is_warned_of_and_named_and_refuses_nothing(target: st
 def test_what_no_setting_is_missing_for_is_refused(target: str) -> None:
     """The policy or the target itself would have to be another."""
     with pytest.raises(ConfigError) as caught:
-        check_targets(parse_deliver(target, homes={}), READY, {SECRET: KEY}, where="deliver")
+        check_targets(parse_deliver(target, homes={}), READY, where="deliver")
     assert (caught.value.where, bool(caught.value.next_step)) == ("deliver", True)
 
 
@@ -75,7 +75,7 @@ def test_an_allowed_private_address_is_no_obstacle() -> None:
     """``deliver_private`` is the permission."""
     allowed = PlatformsConfig(webhook=WebhookConfig(deliver_private=True))
     to = parse_deliver("webhook:http://127.0.0.1:1/x", homes={})
-    check_targets(to, allowed, {}, where="deliver")
+    check_targets(to, allowed, where="deliver")
     assert warnings(to, allowed, {SECRET: KEY}) == []
 
 
