@@ -30,20 +30,21 @@ LAYERS: list[set[str]] = [
     {"tools", "providers"},
     {"config", "profiles", "log"},
     {"rpc.wire_methods"},
-    {"rpc.wire_watch"},
     {
         "rpc.wire_cron",
         "rpc.wire_outbox",
         "rpc.wire_plugins",
         "rpc.wire_routines",
         "rpc.wire_upgrade",
+        "rpc.wire_watch",
         "rpc.wire_webhook",
     },
+    {"rpc.wire_turn_fields"},
     {"logfile", "rpc.wire"},
     {"supervision", "store"},
     {"deploy"},
     {"home", "redact"},
-    {"errors", "failpoint"},
+    {"collector", "errors", "failpoint", "proxies"},
 ]
 """Top to bottom: a room imports rooms below it or its own. ``rpc.wire`` is types only, so it lies low."""
 
