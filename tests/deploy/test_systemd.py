@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import compileall
 import contextlib
 import json
 import os
@@ -10,15 +9,15 @@ import re
 import select
 import shutil
 import sqlite3
-import subprocess
-import tarfile
+import unittest
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 
+from hermesd.store.sqlite.schema import MIGRATIONS
 from tests.deploy.rpc_load import Load, call, connected, processed
+from tests.servers import earlier_release
 from tests.servers.nspawn import Machine, machine
 
 pytestmark = pytest.mark.systemd
@@ -26,9 +25,6 @@ pytestmark = pytest.mark.systemd
 HOME = "/home/ada/.hermes"
 UNITS = "/home/ada/.config/systemd/user"
 CONFIG = "agent: {busy: queue}\n"
-ROOT = Path(__file__).parents[2]
-SCHEMA_1 = "c4337ae"
-"""The last commit before the second migration."""
 
 RESTARTS = int(os.environ.get("HERMESD_RESTARTS", "20"))
 IMPATIENT = "[Service]\nWatchdogSec=2\nRestartSec=0\n"
@@ -46,16 +42,11 @@ FileDescriptorStoreMax=8
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The release before, with schema 1; an empty directory where its commit is not in this checkout."""
-    place = tmp_path_factory.mktemp("before")
-    archive = subprocess.run(["git", "archive", SCHEMA_1, "hermesd"], cwd=ROOT, capture_output=True, check=False)
-    if not archive.returncode:
-        with tarfile.open(fileobj=BytesIO(archive.stdout)) as tree:
-            tree.extractall(place, filter="data")
-        compileall.compile_dir(place, quiet=2)
-    for directory in (place, place.parent):
-        directory.chmod(0o755)
-    return place
+    """An earlier release, with schema 1; an empty directory where it cannot be had."""
+    try:
+        return earlier_release.installed()
+    except unittest.SkipTest:
+        return tmp_path_factory.mktemp("before")
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +207,7 @@ def test_an_update_and_the_way_back_under_load_refuse_lose_and_repeat_nothing(
 ) -> None:
     """The release before, this one, which migrates the file, and the release before again."""
     if not (before / "hermesd").is_dir():
-        pytest.skip(f"the commit {SCHEMA_1} is not in this checkout")
+        earlier_release.installed()  # says why
     vm.run("hermesctl", "service", "stop", user="ada")
     vm.run("sh", "-c", f"rm {HOME}/state.db*", user="ada")
     drop_in = f"{UNITS}/hermesd.service.d/release.conf"
@@ -240,7 +231,7 @@ def test_an_update_and_the_way_back_under_load_refuse_lose_and_repeat_nothing(
             assert call(ada, "rpc.hello")
     assert (load.refused, load.failed) == ([], [])
     vm.run("hermesctl", "service", "stop", user="ada")
-    assert schema() == 2
+    assert schema() == MIGRATIONS[-1].version
     inbox, said = processed(tmp_path / "state.db")
     assert set(inbox) == set(load.answered)
     assert set(inbox.values()) | set(said.values()) == {1}
