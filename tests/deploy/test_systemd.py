@@ -127,6 +127,7 @@ def test_installed_it_is_active_and_comes_back_after_a_kill_with_its_profiles_an
     assert vm.shown("Type", user="ada") == "notify"
     assert vm.shown("ActiveState", user="ada") == "active"
     assert vm.shown("StatusText", user="ada") == "ready, 2 profiles"
+    assert vm.shown("WatchdogUSec", user="ada") == "30s"
     first = hello(ada)
     assert vm.shown("MainPID", user="ada") == str(first)
     found = json.loads(vm.run("hermesctl", "--json", "service", "status", user="ada").stdout)
@@ -184,6 +185,8 @@ def test_a_store_that_hangs_is_ended_by_the_watchdog_though_the_loop_turns(vm: M
     """A commit that does not return: no sign of life either; the next process commits again."""
     first = impatient(vm, ada)
     since = cursor_of(vm)
+    call(ada, "chat.send", text="slow 40", quiet=True)
+    assert hello(ada) == first  # alive for longer than WatchdogSec, it was let alone
     with connected(ada) as log:
         log.send("logs.follow", lines=0)
         vm.run("mkfifo", f"{HOME}/hang", user="ada")
