@@ -149,7 +149,7 @@ def socket(installation: Installation) -> str:
     below a directory that somebody else can rearrange.
     """
     system = installation.scope == "system"
-    access = ""
+    access = "DirectoryMode=0700\n"  # of the home, where that is not there yet
     if system:
         group = f"SocketGroup={escape(installation.group)}\n" if installation.group else ""
         access = f"SocketUser={escape(installation.user)}\n{group}DirectoryMode=0755\n"
