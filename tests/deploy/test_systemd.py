@@ -430,6 +430,8 @@ def test_a_system_service_runs_as_its_user_and_sees_its_home_only(vm: Machine, b
     assert "Read-only file system" in said
     assert vm.path(f"{bob}/y").exists()
     assert not vm.path("/home/bob/x").exists()
+    stopped = vm.run("hermesctl", "stop", user="bob", HERMES_HOME=bob).stderr
+    assert stopped.endswith("→ to keep it down: sudo hermesctl service stop --system\n")
 
 
 def test_a_planted_link_in_the_home_gains_nothing_from_root(vm: Machine, bob: str) -> None:
@@ -445,13 +447,21 @@ def test_a_planted_link_in_the_home_gains_nothing_from_root(vm: Machine, bob: st
 
 
 def test_a_stop_is_in_time_and_uninstalling_leaves_only_the_home(vm: Machine, ada: Path) -> None:
-    """The units and the socket are gone, state.db stays."""
+    """A turn that would go on for minutes goes on afterwards; the units and the socket are gone, state.db stays."""
+    put(vm, f"{HOME}/config.yaml", "shutdown: {drain_s: 1}", user="ada")
+    vm.systemctl("reload", "hermesd", user="ada")
     process = hello(ada)
-    vm.run("hermesctl", "service", "stop", user="ada", timeout_s=30)
+    with connected(ada) as wire:
+        wire.send("chat.send", text="slow 3000", delivery_id="long")
+        wire.until("chat.update", kind="text")
+        vm.run("hermesctl", "service", "stop", user="ada", timeout_s=30)
     assert vm.shown("Result", user="ada") == "success"
     ended(vm, process)
-    assert vm.run("hermesctl", "status", user="ada", check=False).returncode == 69
+    done = vm.run("hermesctl", "status", user="ada", check=False)
+    assert done.returncode == 69
+    assert done.stderr.endswith("→ start it: hermesctl service start\n")
     vm.run("hermesctl", "service", "start", user="ada")
+    assert [item["kind"] for item in call(ada, "daemon.unfinished")["work"]] == ["turn"]
     assert "removed" in vm.run("hermesctl", "service", "uninstall", user="ada").stdout
     assert vm.shown("LoadState", user="ada") == "not-found"
     assert not ada.exists()

@@ -130,6 +130,17 @@ def test_installing_twice_writes_once_and_an_older_unit_is_refreshed(
     assert manager.install(installation, force=True)[0] == f"refreshed {unit}"
 
 
+def test_a_home_that_is_not_there_yet_is_made_for_its_owner_only(
+    installation: Installation, record: Recorder, tmp_path: Path
+) -> None:
+    """Also where systemd makes it, for the socket."""
+    record("systemctl")
+    manager = systemd(tmp_path)
+    manager.install(installation._replace(home=tmp_path / "new", socket=tmp_path / "new/hermesd.sock"))
+    assert oct((tmp_path / "new").stat().st_mode & 0o777) == "0o700"
+    assert "DirectoryMode=0700\n" in (manager.directory / "hermesd.socket").read_text()
+
+
 def test_who_does_not_linger_is_told_when_the_service_would_end(
     installation: Installation, record: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
