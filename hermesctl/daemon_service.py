@@ -221,7 +221,7 @@ def service_of(home: Home) -> Scope | None:
 
     scopes: tuple[Scope, ...] = ("user", "system")
     for scope in scopes:
-        with contextlib.suppress(HermesError):  # what lies there is not ours to read
+        with contextlib.suppress(HermesError, RuntimeError):  # not ours to read; a user without a home directory
             there = Systemd(scope).installed()
             if there is not None and there.home == home.root:
                 return scope

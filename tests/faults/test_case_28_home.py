@@ -59,7 +59,7 @@ def test_what_is_accepted_in_such_a_home_survives_a_kill(tmp_path: Path, kind: s
                 second = Daemon(home)
                 second.start(wait=False)
                 assert second.wait() == 1
-                assert f"pid {daemon.pid}" in second.output
+                assert f"a hermesd with pid {daemon.pid} already runs" in second.output
                 daemon.kill()
             daemon.start()
             for name, text in answers.items():

@@ -16,7 +16,7 @@ def test_the_second_daemon_on_a_home_exits_with_the_pid_of_the_first(daemon: Dae
     second = Daemon(daemon.home)
     second.start(wait=False)
     assert second.wait() == 1
-    assert f"pid {daemon.pid}" in daemon.output
+    assert f"a hermesd with pid {daemon.pid} already runs" in daemon.output
     with Client.connect(daemon.home) as client:
         assert client.status().pid == daemon.pid
 
