@@ -50,7 +50,7 @@ class Context:
         try:
             client = Client.connect(self.home)
         except UnreachableError as error:
-            error.next_step = HOW_TO_START
+            error.next_step = _how_to_start(self.home)
             raise
         with contextlib.closing(client):
             yield client
@@ -109,3 +109,13 @@ def _without_profile(argv: list[str]) -> list[str]:
         elif not word.startswith("--profile=") and not (word.startswith("-p") and not word.startswith("--")):
             kept.append(word)
     return kept
+
+
+def _how_to_start(home: Home) -> str:
+    """By its service, where this home has one: a daemon started by hand would be in its way."""
+    from hermesctl.daemon_service import service_of
+
+    scope = service_of(home)
+    if scope is None:
+        return HOW_TO_START
+    return "start it: hermesctl service start" if scope == "user" else "start it: sudo hermesctl service start --system"

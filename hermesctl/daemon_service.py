@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -110,34 +111,13 @@ def control(args: argparse.Namespace, context: Context) -> int:
     return _tell(context, acts[args.action]())
 
 
-def status(args: argparse.Namespace, context: Context) -> int:
-    """The service as its manager sees it; status 1 when it does not run."""
-    manager = manager_of(args)
-    found = manager.status()
-    lines = [f"{manager.kind}: {found.state}, {'starts at boot' if found.enabled else 'does not start at boot'}"]
-    lines += [f"pid {found.pid}, restarted {found.restarts} times by the manager"] if found.pid else []
-    lines += [found.detail] if found.detail else []
-    context.show({"manager": manager.kind, **found._asdict()}, "\n".join(lines))
-    return 0 if found.running else 1
-
-
-def logs(args: argparse.Namespace, context: Context) -> int:
-    """What the manager has kept of its output; its own command prints it."""
-    import subprocess
-
-    sys.stdout.flush()
-    command = manager_of(args).log_command(lines=args.lines, follow=args.follow)
-    try:
-        return subprocess.run(command, check=False).returncode
-    except FileNotFoundError as error:
-        raise ConfigError(f"{command[0]} is not installed", next_step="use `hermesctl logs`") from error
-
-
 def installation_of(args: argparse.Namespace, context: Context) -> Installation:
     """What is to be run. Raises ConfigError when a program is not found, UsageError when it is not said for whom."""
     from hermesd.deploy.manager import Installation
 
     scope = scope_of(args)
+    if args.run_as and scope == "user":
+        raise UsageError("only a system service runs as somebody else", where="--run-as", next_step="add --system")
     user, group, home = _whose(args, context) if scope == "system" else ("", "", context.home)
     return Installation(
         scope=scope,
@@ -169,6 +149,12 @@ def _whose(args: argparse.Namespace, context: Context) -> tuple[str, str, Home]:
     except KeyError:
         step = f"make it: useradd --system --home-dir /var/lib/{name} {name}"
         raise UsageError(f"there is no user {name!r}", where="--run-as", next_step=step) from None
+    if found.pw_uid == 0:
+        step = "name one who owns nothing else: --run-as hermes (made by: useradd --system hermes)"
+        raise UsageError("agents are not to run as root", where="--run-as", next_step=step)
+    if not os.environ.get("HERMES_HOME") and not Path(found.pw_dir).is_dir():
+        step = f"say where its agents are to live: sudo HERMES_HOME=/var/lib/{name} hermesctl service install …"
+        raise UsageError(f"{name} has no home directory", where="--run-as", next_step=step)
     home = context.home if os.environ.get("HERMES_HOME") else Home(Path(found.pw_dir) / ".hermes")
     return name, grp.getgrgid(found.pw_gid).gr_name, home
 
@@ -214,11 +200,32 @@ def _refuse_beside_another(manager: ServiceManager, home: Home) -> None:
 
     pid = holder(home.pid_path)
     if pid and manager.kind != "none" and not manager.is_running():
+        if (there := service_of(home)) is not None and there != getattr(manager, "scope", there):
+            whose, sudo = ("machine", "sudo ") if there == "system" else ("user", "")
+            raise ConflictError(
+                f"this home has a service already: the {whose}'s",
+                where=str(home.root),
+                next_step=f"remove it first: {sudo}hermesctl service uninstall --{there}",
+            )
         raise ConflictError(
             f"a hermesd with pid {pid} runs already, and not as this service",
             where=str(home.pid_path),
             next_step="stop it first: hermesctl stop",
         )
+
+
+def service_of(home: Home) -> Scope | None:
+    """Whose systemd starts the daemon of this home, by the units that are installed; None for nobody's."""
+    from hermesd.deploy.systemd import Systemd
+    from hermesd.errors import HermesError
+
+    scopes: tuple[Scope, ...] = ("user", "system")
+    for scope in scopes:
+        with contextlib.suppress(HermesError, RuntimeError):  # not ours to read; a user without a home directory
+            there = Systemd(scope).installed()
+            if there is not None and there.home == home.root:
+                return scope
+    return None
 
 
 def _tell(context: Context, lines: list[str]) -> int:

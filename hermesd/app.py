@@ -197,6 +197,11 @@ class App:
                     log.info("pruned %d rows older than %g days", removed, days)
             await trio.sleep(PRUNE_EVERY_S)
 
+    @property
+    def socket_unit(self) -> str:
+        """See ``rpc.context.Daemon``."""
+        return self._listener.unit
+
     def request_stop(self, *, now: bool) -> None:
         """Begin the ordered shutdown; asked again, or with ``now``, what still drains is cut short."""
         if now or self._stop.is_set():

@@ -115,7 +115,8 @@ def _serve_home(home: Home, notifier: Notifier, early: EarlySignals, on_ready: C
                 notifier.ready(_in_words(app))
                 on_ready()
 
-            trio.run(_main, app, ready, notifier, early, watchdog)
+            with _refusals_alone():
+                trio.run(_main, app, ready, notifier, early, watchdog)
         finally:
             store.close()
     finally:
@@ -131,6 +132,20 @@ def _told(path: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         step = "free some space on its disk" if full else "make it usable for this user"
         raise HermesError(error.strerror or str(error), where=str(path), next_step=step) from error
+
+
+@contextlib.contextmanager
+def _refusals_alone() -> Iterator[None]:
+    """A refusal to start comes in a group for each nursery that it passed; alone, it is a sentence with its status."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        found: Exception = group
+        while isinstance(found, ExceptionGroup) and len(found.exceptions) == 1:
+            [found] = found.exceptions
+        if isinstance(found, HermesError):
+            raise found from None
+        raise
 
 
 async def _main(

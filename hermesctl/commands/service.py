@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hermesctl import daemon_service
+from hermesctl import daemon_service, service_report
 from hermesctl.arguments import actions
 from hermesd.errors import UsageError
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     run_action = {
         "install": daemon_service.install,
         "uninstall": daemon_service.uninstall,
-        "status": daemon_service.status,
-        "logs": daemon_service.logs,
+        "status": service_report.status,
+        "logs": service_report.logs,
     }[args.action]
     return run_action(args, context)

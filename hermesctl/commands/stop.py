@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from hermesd.errors import RestartError
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     import argparse
 
     from hermesctl.context import Context
+
+OUR_SOCKET_UNIT = "hermesd.socket"  # units.SOCKET_UNIT
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +34,20 @@ def run(args: argparse.Namespace, context: Context) -> int:
         finally:
             if process is not None:
                 os.close(process)
-    return context.show(result, "hermesd is stopping" if process is None else "hermesd has stopped")
+    context.show(result, "hermesd is stopping" if process is None else "hermesd has stopped")
+    if result.get("socket_unit") and not context.json:
+        _tell_of_socket(result["socket_unit"], context)
+    return 0
+
+
+def _tell_of_socket(unit: str, context: Context) -> None:
+    """A socket unit of systemd's goes on listening."""
+    keep_down = "stop its socket unit, too"
+    if unit == OUR_SOCKET_UNIT:  # the system's lies in /run, with a link to it in the home
+        is_systems = context.home.socket_path.is_symlink()
+        keep_down = f"{'sudo ' if is_systems else ''}hermesctl service stop{' --system' if is_systems else ''}"
+    print(f"notice: {unit} still listens, so the next client starts hermesd again", file=sys.stderr)
+    print(f"  → to keep it down: {keep_down}", file=sys.stderr)
 
 
 def _open_process(pid: int) -> int | None:

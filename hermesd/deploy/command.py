@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MAX_SAID_CHARACTERS = 2000
+
+
+def check_program(name: str, environment: Mapping[str, str]) -> None:
+    """Raise ServiceCommandError where the manager's own command is not there, before anything is written."""
+    if shutil.which(name, path=environment.get("PATH")) is None:
+        raise ServiceCommandError(f"{name} is not installed", next_step="run hermesd --detach instead")
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], *, timeout_s: float = 60.0, next_step: str = "") -> str:

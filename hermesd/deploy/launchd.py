@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hermesd.deploy import unitfile
-from hermesd.deploy.command import run, succeeds
+from hermesd.deploy.command import check_program, run, succeeds
+from hermesd.deploy.installed_home import make_home
 from hermesd.deploy.manager import (
     DAEMON,
     Installation,
@@ -72,6 +73,7 @@ class Launchd(WithoutRegistration):
 
     def install(self, installation: Installation, *, force: bool = False) -> list[str]:
         """See ServiceManager."""
+        check_program("launchctl", self._environment)
         (file,) = self.files(installation)
         there = unitfile.read(file.path)
         if there is not None and OURS not in there and not force:
@@ -80,6 +82,7 @@ class Launchd(WithoutRegistration):
             return ["nothing to do: it is installed and runs"]
         if there is not None:
             succeeds(["launchctl", "bootout", self._target], self._environment)
+        make_home(installation)  # launchd starts nothing whose log it cannot open
         unitfile.write(file)
         run(["launchctl", "bootstrap", self._domain, str(file.path)], self._environment)
         return [f"wrote {file.path}", f"{DAEMON} runs"]
@@ -119,7 +122,8 @@ class Launchd(WithoutRegistration):
         """See ServiceManager."""
         self._refuse_unless_installed()
         running = self.is_running()
-        return ServiceState(running=running, state="loaded" if running else "not loaded", enabled=True)
+        starts = "at boot" if self.scope == "system" else "when its user logs in"
+        return ServiceState(running=running, state="loaded" if running else "not loaded", enabled=True, starts=starts)
 
     def log_command(self, *, lines: int, follow: bool) -> list[str]:
         """See ServiceManager."""

@@ -49,7 +49,10 @@ class ServiceFile(NamedTuple):
 
 
 class ServiceState(NamedTuple):
-    """What the manager knows: ``state`` is its own word for it, ``detail`` a line for people."""
+    """What the manager knows: ``state`` is its own word for it, ``detail`` a line for people.
+
+    ``since`` is when it came into this state, ``starts`` when it is started unasked; '' where that is not known.
+    """
 
     running: bool
     state: str
@@ -57,6 +60,8 @@ class ServiceState(NamedTuple):
     pid: int = 0
     restarts: int = 0
     detail: str = ""
+    since: str = ""
+    starts: str = ""
 
 
 class ServiceCommandError(HermesError):

@@ -8,24 +8,26 @@ from typing import TYPE_CHECKING
 
 from hermesd.deploy import unitfile, units
 from hermesd.deploy.command import run, succeeds
+from hermesd.deploy.installed_home import make_home
 from hermesd.deploy.manager import (
     DAEMON,
     Installation,
     Kind,
     NotInstalledError,
     Scope,
+    ServiceCommandError,
     ServiceFile,
     ServiceState,
     WithoutRegistration,
 )
-from hermesd.errors import ConfigError, ConflictError
+from hermesd.deploy.systemd_state import SHOWN, state_of
+from hermesd.errors import ConfigError, ConflictError, DeniedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
 LINGER = Path("/var/lib/systemd/linger")
-SHOWN = ("ActiveState", "SubState", "UnitFileState", "MainPID", "NRestarts", "StatusText")
 STARTS_S = 330.0  # TimeoutStartSec=300 of the unit, and some
 STOPS_S = 30.0  # beside what the unit allows a stop
 
@@ -87,9 +89,8 @@ class Systemd(WithoutRegistration):
                 next_step="uninstall it first: hermesctl service uninstall, or repeat this with --force",
             )
         self._check_manager()
+        make_home(installation)
         said = self._write(installation, force=force)
-        if self.scope == "system":
-            _give_home(installation)
         self._systemctl("enable", units.SOCKET_UNIT, units.SERVICE_UNIT)
         if self.is_running() and said:
             said += self.restart()
@@ -139,18 +140,12 @@ class Systemd(WithoutRegistration):
         """See ServiceManager."""
         self._refuse_unless_installed()
         said = self._systemctl("show", f"--property={','.join(SHOWN)}", units.SERVICE_UNIT)
-        found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
-        return ServiceState(
-            running=found.get("ActiveState") in ("active", "reloading"),
-            state=f"{found.get('ActiveState', 'unknown')} ({found.get('SubState', '')})",
-            enabled=found.get("UnitFileState") == "enabled",
-            pid=_number(found.get("MainPID", "")),
-            restarts=_number(found.get("NRestarts", "")),
-            detail=found.get("StatusText", ""),
-        )
+        has_socket = succeeds(self._command("is-active", "--quiet", units.SOCKET_UNIT), self._environment)
+        return state_of(said, starts=self._starts(), has_socket=has_socket)
 
     def log_command(self, *, lines: int, follow: bool) -> list[str]:
         """See ServiceManager."""
+        self._refuse_unless_installed()
         scope = ["--user"] if self.scope == "user" else []
         more = ["--follow"] if follow else ["--no-pager"]
         return ["journalctl", *scope, f"--unit={units.SERVICE_UNIT}", f"--lines={lines}", *more]
@@ -203,9 +198,18 @@ class Systemd(WithoutRegistration):
         if self.scope == "system":
             return []
         user = _user_name(self._uid)
-        if (LINGER / user).exists():
+        if self._lingers():
             return []
         return [f"notice: it ends when {user} logs out", f"  → to keep it running: sudo loginctl enable-linger {user}"]
+
+    def _lingers(self) -> bool:
+        return (LINGER / _user_name(self._uid)).exists()
+
+    def _starts(self) -> str:
+        if self.scope == "system" or self._lingers():
+            return "at boot"
+        user = _user_name(self._uid)
+        return f"when {user} logs in, until {user} logs out"
 
     def _refuse_unless_installed(self) -> None:
         if not (self.directory / units.SERVICE_UNIT).exists():
@@ -213,10 +217,11 @@ class Systemd(WithoutRegistration):
 
     def _not_installed(self) -> NotInstalledError:
         flag = " --system" if self.scope == "system" else ""
+        step = f"install it: hermesctl service install{flag}"
+        if self.scope == "user" and (SYSTEM_UNITS / units.SERVICE_UNIT).exists():
+            step = "if the machine's is meant, add --system"
         return NotInstalledError(
-            "hermesd is not installed as a service",
-            where=str(self.directory / units.SERVICE_UNIT),
-            next_step=f"install it: hermesctl service install{flag}",
+            "hermesd is not installed as a service", where=str(self.directory / units.SERVICE_UNIT), next_step=step
         )
 
     def _check_manager(self) -> None:
@@ -238,9 +243,18 @@ class Systemd(WithoutRegistration):
             self._environment["XDG_RUNTIME_DIR"] = runtime
 
     def _systemctl(self, *words: str, timeout_s: float = 60.0) -> str:
-        return run(
-            self._command(*words), self._environment, timeout_s=timeout_s, next_step="look why: hermesctl service logs"
-        )
+        flag = " --system" if self.scope == "system" else ""
+        step = f"look why: hermesctl service logs{flag}"
+        try:
+            return run(self._command(*words), self._environment, timeout_s=timeout_s, next_step=step)
+        except ServiceCommandError as error:
+            if self.scope == "system" and self._uid != 0 and "ccess denied" in error.what:
+                raise DeniedError(
+                    f"systemd lets only root {words[0]} it",
+                    where=str(self.directory / units.SERVICE_UNIT),
+                    next_step="repeat it with sudo",
+                ) from error
+            raise
 
     def _command(self, *words: str) -> list[str]:
         runtime = Path(f"/run/user/{self._uid}")
@@ -254,20 +268,6 @@ def _may_go(path: Path, text: str, force: bool) -> bool:
     return True
 
 
-def _give_home(installation: Installation) -> None:
-    """A home that is not there yet is made, and belongs to whom the daemon runs as."""
-    import pwd
-
-    try:
-        found = pwd.getpwnam(installation.user)
-        installation.home.mkdir(mode=0o700, parents=True)
-        os.chown(installation.home, found.pw_uid, found.pw_gid, follow_symlinks=False)
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise unitfile.refused(installation.home, error) from error
-
-
 def _user_name(uid: int) -> str:
     import pwd
 
@@ -275,7 +275,3 @@ def _user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() else 0

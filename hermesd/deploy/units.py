@@ -31,7 +31,8 @@ Type=notify
 NotifyAccess=main
 {identity}Environment={home}
 {search_path}ExecStart={hermesd}
-ExecReload={hermesctl} reload
+# This unit's own daemon is meant, also where a .container-mode takes calls for this home into a container.
+ExecReload=/usr/bin/env HERMES_DEV=1 {hermesctl} reload
 Restart=on-failure
 RestartSec=1
 # A wrong configuration is not mended by another start.
@@ -78,10 +79,16 @@ LockPersonality=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictNamespaces=yes
+ProtectClock=yes
+ProtectKernelModules=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 """
+"""Not CapabilityBoundingSet=: a user's manager has no right to drop any, and the start would fail (218). Not what needs
+mounts (ProtectSystem= and the like): ignored without PrivateUsers=, and with it root's files are nobody's, which ssh
+refuses, and so is every client but the owner. Not @privileged and @resources: chgrp, nice and taskset are needed."""
 
 _SYSTEM_HARDENING = """\
 # Everything is read-only but the home; other people's homes are not even there. Relax it in a drop-in.
@@ -142,7 +149,7 @@ def socket(installation: Installation) -> str:
     below a directory that somebody else can rearrange.
     """
     system = installation.scope == "system"
-    access = ""
+    access = "DirectoryMode=0700\n"  # of the home, where that is not there yet
     if system:
         group = f"SocketGroup={escape(installation.group)}\n" if installation.group else ""
         access = f"SocketUser={escape(installation.user)}\n{group}DirectoryMode=0755\n"

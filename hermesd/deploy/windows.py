@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from hermesd.deploy import unitfile
-from hermesd.deploy.command import run, succeeds
+from hermesd.deploy.command import check_program, run, succeeds
+from hermesd.deploy.installed_home import make_home
 from hermesd.deploy.manager import (
     DAEMON,
     Installation,
@@ -70,9 +71,13 @@ class WindowsTask(WithoutRegistration):
 
     def install(self, installation: Installation, *, force: bool = False) -> list[str]:
         """See ServiceManager."""
+        for program in ("schtasks.exe", "wslpath"):
+            check_program(program, self._environment)
         (file,) = self.files(installation)
+        make_home(installation)
         unitfile.write(file)
-        run(["schtasks.exe", "/Create", "/TN", TASK, "/XML", str(file.path), "/F"], self._environment)
+        of_windows = run(["wslpath", "-w", str(file.path)], self._environment).strip()
+        run(["schtasks.exe", "/Create", "/TN", TASK, "/XML", of_windows, "/F"], self._environment)
         return [f"wrote {file.path}", *self.start()]
 
     def uninstall(self, *, force: bool = False) -> list[str]:
@@ -106,7 +111,7 @@ class WindowsTask(WithoutRegistration):
         """See ServiceManager."""
         self._refuse_unless_installed()
         running = self.is_running()
-        return ServiceState(running=running, state="running" if running else "ready", enabled=True)
+        return ServiceState(running=running, state="running" if running else "ready", enabled=True, starts="at log-on")
 
     def log_command(self, *, lines: int, follow: bool) -> list[str]:
         """See ServiceManager."""

@@ -5,6 +5,7 @@ The file is hermes-agent's: keys of it that mean nothing here are kept as they a
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -67,6 +68,10 @@ def read_state(profile: Profile) -> GatewayState:
         data = read_bounded(path, max_bytes=MAX_STATE_BYTES)
     except FileNotFoundError:
         return GatewayState()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ConfigError("is a symbolic link", where=str(path), next_step=f"remove it: rm {path}") from error
     try:
         return _understood(json.loads(data))
     except (ValueError, RecursionError) as error:

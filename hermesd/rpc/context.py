@@ -154,6 +154,10 @@ class Daemon(Protocol):
     async def reload(self) -> ReloadResult:
         """Read configuration again and apply what changed."""
 
+    @property
+    def socket_unit(self) -> str:
+        """The unit whose socket starts the daemon again for the next client; '' when there is none."""
+
     def request_stop(self, *, now: bool) -> None:
         """Begin the ordered shutdown, as SIGTERM does."""
 

@@ -32,7 +32,7 @@ PROBE_TIMEOUT_S = 1.0
 
 @dataclass(slots=True)
 class Listener:
-    """A non-blocking listening socket. ``path`` is None when it belongs to a socket unit, which removes it.
+    """A non-blocking listening socket. ``path`` is None when it belongs to a socket unit (``unit``), which removes it.
 
     ``is_kept``: the process supervisor holds it too, so who connects during a restart waits for the next process.
     """
@@ -41,6 +41,7 @@ class Listener:
     path: Path | None
     identity: tuple[int, int] = (0, 0)
     is_kept: bool = False
+    unit: str = ""
 
     def close(self) -> None:
         """Close it and, unless it is kept, remove the path if that still leads to this very socket."""
@@ -84,7 +85,7 @@ def open_listener(home: Home, inherited: Iterable[Descriptor] = ()) -> Listener:
         if name == STORED_NAME:
             kept = _kept(home.socket_path, fd) or kept
         elif activated is None:
-            activated = Listener(_listening(fd), None)
+            activated = Listener(_listening(fd), None, unit=name)
         else:
             activated.socket.close()
             raise _not_one_socket(fd)

@@ -89,7 +89,7 @@ from hermesd.rpc.wire_routines import (
     RoutinesPlanResult,
 )
 from hermesd.rpc.wire_turn_fields import ListParams
-from hermesd.rpc.wire_upgrade import UnfinishedResult
+from hermesd.rpc.wire_upgrade import StopResult, UnfinishedResult
 from hermesd.rpc.wire_watch import (
     WatchAddParams,
     WatchAnswerParams,
@@ -125,7 +125,7 @@ METHODS: tuple[Method, ...] = (
     Method("daemon.doctor", Nothing, DoctorResult, "read", "Check everything that can be checked."),
     Method("daemon.reload", Nothing, ReloadResult, "operate", "Read the configuration again.", mutating=True),
     Method("daemon.unfinished", Nothing, UnfinishedResult, "read", "What a restart would interrupt."),
-    Method("daemon.stop", StopParams, Done, "owner", "Stop in order.", mutating=True),
+    Method("daemon.stop", StopParams, StopResult, "owner", "Stop in order.", mutating=True),
     Method("service.start", ServiceParams, Done, "operate", "Start a stopped or failed service.", mutating=True),
     Method("service.stop", ServiceParams, Done, "operate", "Stop a service until it is started again.", mutating=True),
     Method("service.restart", ServiceParams, Done, "operate", "Restart a service.", mutating=True),

@@ -1,10 +1,10 @@
-"""The types of ``daemon.unfinished``: beside ``rpc.wire``."""
+"""The types of ``daemon.unfinished`` and ``daemon.stop``: beside ``rpc.wire``."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from hermesd.rpc.wire import Result
+from hermesd.rpc.wire import Done, Result
 
 
 class Unfinished(Result, kw_only=True):
@@ -24,3 +24,9 @@ class UnfinishedResult(Result, kw_only=True):
     """Everything that a restart would interrupt now."""
 
     work: list[Unfinished]
+
+
+class StopResult(Done, kw_only=True):
+    """``socket_unit``: the unit whose socket stays, so that the next client starts the daemon again; '' for none."""
+
+    socket_unit: str = ""

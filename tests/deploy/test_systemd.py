@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import compileall
 import contextlib
 import json
 import os
@@ -10,28 +9,27 @@ import re
 import select
 import shutil
 import sqlite3
-import subprocess
-import tarfile
+import unittest
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 
+from hermesd.store.sqlite.schema import MIGRATIONS
 from tests.deploy.rpc_load import Load, call, connected, processed
+from tests.servers import earlier_release, wedges
 from tests.servers.nspawn import Machine, machine
 
 pytestmark = pytest.mark.systemd
 
 HOME = "/home/ada/.hermes"
 UNITS = "/home/ada/.config/systemd/user"
+ALLOWED = "policy: {unsafe: allow, tools: {terminal: allow}}\n"
 CONFIG = "agent: {busy: queue}\n"
-ROOT = Path(__file__).parents[2]
-SCHEMA_1 = "c4337ae"
-"""The last commit before the second migration."""
 
 RESTARTS = int(os.environ.get("HERMESD_RESTARTS", "20"))
-IMPATIENT = "[Service]\nWatchdogSec=2\nRestartSec=0\n"
+IMPATIENT = "[Service]\nWatchdogSec=2\nRestartSec=0\nEnvironment=HERMESD_CODE=/opt/wedged:/opt/code\n"
+CONTAINER = "backend=docker\ncontainer_name=elsewhere\nexec_user=hermes\nhermes_bin=/usr/bin/hermesctl\n"
 PLAIN = """\
 [Service]
 Type=notify
@@ -46,22 +44,27 @@ FileDescriptorStoreMax=8
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The release before, with schema 1; an empty directory where its commit is not in this checkout."""
-    place = tmp_path_factory.mktemp("before")
-    archive = subprocess.run(["git", "archive", SCHEMA_1, "hermesd"], cwd=ROOT, capture_output=True, check=False)
-    if not archive.returncode:
-        with tarfile.open(fileobj=BytesIO(archive.stdout)) as tree:
-            tree.extractall(place, filter="data")
-        compileall.compile_dir(place, quiet=2)
+    """An earlier release, with schema 1; an empty directory where it cannot be had."""
+    try:
+        return earlier_release.installed()
+    except unittest.SkipTest:
+        return tmp_path_factory.mktemp("before")
+
+
+@pytest.fixture(scope="module")
+def wedged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What goes in front of the code of a daemon that is to stand still: USR2, or a pipe in the home."""
+    place = tmp_path_factory.mktemp("wedged")
+    (place / "sitecustomize.py").write_text(f"{wedges.LOOP}\n{wedges.store(f'{HOME}/hang')}")
     for directory in (place, place.parent):
         directory.chmod(0o755)
     return place
 
 
 @pytest.fixture(scope="module")
-def vm(before: Path) -> Iterator[Machine]:
-    """A booted machine with ada's manager up, and the release before in /opt/before."""
-    with machine(f"{before}:/opt/before") as found:
+def vm(before: Path, wedged: Path) -> Iterator[Machine]:
+    """A booted machine with ada's manager up, the release before in /opt/before, faults in /opt/wedged."""
+    with machine(f"{before}:/opt/before", f"{wedged}:/opt/wedged") as found:
         found.systemctl("start", "user@1000.service")
         yield found
 
@@ -124,6 +127,7 @@ def test_installed_it_is_active_and_comes_back_after_a_kill_with_its_profiles_an
     assert vm.shown("Type", user="ada") == "notify"
     assert vm.shown("ActiveState", user="ada") == "active"
     assert vm.shown("StatusText", user="ada") == "ready, 2 profiles"
+    assert vm.shown("WatchdogUSec", user="ada") == "30s"
     first = hello(ada)
     assert vm.shown("MainPID", user="ada") == str(first)
     found = json.loads(vm.run("hermesctl", "--json", "service", "status", user="ada").stdout)
@@ -140,18 +144,60 @@ def test_installed_it_is_active_and_comes_back_after_a_kill_with_its_profiles_an
     assert vm.shown("NRestarts", user="ada") == "1"
 
 
-def test_a_wedged_loop_is_ended_by_the_watchdog_and_started_again(vm: Machine, ada: Path) -> None:
-    """SIGSTOP: no sign of life for WatchdogSec, so systemd aborts it; the stack is in the journal."""
+def impatient(vm: Machine, ada: Path) -> int:
+    """Restart her daemon with a short watchdog, and faults that can be turned on; its process id."""
     put(vm, f"{UNITS}/hermesd.service.d/impatient.conf", IMPATIENT, user="ada")
     vm.systemctl("daemon-reload", user="ada")
     vm.run("hermesctl", "service", "restart", user="ada")
-    first = hello(ada)
-    vm.systemctl("kill", "--kill-whom=main", "--signal=STOP", "hermesd.service", user="ada")
+    return hello(ada)
+
+
+def journal_since(vm: Machine, cursor: str) -> str:
+    """What the journal has of the service since then: its own words and its manager's."""
+    unit = ("_SYSTEMD_USER_UNIT=hermesd.service", "+", "USER_UNIT=hermesd.service")
+    return vm.run("journalctl", "--no-pager", f"--after-cursor={cursor}", *unit).stdout
+
+
+def cursor_of(vm: Machine) -> str:
+    """Where the journal ends now."""
+    return vm.run("journalctl", "--no-pager", "--lines=0", "--show-cursor").stdout.partition("cursor: ")[2].strip()
+
+
+@pytest.mark.parametrize(("number", "stack"), [("STOP", "Current thread"), ("USR2", "sitecustomize.py")])
+def test_a_wedged_loop_is_ended_by_the_watchdog_and_started_again(
+    vm: Machine, ada: Path, number: str, stack: str
+) -> None:
+    """A process that is stopped, and one whose other threads go on: aborted after WatchdogSec, its stack is kept."""
+    first = impatient(vm, ada)
+    since = cursor_of(vm)
+    answer = call(ada, "chat.send", text="hello", delivery_id=f"before-{number}", quiet=True)
+    vm.systemctl("kill", "--kill-whom=main", f"--signal={number}", "hermesd.service", user="ada")
     ended(vm, first)
     assert hello(ada) != first
-    journal = vm.run("journalctl", "--no-pager", "_SYSTEMD_USER_UNIT=hermesd.service", "+", "USER_UNIT=hermesd.service")
-    assert "Watchdog timeout" in journal.stdout
-    assert "Current thread" in journal.stdout
+    again = call(ada, "chat.send", text="hello", delivery_id=f"before-{number}", quiet=True)
+    assert (again["duplicate"], again["text"]) == (True, answer["text"])
+    journal = journal_since(vm, since)
+    assert "Watchdog timeout" in journal
+    assert stack in journal
+
+
+def test_a_store_that_hangs_is_ended_by_the_watchdog_though_the_loop_turns(vm: Machine, ada: Path) -> None:
+    """A commit that does not return: no sign of life either; the next process commits again."""
+    first = impatient(vm, ada)
+    since = cursor_of(vm)
+    call(ada, "chat.send", text="slow 40", quiet=True)
+    assert hello(ada) == first  # alive for longer than WatchdogSec, it was let alone
+    with connected(ada) as log:
+        log.send("logs.follow", lines=0)
+        vm.run("mkfifo", f"{HOME}/hang", user="ada")
+        while "no sign of life" not in log.until("logs.line")["line"]:
+            pass
+    assert hello(ada) == first  # the loop turns
+    vm.run("rm", f"{HOME}/hang", user="ada")  # it hangs all the same: the pipe is open
+    ended(vm, first)
+    assert hello(ada) != first
+    assert call(ada, "chat.send", text="hello", quiet=True)["state"] == "done"
+    assert "Watchdog timeout" in journal_since(vm, since)
 
 
 def test_a_reload_is_done_when_systemctl_says_so_and_a_wrong_configuration_is_its_failure(
@@ -166,6 +212,55 @@ def test_a_reload_is_done_when_systemctl_says_so_and_a_wrong_configuration_is_it
     assert vm.run("systemctl", "--user", "reload", "hermesd", user="ada", check=False).returncode != 0
     assert hello(ada) == first
     assert vm.shown("ActiveState", user="ada") == "active"
+
+
+def test_a_reload_means_the_units_own_daemon_also_where_calls_go_into_a_container(vm: Machine, ada: Path) -> None:
+    """A .container-mode takes a call from a shell elsewhere, and ExecReload= not."""
+    put(vm, f"{HOME}/.container-mode", CONTAINER, user="ada")
+    try:
+        assert vm.run("hermesctl", "reload", user="ada", check=False).returncode == 69  # there is no docker here
+        put(vm, f"{HOME}/config.yaml", "agent: {max_turns: 8}", user="ada")
+        vm.systemctl("reload", "hermesd", user="ada")
+        assert call(ada, "config.show", key="agent.max_turns")["value"] == 8
+    finally:
+        vm.run("rm", f"{HOME}/.container-mode", user="ada")
+
+
+def test_stopping_the_daemon_lasts_until_the_next_client_and_stopping_the_service_lasts(vm: Machine, ada: Path) -> None:
+    """hermesctl stop says so; hermesctl service stop takes the socket down, too."""
+    first = hello(ada)
+    done = vm.run("hermesctl", "stop", user="ada")
+    assert done.stdout == "hermesd has stopped\n"
+    assert "hermesd.socket still listens" in done.stderr
+    assert "→ to keep it down: hermesctl service stop\n" in done.stderr
+    assert json.loads(vm.run("hermesctl", "--json", "stop", user="ada").stdout)["socket_unit"] == "hermesd.socket"
+    assert hello(ada) != first
+    vm.run("hermesctl", "service", "stop", user="ada")
+    assert [vm.shown("ActiveState", unit, user="ada") for unit in ("hermesd.socket", "hermesd.service")] == [
+        "inactive",
+        "inactive",
+    ]
+    assert vm.run("hermesctl", "status", user="ada", check=False).returncode == 69
+    assert vm.shown("ActiveState", user="ada") == "inactive"
+
+
+def test_the_users_own_service_has_the_sandbox_that_an_unprivileged_manager_can_give(vm: Machine, ada: Path) -> None:
+    """And what agents need is there: files, the names of their owners, groups, other programs."""
+    exposure = exposed(vm, user="ada")
+    print("exposure of the user's service", exposure)
+    assert exposure <= 6.0
+    put(vm, f"{HOME}/config.yaml", ALLOWED, user="ada")
+    vm.systemctl("reload", "hermesd", user="ada")
+
+    def tried(command: str) -> str:
+        return str(call(ada, "chat.send", text=f"$ {command}", quiet=True, new=True)["text"])
+
+    assert "root:ada" in tried("echo $(stat -c %U /etc/passwd):$(stat -c %U ~)")
+    assert "mine" in tried("touch ~/x && chgrp ada ~/x && nice -n 5 cat ~/x && rm ~/x && echo mine")
+    assert "unshare failed" in tried("unshare --user true")
+    pid = vm.shown("MainPID", user="ada")
+    status = dict(line.split(":\t", 1) for line in vm.path(f"/proc/{pid}/status").read_text().splitlines())
+    assert (int(status["CapPrm"], 16), status["NoNewPrivs"], status["Seccomp"]) == (0, "1", "2")
 
 
 def test_the_first_client_of_a_socket_waits_and_is_answered(vm: Machine, ada: Path) -> None:
@@ -216,7 +311,7 @@ def test_an_update_and_the_way_back_under_load_refuse_lose_and_repeat_nothing(
 ) -> None:
     """The release before, this one, which migrates the file, and the release before again."""
     if not (before / "hermesd").is_dir():
-        pytest.skip(f"the commit {SCHEMA_1} is not in this checkout")
+        earlier_release.installed()  # says why
     vm.run("hermesctl", "service", "stop", user="ada")
     vm.run("sh", "-c", f"rm {HOME}/state.db*", user="ada")
     drop_in = f"{UNITS}/hermesd.service.d/release.conf"
@@ -240,7 +335,7 @@ def test_an_update_and_the_way_back_under_load_refuse_lose_and_repeat_nothing(
             assert call(ada, "rpc.hello")
     assert (load.refused, load.failed) == ([], [])
     vm.run("hermesctl", "service", "stop", user="ada")
-    assert schema() == 2
+    assert schema() == MIGRATIONS[-1].version
     inbox, said = processed(tmp_path / "state.db")
     assert set(inbox) == set(load.answered)
     assert set(inbox.values()) | set(said.values()) == {1}
@@ -289,6 +384,15 @@ def test_a_wrong_configuration_ends_with_78_and_is_not_started_again(vm: Machine
     assert hello(ada)
 
 
+def exposed(vm: Machine, user: str = "") -> float:
+    """What systemd-analyze says of the unit that runs."""
+    scope = ["--user"] if user else []
+    said = vm.run("systemd-analyze", *scope, "security", "--no-pager", "hermesd.service", user=user).stdout
+    found = re.search(r"exposure level for hermesd.service: ([0-9.]+)", said)
+    assert found, said
+    return float(found[1])
+
+
 @pytest.fixture
 def bob(vm: Machine) -> Iterator[str]:
     """A system service that runs as bob, in a home with an awkward name; its path."""
@@ -305,16 +409,15 @@ def test_a_system_service_runs_as_its_user_and_sees_its_home_only(vm: Machine, b
     assert vm.run("hermesctl", "status", HERMES_HOME=bob).returncode == 0
     path = vm.path("/run/hermesd/hermesd.sock")
     assert (path.stat().st_uid, oct(path.stat().st_mode & 0o777)) == (1001, "0o600")
-    found = re.search(
-        r"exposure level for hermesd.service: ([0-9.]+)", vm.run("systemd-analyze", "security", "hermesd").stdout
-    )
-    assert found
-    print("exposure", found[1])
-    assert float(found[1]) <= 2.0
+    exposure = exposed(vm)
+    print("exposure of the system's service", exposure)
+    assert exposure <= 2.0
     vm.run(
         "sh",
         "-c",
-        'printf "policy: {unsafe: allow, tools: {terminal: allow}}\n" > "$HERMES_HOME/config.yaml"',
+        'printf %s "$1" > "$HERMES_HOME/config.yaml"',
+        "sh",
+        ALLOWED,
         user="bob",
         HERMES_HOME=bob,
     )
@@ -327,6 +430,8 @@ def test_a_system_service_runs_as_its_user_and_sees_its_home_only(vm: Machine, b
     assert "Read-only file system" in said
     assert vm.path(f"{bob}/y").exists()
     assert not vm.path("/home/bob/x").exists()
+    stopped = vm.run("hermesctl", "stop", user="bob", HERMES_HOME=bob).stderr
+    assert stopped.endswith("→ to keep it down: sudo hermesctl service stop --system\n")
 
 
 def test_a_planted_link_in_the_home_gains_nothing_from_root(vm: Machine, bob: str) -> None:
@@ -342,13 +447,21 @@ def test_a_planted_link_in_the_home_gains_nothing_from_root(vm: Machine, bob: st
 
 
 def test_a_stop_is_in_time_and_uninstalling_leaves_only_the_home(vm: Machine, ada: Path) -> None:
-    """The units and the socket are gone, state.db stays."""
+    """A turn that would go on for minutes goes on afterwards; the units and the socket are gone, state.db stays."""
+    put(vm, f"{HOME}/config.yaml", "shutdown: {drain_s: 1}", user="ada")
+    vm.systemctl("reload", "hermesd", user="ada")
     process = hello(ada)
-    vm.run("hermesctl", "service", "stop", user="ada", timeout_s=30)
+    with connected(ada) as wire:
+        wire.send("chat.send", text="slow 3000", delivery_id="long")
+        wire.until("chat.update", kind="text")
+        vm.run("hermesctl", "service", "stop", user="ada", timeout_s=30)
     assert vm.shown("Result", user="ada") == "success"
     ended(vm, process)
-    assert vm.run("hermesctl", "status", user="ada", check=False).returncode == 69
+    done = vm.run("hermesctl", "status", user="ada", check=False)
+    assert done.returncode == 69
+    assert done.stderr.endswith("→ start it: hermesctl service start\n")
     vm.run("hermesctl", "service", "start", user="ada")
+    assert [item["kind"] for item in call(ada, "daemon.unfinished")["work"]] == ["turn"]
     assert "removed" in vm.run("hermesctl", "service", "uninstall", user="ada").stdout
     assert vm.shown("LoadState", user="ada") == "not-found"
     assert not ada.exists()

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from hermesctl.fast import decode_answer, encode_request
+from tests.servers import wedges
 from tests.servers.daemon import Wire
 
 ROOT = Path(__file__).parents[2]
@@ -194,27 +195,11 @@ def test_a_client_in_the_middle_of_something_is_not_handed_over(supervisor: Supe
     follower.sock.close()
 
 
-HANGING = """\
-# Fault injection: a commit hangs for as long as the pipe has no reader, as it does on a disk that does not answer.
-import os
-from hermesd.store.sqlite.writer import Writer
-
-write = Writer._write
-
-def hang(self, batch):
-    if os.path.exists({pipe!r}):
-        open({pipe!r}, "w").close()
-    return write(self, batch)
-
-Writer._write = hang
-"""
-
-
 def test_a_store_that_hangs_ends_the_signs_of_life_until_it_goes_on(supervisor: Supervisor, tmp_path: Path) -> None:
     """The loop turns all the while: it answers clients."""
     pipe = tmp_path / "pipe"
     (tmp_path / "inject").mkdir()
-    (tmp_path / "inject/sitecustomize.py").write_text(HANGING.format(pipe=str(pipe)))
+    (tmp_path / "inject/sitecustomize.py").write_text(wedges.store(str(pipe)))
     pid = supervisor.start(PYTHONPATH=f"{tmp_path / 'inject'}{os.pathsep}{ROOT}", WATCHDOG_USEC="500000")
     supervisor.hear("WATCHDOG")
     with connected(supervisor.path) as log, connected(supervisor.path) as other:

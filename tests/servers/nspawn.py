@@ -1,17 +1,12 @@
-"""A machine of its own whose PID 1 is a real systemd: systemd-nspawn over a debootstrapped tree.
+"""A machine of its own whose PID 1 is a real systemd: systemd-nspawn over the tree of ``debian_tree``.
 
-The tree is made once per machine, below ``hermesd-tests`` in the user's cache directory (``SYSTEMD_TREE`` names another
-place), and never written to: what a machine changes lies in memory and is gone with it. The interpreter, its packages
-and this checkout are bound into it read-only; ``hermesd`` and ``hermesctl`` are on its PATH. SkipTest says why where
-this cannot be had.
+What a machine changes lies in memory and is gone with it. The interpreter, its packages and this checkout are bound
+into it read-only; ``hermesd`` and ``hermesctl`` are on its PATH. SkipTest says why where this cannot be had.
 """
 
 from __future__ import annotations
 
-import compileall
 import contextlib
-import fcntl
-import hashlib
 import os
 import select
 import shutil
@@ -26,19 +21,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-SUITE = "bookworm"
-PACKAGES = (
-    *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "dbus-user-session", "util-linux"),
-    *("libssl3", "libffi8", "libsqlite3-0", "zlib1g", "libbz2-1.0", "liblzma5", "libreadline8"),
-    *("libncursesw6", "libexpat1", "libuuid1"),
-)
-BUILD_S = 600
-BOOT_S = 60
-PYTHON, SITE, CODE = "/opt/python", "/opt/site", "/opt/code"
+from tests.servers import debian_tree
+from tests.servers.debian_tree import CODE, PYTHON, SITE, USERS
 
-USERS = {"ada": 1000, "bob": 1001}
-"""Both with a manager of their own that lingers."""
+BOOT_S = 60
 
 
 @dataclass
@@ -93,8 +79,8 @@ class Machine:
 @contextlib.contextmanager
 def machine(*binds: str) -> Iterator[Machine]:
     """A booted machine; gone on exit. ``binds`` are more read-only ones, ``FROM:TO``."""
-    tree = _tree()
-    code = _compiled(tree.parent)
+    _check_programs()
+    tree, code = debian_tree.tree(), debian_tree.code()
     name = f"hx{uuid.uuid4().hex[:10]}"
     with contextlib.ExitStack() as stack:
         groups = _cgroups(name, stack)
@@ -117,6 +103,16 @@ def machine(*binds: str) -> Iterator[Machine]:
         found = Machine(leader, process)
         _check_interpreter(found)
         yield found
+
+
+def _check_programs() -> None:
+    if os.geteuid() != 0:
+        raise unittest.SkipTest("only root can boot a machine")
+    for program in ("systemd-nspawn", "nsenter", "setpriv"):
+        if shutil.which(program) is None:
+            raise unittest.SkipTest(f"{program} is not installed")
+    if not sys.base_prefix.startswith("/") or sys.base_prefix == "/usr":
+        raise unittest.SkipTest("the interpreter is the system's own, which cannot be bound into another tree")
 
 
 def _check_interpreter(found: Machine) -> None:
@@ -202,74 +198,3 @@ def _remove_groups(top: Path) -> None:
     for group, _, _ in os.walk(top, topdown=False):
         with contextlib.suppress(OSError):
             Path(group).rmdir()
-
-
-def _tree() -> Path:
-    """The tree, made when it is not there yet. One process makes it, the others wait for it."""
-    if os.geteuid() != 0:
-        raise unittest.SkipTest("only root can boot a machine")
-    for program in ("systemd-nspawn", "nsenter", "setpriv"):
-        if shutil.which(program) is None:
-            raise unittest.SkipTest(f"{program} is not installed")
-    if not sys.base_prefix.startswith("/") or sys.base_prefix == "/usr":
-        raise unittest.SkipTest("the interpreter is the system's own, which cannot be bound into another tree")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    place = Path(os.environ.get("SYSTEMD_TREE") or cache / "hermesd-tests" / "systemd")
-    place.mkdir(parents=True, exist_ok=True)
-    tree, made, wanted = place / "tree", place / "made.txt", "\n".join((SUITE, *PACKAGES, *USERS, LAUNCHER))
-    with (place / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists() or made.read_text() != wanted:
-            shutil.rmtree(tree, ignore_errors=True)
-            _debootstrap(tree)
-            _furnish(tree)
-            made.write_text(wanted)
-    return tree
-
-
-def _compiled(place: Path) -> Path:
-    """A copy of this checkout's packages with their byte code: nothing in a machine could write that."""
-    code = place / "code" / hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:12]
-    code.mkdir(parents=True, exist_ok=True)
-    with (place / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for package in ("hermesd", "hermesctl"):
-            ignore = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / package, code / package, ignore=ignore, dirs_exist_ok=True)
-        compileall.compile_dir(code, quiet=2)
-    return code
-
-
-def _debootstrap(tree: Path) -> None:
-    if shutil.which("debootstrap") is None:
-        raise unittest.SkipTest("debootstrap is not installed")
-    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(tree)]
-    try:
-        subprocess.run(command, check=True, timeout=BUILD_S, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    except subprocess.TimeoutExpired:
-        raise unittest.SkipTest(f"debootstrap was not done within {BUILD_S} s") from None
-    except subprocess.CalledProcessError as error:
-        said = (error.stdout + error.stderr).strip().splitlines()[-1:]
-        raise unittest.SkipTest(f"debootstrap cannot make a tree: {' '.join(said)[:200]}") from None
-
-
-LAUNCHER = """\
-#!/bin/sh
-export LD_LIBRARY_PATH={python}/lib PYTHONPATH="${{HERMESD_CODE:-{code}}}:{site}" PYTHONDONTWRITEBYTECODE=1
-exec {python}/bin/python{version} -P -m {module} "$@"
-"""
-
-
-def _furnish(tree: Path) -> None:
-    """Users, and the programs on PATH."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    for module in ("hermesd", "hermesctl"):
-        path = tree / "usr/local/bin" / module
-        path.write_text(LAUNCHER.format(python=PYTHON, code=CODE, site=SITE, version=version, module=module))
-        path.chmod(0o755)
-    for name, uid in USERS.items():
-        command = ["chroot", str(tree), "useradd", "--create-home", "--shell=/bin/bash", f"--uid={uid}", name]
-        subprocess.run(command, check=True, capture_output=True)
-        linger = tree / "var/lib/systemd/linger" / name
-        linger.parent.mkdir(exist_ok=True)
-        linger.touch()

@@ -129,6 +129,8 @@ class Panel:
     async def reload(self) -> ReloadResult:
         return self.reloaded
 
+    socket_unit = ""
+
     def request_stop(self, *, now: bool) -> None:
         self.done.append(("request_stop", now))
 

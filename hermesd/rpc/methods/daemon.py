@@ -17,7 +17,7 @@ from hermesd.rpc.wire import (
     StopParams,
     TreeResult,
 )
-from hermesd.rpc.wire_upgrade import UnfinishedResult
+from hermesd.rpc.wire_upgrade import StopResult, UnfinishedResult
 
 if TYPE_CHECKING:
     from hermesd.rpc.calls import Caller
@@ -54,10 +54,10 @@ async def unfinished(caller: Caller, _params: Nothing) -> UnfinishedResult:
 
 
 @fast("daemon.stop")
-def stop(caller: Caller, params: StopParams) -> Done:
+def stop(caller: Caller, params: StopParams) -> StopResult:
     """Begin the ordered stop; the answer leaves before it has got as far as this server."""
     caller.daemon.request_stop(now=params.now)
-    return Done(message="stopping")
+    return StopResult(message="stopping", socket_unit=caller.daemon.socket_unit)
 
 
 @slow("service.start")

@@ -21,22 +21,26 @@ def render(page: Page, result: LogsResult) -> str:
     return "".join(line(page, text) + "\n" for text in result.lines) or "the log is empty\n"
 
 
-def line(page: Page, text: str) -> str:
-    """``12:00:01 warning what happened key=value``; a line that is not a JSON object is shown as it is, made safe."""
+def line(page: Page, text: str, *, untimed: str = "– ") -> str:
+    """``12:00:01 warning what happened key=value``; a line that is not a JSON object is shown as it is, made safe.
+
+    ``untimed`` stands where a line has no time: journald adds its own.
+    """
     try:
         entry = json.loads(text)
     except ValueError:
         entry = None
     if not isinstance(entry, dict):
         return clean(text).rstrip("\n")
-    when = _time(_take(entry, TIME))
+    at = _take(entry, TIME)
+    when = untimed if at is None else f"{_time(at)} "
     level = one_line(str(_take(entry, LEVEL) or "info")).lower()
     what = clean(str(_take(entry, TEXT) or ""))
     rest = " ".join(
         f"{one_line(str(name))}={one_line(str(value))}" for name, value in entry.items() if _tells(name, value, what)
     )
     level_shown = page.paint(f"{level:<7}", LEVEL_COLORS.get(level, ""))
-    return f"{page.paint(when, 'dim')} {level_shown} {what}{page.paint(' ' + rest, 'dim') if rest else ''}".rstrip()
+    return f"{page.paint(when, 'dim')}{level_shown} {what}{page.paint(' ' + rest, 'dim') if rest else ''}".rstrip()
 
 
 def _tells(name: str, value: object, what: str) -> bool:

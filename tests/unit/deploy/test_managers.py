@@ -25,11 +25,12 @@ from hermesd.deploy.s6 import S6
 from hermesd.deploy.systemd import Systemd
 from hermesd.deploy.unmanaged import Unmanaged
 from hermesd.deploy.windows import WindowsTask
-from hermesd.errors import ConfigError, ConflictError
+from hermesd.errors import ConfigError, ConflictError, DeniedError
 from tests.servers.daemon import Daemon
 
 ROOT = Path(__file__).parents[3]
 Recorder = Callable[..., Path]
+Ctl = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -127,6 +128,17 @@ def test_installing_twice_writes_once_and_an_older_unit_is_refreshed(
     with pytest.raises(ConflictError, match="changed by hand"):
         manager.install(installation)
     assert manager.install(installation, force=True)[0] == f"refreshed {unit}"
+
+
+def test_a_home_that_is_not_there_yet_is_made_for_its_owner_only(
+    installation: Installation, record: Recorder, tmp_path: Path
+) -> None:
+    """Also where systemd makes it, for the socket."""
+    record("systemctl")
+    manager = systemd(tmp_path)
+    manager.install(installation._replace(home=tmp_path / "new", socket=tmp_path / "new/hermesd.sock"))
+    assert oct((tmp_path / "new").stat().st_mode & 0o777) == "0o700"
+    assert "DirectoryMode=0700\n" in (manager.directory / "hermesd.socket").read_text()
 
 
 def test_who_does_not_linger_is_told_when_the_service_would_end(
@@ -248,6 +260,7 @@ def test_windows_gets_a_task_that_starts_hermesd_in_wsl(
 ) -> None:
     """Well-formed, whatever the home is called."""
     calls = record("schtasks.exe")
+    record("wslpath", says="//wsl.localhost/A/task.xml")
     monkeypatch.setenv("WSL_DISTRO_NAME", "A & B")
     found = installation._replace(home=installation.home / "<it> & so")
     found.home.mkdir()
@@ -256,7 +269,23 @@ def test_windows_gets_a_task_that_starts_hermesd_in_wsl(
     arguments = ElementTree.fromstring(file.path.read_text()).find(".//{*}Arguments")
     assert arguments is not None
     assert arguments.text == f'--distribution "A & B" --exec /opt/h/bin/hermesd --home "{found.home}"'
-    assert f"schtasks.exe /Create /TN hermesd /XML {file.path} /F" in calls.read_text()
+    assert calls.read_text().splitlines()[:2] == [
+        f"wslpath -w {file.path}",
+        "schtasks.exe /Create /TN hermesd /XML //wsl.localhost/A/task.xml /F",
+    ]
+
+
+@pytest.mark.parametrize("manager", [Launchd, WindowsTask])
+def test_where_the_managers_program_is_missing_nothing_is_written(
+    installation: Installation, tmp_path: Path, manager: Callable[..., ServiceManager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A property list on Linux would lie there for ever."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    chosen = manager("user", environment={"PATH": ""}) if manager is Launchd else manager(environment={"PATH": ""})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ServiceCommandError, match="is not installed"):
+        chosen.install(installation)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_s6_gets_a_service_directory_whose_finish_script_keeps_a_wrong_configuration_down(
@@ -304,7 +333,10 @@ def test_print_shows_the_files_and_does_nothing(tmp_path: Path, verb: str) -> No
     assert f"ListenStream={home}/hermesd.sock" in shown
     assert "Type=notify\n" in shown
     shown = ctl(home, verb, "install", "--print", "--user", "--manager", "launchd").stdout
-    assert "<key>KeepAlive</key>" in shown
+    assert plistlib.loads(shown.partition("\n")[2].encode())["EnvironmentVariables"]["HERMES_HOME"] == str(home)
+    shown = ctl(home, verb, "install", "--print", "--user", "--manager", "windows").stdout
+    task = ElementTree.fromstring(shown.partition("\n")[2].strip())
+    assert f'--home "{home}"' in (task.findtext(".//{*}Arguments") or "")
     assert not home.exists()
 
 
@@ -338,6 +370,118 @@ def test_a_system_service_needs_a_user_who_exists(tmp_path: Path) -> None:
     assert (done.returncode, "--run-as" in done.stderr) == (2, True)
     done = ctl(tmp_path, *words, "--run-as", "no-such-user")
     assert (done.returncode, "useradd" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "what", "step"),
+    [
+        ("install --run-as games --user", 2, "runs as somebody else", "add --system"),
+        ("install --system --run-as root", 2, "not to run as root", "--run-as hermes"),
+        ("install --system --run-as nobody", 2, "has no home directory", "HERMES_HOME="),
+        ("logs -n -5", 2, "-5 lines cannot be shown", "from 0 up"),
+        ("logs --user", 1, "not installed as a service", "hermesctl service install"),
+        ("status --user", 1, "not installed as a service", "hermesctl service install"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_the_next_step(
+    tmp_path: Path, words: str, status: int, what: str, step: str
+) -> None:
+    """Before anything is written."""
+    environment = {"HERMES_HOME": "", "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    done = ctl(tmp_path, "service", *words.split(), "--manager", "systemd", **environment)
+    assert done.returncode == status
+    assert what in done.stderr
+    assert step in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+RUNS = """\
+ActiveState=active
+SubState=running
+UnitFileState=enabled
+MainPID=75
+NRestarts=2
+StatusText=ready, 1 profile
+Result=success
+ExecMainStatus=0
+StateChangeTimestamp=Sat 2026-11-21 17:56:54 UTC"""
+FAILED = """\
+ActiveState=failed
+SubState=failed
+UnitFileState=enabled
+MainPID=0
+NRestarts=0
+StatusText=stopping: running turns are finished
+Result=exit-code
+ExecMainStatus=78
+StateChangeTimestamp=Sat 2026-11-21 17:56:54 UTC"""
+
+
+@pytest.fixture
+def at_home(installation: Installation, tmp_path: Path, record: Recorder) -> Ctl:
+    """hermesctl of a user whose service is installed; systemctl and journalctl are stand-ins."""
+    record("systemctl")
+    systemd(tmp_path).install(installation)
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        places = {"XDG_RUNTIME_DIR": str(tmp_path / "run"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+        return ctl(installation.home, *words, **places)
+
+    return run
+
+
+def test_the_status_tells_state_manager_start_and_process(at_home: Ctl, record: Recorder) -> None:
+    """A line each; of a service that has failed why, and no words of a process that is gone."""
+    record("systemctl", says=RUNS)
+    done = at_home("service", "status", "--user", "--manager", "systemd")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "service  active (running) since Sat 2026-11-21 17:56:54 UTC"
+    assert lines[1] == "manager  systemd, the user's"
+    assert lines[3:] == ["process  75, started again after a failure: 2 times", "says     ready, 1 profile"]
+    record("systemctl", says=FAILED)
+    done = at_home("service", "status", "--user", "--manager", "systemd")
+    assert done.returncode == 1
+    assert "failed (failed, exit-code, status 78)" in done.stdout
+    assert "stopping" not in done.stdout
+    assert done.stderr.splitlines()[-1] == "  → look why: hermesctl service logs"
+
+
+def test_the_journal_is_shown_for_people_and_with_json_as_it_is(at_home: Ctl, record: Recorder) -> None:
+    """Our lines rendered behind what journalctl says of them; what would steer a terminal is taken out."""
+    entry = '{"level":"warning","message":"the disk is full","profile":"a"}'.replace('"', '\\"')
+    record(
+        "journalctl", says=f"Nov 21 17:56:54 vm hermesd[75]: {entry}\nNov 21 17:56:54 vm hermesd[75]: \033[31mTraceback"
+    )
+    words = ("service", "logs", "--user", "--manager", "systemd", "-n", "7")
+    done = at_home(*words)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Nov 21 17:56:54 vm hermesd[75]: warning the disk is full profile=a"
+    assert "\033" not in done.stdout
+    assert "Traceback" in lines[1]
+    assert '{"level":"warning"' in at_home("--json", *words).stdout
+
+
+def test_who_finds_no_daemon_is_told_to_start_the_service_of_this_home(at_home: Ctl) -> None:
+    """One started by hand would be in its way."""
+    done = at_home("tree")
+    assert done.returncode == 69
+    assert done.stderr.splitlines()[-1] == "  → start it: hermesctl service start"
+
+
+def test_who_may_not_control_the_machines_service_is_told_to_use_sudo(
+    tmp_path: Path, record: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not permitted (77), instead of systemctl's words."""
+    record("systemctl", fails="stop")
+    stub = tmp_path / "bin/systemctl"
+    stub.write_text(stub.read_text().replace("stop: no", "Failed to stop hermesd.service: Access denied"))
+    monkeypatch.setattr("hermesd.deploy.systemd.SYSTEM_UNITS", tmp_path)
+    (tmp_path / "hermesd.service").touch()
+    with pytest.raises(DeniedError) as caught:
+        Systemd("system", uid=1000).stop()
+    assert caught.value.next_step == "repeat it with sudo"
 
 
 def test_a_service_of_the_tree_has_no_scope(tmp_path: Path) -> None:
