@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from hermesd.config.reload import diff
-from hermesd.errors import ConfigError, NotFoundError
+from hermesd.errors import ConfigError, ConflictError, NotFoundError
 from hermesd.gateway import platforms
 from hermesd.gateway.connected import Connected
 from hermesd.gateway.delivery import DeliveryWorker
@@ -158,11 +158,21 @@ class ProfileUnit:
         """Only servers whose own settings changed are stopped or started."""
         remove, add = self.mcp.apply(self.settings)
         here = self._services()
+        refused: dict[str, ConflictError] = {}
+
+        async def remove_one(name: str) -> None:
+            try:
+                await self.supervisor.remove(f"{PREFIX}{name}")
+            except ConflictError as error:
+                refused[name] = error
+
         async with trio.open_nursery() as nursery:
             for name in remove:
                 if f"{PREFIX}{name}" in here:
-                    nursery.start_soon(self.supervisor.remove, f"{PREFIX}{name}")
-        await self._add_servers(add)
+                    nursery.start_soon(remove_one, name)
+        await self._add_servers([name for name in add if name not in refused])
+        for error in refused.values():
+            raise error  # by itself, not in a group: whoever asked for the change is told
 
     @property
     def plugins(self) -> PluginHost:

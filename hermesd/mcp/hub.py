@@ -22,6 +22,7 @@ from hermesd.mcp.errors import McpError
 from hermesd.mcp.lists import ListCache, Listing
 from hermesd.mcp.pins import Pins, mark
 from hermesd.mcp.tool import McpTool
+from hermesd.supervision.policy import Policy
 from hermesd.supervision.service import ServiceSpec
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ SIGN_INS = "mcp-oauth"
 IN_PLACE = ("tools", "trusted", "timeout", "connect_timeout")
 """Settings of a server that need no new connection."""
 
+POLICY = Policy(stop_s=8.0)
+"""The farewell, a grace for its program and another after SIGTERM (process.END_S) may take five seconds."""
 
 THREADS = trio.CapacityLimiter(1)
 """For long lists of tools, one at a time: the loop does not wait for them."""
@@ -116,7 +119,9 @@ class McpHub:
 
     def spec(self, name: str) -> ServiceSpec:
         """The service of one server."""
-        return ServiceSpec(f"{PREFIX}{name}", lambda: self._new_server(name), detail=lambda: self._detail(name))
+        return ServiceSpec(
+            f"{PREFIX}{name}", lambda: self._new_server(name), policy=POLICY, detail=lambda: self._detail(name)
+        )
 
     def enabled(self) -> list[str]:
         """Servers that are to run."""
