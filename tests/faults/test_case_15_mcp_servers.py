@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.servers.daemon import Daemon, running
+from tests.servers.daemon import MCP, Daemon, running
+
+pytestmark = pytest.mark.loaded(MCP)
 
 SERVERS = Path(__file__).parents[1] / "servers"
 CONFIG = f"""

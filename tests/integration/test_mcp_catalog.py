@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from tests.servers import mcp_real
-from tests.servers.daemon import Daemon, RpcFailure
+from tests.servers.daemon import MCP, Daemon, RpcFailure
 from tests.servers.llmock import LlmockServer, run_llmock
+
+pytestmark = pytest.mark.loaded(MCP)
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,7 +20,9 @@ import pytest
 from hermesd.home import Home
 from hermesd.tools.terminal.leftovers import Mark, find, tag_prefix
 from tests.servers import everything
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import MCP, Daemon
+
+pytestmark = pytest.mark.loaded(MCP)
 
 SOAK = bool(os.environ.get("HERMESD_SOAK"))
 MINIMAL = str(Path(__file__).parents[1] / "servers" / "mcp_minimal.py")

@@ -15,6 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.servers.forked import Forked, can_fork
+
+HTTP = ("httpx2", "yaml", "hermesd.tools.files", "hermesd.tools.terminal")
+"""What a daemon loads that talks to a model or a platform."""
+MCP = (*HTTP, "ruamel.yaml", "mcp", "hermesd.mcp.client", "hermesd.mcp.callbacks")
+"""What a daemon loads that has MCP servers: a second of processor time."""
+
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 
@@ -29,8 +36,10 @@ class Daemon:
 
     home: Path
     env: dict[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
     module: str = "hermesd"  # what ``python -m`` runs
+    loaded: tuple[str, ...] = ()  # modules that it need not load itself, for tests that would only wait for that
+    executed: bool = False  # always a new interpreter: for tests of the process itself, of its memory and its start
 
     @property
     def socket_path(self) -> Path:
@@ -58,14 +67,18 @@ class Daemon:
         environment = {**os.environ, "HERMES_HOME": str(self.home), **self.env, **env}
         log = self.output_path.open("ab")
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "--ready-fd", str(writer), *arguments],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(writer,),
-            )
+            words = ["--ready-fd", str(writer), *arguments]
+            if self.executed or self.module != "hermesd" or not can_fork(environment):
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", self.module, *words],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(writer,),
+                )
+            else:
+                self.process = Forked(words, environment, log.fileno(), writer, loaded=self.loaded)
         finally:
             log.close()
             os.close(writer)
