@@ -1,9 +1,10 @@
-"""A hermesd forked by the fork server of this test process, to be waited for and killed like a subprocess."""
+"""A hermesd or hermesctl forked by a fork server of this test process, treated like a subprocess."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import io
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -20,12 +22,19 @@ from tests.servers.forkserver import Request
 
 ROOT = Path(__file__).parents[2]
 END_S = 10.0
+CHUNK = 1 << 16
+PIPE_TAKES = 10_000  # characters, however they are encoded
+LOADED = {
+    "hermesd": ("hermesd.process", "hermesd.rpc.methods", "hermesd.config.inotify", "hermesd.providers.offline"),
+    "hermesctl": ("hermesctl.arguments", "hermesctl.client", "hermesctl.context", "hermesctl.fast", "hermesctl.output"),
+}
+"""Module → what each start of it would load, idle or with a parser."""
 OF_THE_INTERPRETER = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_")  # read when a program is executed, and never again
 
 
-def can_fork(environment: dict[str, str]) -> bool:
-    """Whether a process with this environment would be the same executed or forked."""
-    return _of_the_interpreter(environment) == _of_the_interpreter(dict(os.environ))
+def can_fork(environment: dict[str, str], text: str = "") -> bool:
+    """Whether a process with this environment, and this input, would be the same executed or forked."""
+    return len(text) < PIPE_TAKES and _of_the_interpreter(environment) == _of_the_interpreter(dict(os.environ))
 
 
 def _of_the_interpreter(environment: dict[str, str]) -> dict[str, str]:
@@ -33,25 +42,31 @@ def _of_the_interpreter(environment: dict[str, str]) -> dict[str, str]:
 
 
 class Forked:
-    """What ``subprocess.Popen`` offers of a daemon, as far as tests use it."""
+    """What ``subprocess.Popen`` offers, as far as tests use it."""
 
     def __init__(
-        self, arguments: list[str], environment: dict[str, str], output: int, passed: int, *, loaded: tuple[str, ...]
+        self,
+        module: str,
+        arguments: list[str],
+        environment: dict[str, str],
+        descriptors: dict[int, int],
+        *,
+        loaded: tuple[str, ...] = (),
     ) -> None:
-        """Standard output and standard error go to ``output``; the descriptor ``passed`` is kept under its number.
+        """``python -m module`` with these words. ``descriptors``: number there → what is here to have it.
 
-        ``loaded`` names modules that are loaded beforehand, besides those of an idle hermesd.
+        ``loaded`` names modules that are loaded beforehand, besides ``LOADED``.
         """
         self.returncode: int | None = None
         self._handle = -1
         reader, writer = os.pipe()
         self._status = os.fdopen(reader, "rb", buffering=0)
-        with Path(os.devnull).open("rb") as nothing:
-            targets = {0: nothing.fileno(), 1: output, 2: output, passed: passed}
-            request = Request(arguments, environment, str(Path.cwd()), _umask(), list(targets))
-            packet = json.dumps(asdict(request)).encode()
-            socket.send_fds(_server(loaded), [packet], [*targets.values(), writer])
-        os.close(writer)
+        request = Request(module, arguments, environment, str(Path.cwd()), _umask(), list(descriptors))
+        packet = json.dumps(asdict(request)).encode()
+        try:
+            socket.send_fds(_server(*LOADED[module], *loaded), [packet], [*descriptors.values(), writer])
+        finally:
+            os.close(writer)
         self.pid = int(self._status.readline())
         try:
             self._handle = os.pidfd_open(self.pid)  # so that no later process of that number is ever meant
@@ -85,6 +100,48 @@ class Forked:
         return self.returncode
 
 
+def run(
+    module: str, arguments: list[str], environment: dict[str, str], *, text: str = "", timeout_s: float
+) -> subprocess.CompletedProcess[str]:
+    """As ``subprocess.run`` with captured output; ``text`` is its standard input. Raises subprocess.TimeoutExpired."""
+    nothing, feed = os.pipe()
+    os.write(feed, text.encode())  # no longer than the pipe takes at once: see can_fork
+    os.close(feed)
+    (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+    with open(out, "rb", 0) as output, open(err, "rb", 0) as errors:  # noqa: PTH123 - descriptors
+        try:
+            process = Forked(module, arguments, environment, {0: nothing, 1: out_end, 2: err_end})
+        finally:
+            for descriptor in (nothing, out_end, err_end):
+                os.close(descriptor)
+        try:
+            captured = _read([output, errors], timeout_s)
+            status = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+    printed, complained = (io.TextIOWrapper(io.BytesIO(part)).read() for part in captured)
+    return subprocess.CompletedProcess([module, *arguments], status, printed, complained)
+
+
+def _read(files: list[io.FileIO], timeout_s: float) -> list[bytes]:
+    """All of each."""
+    deadline = time.monotonic() + timeout_s
+    found = dict.fromkeys(files, b"")
+    open_files = list(files)
+    while open_files:
+        ready, _, _ = select.select(open_files, [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise subprocess.TimeoutExpired("forked", timeout_s)
+        for file in ready:
+            part = file.read(CHUNK)
+            found[file] += part
+            if not part:
+                open_files.remove(file)
+    return list(found.values())
+
+
 def _umask() -> int:
     found = re.search(r"^Umask:\s+(\d+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
     assert found is not None
@@ -92,12 +149,12 @@ def _umask() -> int:
 
 
 @cache
-def _server(loaded: tuple[str, ...]) -> socket.socket:
+def _server(*loaded: str) -> socket.socket:
     """The fork server of this test process that has loaded these modules; it ends with this process."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.servers.forkserver", str(theirs.fileno()), "hermesd.process", *loaded],
+            [sys.executable, "-m", "tests.servers.forkserver", str(theirs.fileno()), *loaded],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

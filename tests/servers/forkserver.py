@@ -1,8 +1,8 @@
-"""A process that has loaded what an idle hermesd loads, and forks a hermesd whenever it is asked: ``forked.py`` asks.
+"""A process that has loaded modules of hermesd (or hermesctl), and forks one whenever ``forked.py`` asks for it.
 
 Most of the processor time of a start goes into loading modules, and a run of all tests starts some thousand daemons.
 What is forked has run nothing but imports: no thread, no loop, no open file, no random number. It gets descriptors, an
-environment, a directory and a umask of its own, and from there on runs what ``python -m hermesd`` runs: to the kernel
+environment, a directory and a umask of its own, and from there on runs what ``python -m`` runs: to the kernel
 and to the store it is a process like any other, and may be killed like any other.
 
 A request is one packet of JSON with descriptors (``Request``). To the last of them the process id is written as a line,
@@ -33,8 +33,9 @@ FIRST_SPARE = 512  # descriptors are moved out of the way to numbers from here o
 
 @dataclass(frozen=True)
 class Request:
-    """What to become: the words after ``hermesd``, and what a process inherits."""
+    """What to become: a module and its words, and what a process inherits."""
 
+    module: str
     arguments: list[str]
     environment: dict[str, str]
     directory: str
@@ -90,8 +91,9 @@ def become(request: Request, descriptors: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request.environment)
     time.tzset()
-    importlib.reload(sys.modules["hermesd.failpoint"])  # reads the environment when it is loaded
-    sys.argv[:] = ["hermesd", *request.arguments]
+    if "hermesd.failpoint" in sys.modules:  # reads the environment when it is loaded
+        importlib.reload(sys.modules["hermesd.failpoint"])
+    sys.argv[:] = [request.module, *request.arguments]
 
 
 def _open_descriptors() -> set[int]:
@@ -109,4 +111,4 @@ if __name__ == "__main__":
     asked = serve(control)
     if asked is not None:
         become(*asked)
-        runpy.run_module("hermesd", run_name="__main__", alter_sys=True)
+        runpy.run_module(asked[0].module, run_name="__main__", alter_sys=True)
