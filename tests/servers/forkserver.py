@@ -85,7 +85,6 @@ def become(request: Request, descriptors: list[int]) -> None:
         os.dup2(descriptor, target, inheritable=True)
     for number in _open_descriptors() - set(request.targets):
         os.close(number)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(request.directory)
     os.umask(request.umask)
     os.environ.clear()
@@ -104,11 +103,12 @@ def _open_descriptors() -> set[int]:
 if __name__ == "__main__":
     for name in sys.argv[2:]:
         importlib.import_module(name)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the tests; this ends when they have
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the tests; this ends when they have
     control = socket.socket(fileno=int(sys.argv[1]))
     kept = _open_descriptors() - {0, 1, 2, control.fileno()}
     assert not kept, f"what has been loaded keeps descriptors that would be shared: {kept}"
     asked = serve(control)
     if asked is not None:
+        signal.signal(signal.SIGINT, usual)
         become(*asked)
         runpy.run_module(asked[0].module, run_name="__main__", alter_sys=True)
