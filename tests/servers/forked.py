@@ -24,11 +24,13 @@ ROOT = Path(__file__).parents[2]
 END_S = 10.0
 CHUNK = 1 << 16
 PIPE_TAKES = 10_000  # characters, however they are encoded
+_CLIENT = ("hermesctl.arguments", "hermesctl.client", "hermesctl.context", "hermesctl.fast", "hermesctl.output")
+_CHANGES = ("shutil", "dotenv", "ruamel.yaml", "yaml", "hermesd.config.validate", "hermesd.config.write")
 LOADED = {
     "hermesd": ("hermesd.process", "hermesd.rpc.methods", "hermesd.config.inotify", "hermesd.providers.offline"),
-    "hermesctl": ("hermesctl.arguments", "hermesctl.client", "hermesctl.context", "hermesctl.fast", "hermesctl.output"),
+    "hermesctl": (*_CLIENT, *_CHANGES),
 }
-"""Module → what each start of it would load, idle or with a parser."""
+"""Module → what every start of it would load, and of hermesctl those verbs that change a configuration."""
 OF_THE_INTERPRETER = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_")  # read when a program is executed, and never again
 
 
