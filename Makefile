@@ -46,7 +46,7 @@ test: $(VENV)/.test ## every test, with what the tests need
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 long: $(VENV)/.test ## the long forms of tests, which `make test` leaves out
-	@$(BIN)/python -m pytest -n 2 -m long $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -m 'long and not containers' $(ARGS)
 
 systemd: $(VENV)/.test ## hermesd as a service of a real systemd, in a machine of its own (root); RESTARTS=200 is the long form
 	@scripts/test-packages systemd-nspawn=systemd-container debootstrap=debootstrap

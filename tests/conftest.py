@@ -32,10 +32,11 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
+def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Daemon]:
     """A hermesd that the test configures and starts itself; gone afterwards however the test ends."""
+    marked = request.node.get_closest_marker("loaded")
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
-    found = Daemon(home)
+    found = Daemon(home, loaded=marked.args[0] if marked else ())
     yield found
     found.kill()

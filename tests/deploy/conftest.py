@@ -9,6 +9,13 @@ import pytest
 from tests.servers.dockerd import IMAGE, Engine, engine
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the Engine is run by `make containers` only."""
+    for item in items:
+        if "docker" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.containers)
+
+
 @pytest.fixture(scope="session")
 def docker() -> Iterator[Engine]:
     """Started with the first test that needs it; ``base:1`` and ``base:2`` are names of its only image."""

@@ -32,7 +32,7 @@ from hermesd.failpoint import NAMES
 from tests.servers import crabline
 from tests.servers.bytecode import keep_bytecode
 from tests.servers.crabline import Crabline
-from tests.servers.daemon import Daemon, NotReadyError, RpcFailure
+from tests.servers.daemon import HTTP, Daemon, NotReadyError, RpcFailure
 
 SECRET = b"load"
 LONGEST_LOAD_S = 0.25
@@ -112,7 +112,7 @@ def text_of(name: str) -> str:
 class Harness:
     """One daemon's home, its senders, and the rounds."""
 
-    def __init__(self, directory: Path, platform: Crabline, seed: int) -> None:
+    def __init__(self, directory: Path, platform: Crabline, seed: int, *, executed: bool) -> None:
         self.random = random.Random(seed)
         self.platform = platform
         self.ledger = Ledger()
@@ -121,7 +121,7 @@ class Harness:
         home = directory / "home"
         (home / "workspace").mkdir(mode=0o700, parents=True)
         home.chmod(0o700)
-        self.daemon = Daemon(home)
+        self.daemon = Daemon(home, executed=executed, loaded=HTTP)
         self.daemon.write_config(
             CONFIG.format(port=self.port, api=platform.base_url), env=f"TELEGRAM_BOT_TOKEN={platform.token}\n"
         )
@@ -312,10 +312,10 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def run(directory: Path, kills: int, seed: int) -> Report:
-    """``kills`` rounds and the audit."""
+def run(directory: Path, kills: int, seed: int, *, executed: bool = False) -> Report:
+    """``kills`` rounds and the audit; ``executed`` gives every daemon a new interpreter, at four times the cost."""
     with crabline.telegram(directory / "crabline") as platform:
-        harness = Harness(directory, platform, seed)
+        harness = Harness(directory, platform, seed, executed=executed)
         try:
             for _ in range(kills):
                 harness.round()
@@ -337,7 +337,7 @@ def main() -> int:
         stack.callback(keep_bytecode())
         while left > 0:
             with tempfile.TemporaryDirectory(prefix="hermesd-kill-") as directory:
-                report = run(Path(directory), min(options.batch, left), seed)
+                report = run(Path(directory), min(options.batch, left), seed, executed=True)
             print(f"seed {seed}: {report}", flush=True)
             ok &= report.clean
             left -= options.batch

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import HTTP, Daemon
+
+pytestmark = pytest.mark.loaded(HTTP)
 
 SECRET = "a long and quiet secret"
 OTHER = "the secret of another route"

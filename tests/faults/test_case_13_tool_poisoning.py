@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from hermesd.mcp.catalog import MAX_OFFERED_CHARS, MAX_TOOLS
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import MCP, Daemon
+
+pytestmark = pytest.mark.loaded(MCP)
 
 ROOT = Path(__file__).parents[2]
 CODE = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.servers.mcp_listed import main; main()"
@@ -91,7 +93,7 @@ def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One daemon with a server for each kind of poison."""
     place = tmp_path_factory.mktemp("poison")
     (place / "home").mkdir(mode=0o700)
-    daemon = Daemon(place / "home")
+    daemon = Daemon(place / "home", loaded=MCP)
     try:
         start(
             daemon,

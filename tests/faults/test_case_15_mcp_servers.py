@@ -6,14 +6,16 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.servers.daemon import Daemon, running
+from tests.servers.daemon import MCP, Daemon, running
+from tests.servers.ending import ended
+
+pytestmark = pytest.mark.loaded(MCP)
 
 SERVERS = Path(__file__).parents[1] / "servers"
 CONFIG = f"""
@@ -51,19 +53,6 @@ def pid(daemon: Daemon) -> int:
     return int(daemon.call("mcp.show", name="rude")["pid"])
 
 
-def ends(pid: int, within_s: float) -> bool:
-    """Whether the process has ended, or ends within the time."""
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] == "Z":
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def test_wrong_and_repeated_ids_do_not_answer_anybody(daemon: Daemon) -> None:
     """The right answer is taken once, the others belong to no call."""
     before = pid(daemon)
@@ -99,7 +88,7 @@ def test_a_line_of_100_mb_ends_this_server_and_is_not_kept(daemon: Daemon) -> No
     assert "a line of more than 67108864 bytes" in told["text"]
     assert rude(daemon, "echo", text="again")["text"] == "again"
     assert pid(daemon) != before
-    assert ends(before, 5)
+    assert ended([before], 5)
     peak_kb = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{daemon.pid}/status").read_text(), re.MULTILINE)
     assert peak_kb
     assert int(peak_kb[1]) < (64 + ROOM_MB) * 1024
@@ -125,10 +114,10 @@ def test_a_call_under_way_is_told_of_the_death(daemon: Daemon) -> None:
 def test_what_a_double_fork_left_is_ended_with_the_server(daemon: Daemon) -> None:
     """Also when both ignore SIGTERM and the server ignores the end of its input; within 5 s."""
     server, orphan = pid(daemon), int(rude(daemon, "fork")["text"])
-    assert not ends(orphan, 0.05)
+    assert not ended([orphan], 0.05)
     assert daemon.ctl("mcp", "disable", "rude").returncode == 0
-    assert ends(server, 5)
-    assert ends(orphan, 5)
+    assert ended([server], 5)
+    assert ended([orphan], 5)
     assert daemon.ctl("mcp", "enable", "rude").returncode == 0
 
 
@@ -136,4 +125,4 @@ def test_what_a_double_fork_left_is_ended_when_the_server_dies(daemon: Daemon) -
     """Nobody asked for its end, so nobody could clean up before."""
     server, orphan = pid(daemon), int(rude(daemon, "fork")["text"])
     os.kill(server, signal.SIGKILL)
-    assert ends(orphan, 5)
+    assert ended([orphan], 5)

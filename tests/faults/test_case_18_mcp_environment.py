@@ -7,7 +7,11 @@ import os
 import sys
 from pathlib import Path
 
-from tests.servers.daemon import Daemon
+import pytest
+
+from tests.servers.daemon import MCP, Daemon
+
+pytestmark = pytest.mark.loaded(MCP)
 
 SERVER = Path(__file__).parents[1] / "servers/mcp_rude.py"
 ALLOWED = {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TERM", "SHELL", "TMPDIR"}

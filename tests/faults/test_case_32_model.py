@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from tests.faults.blackbox import inbox, restarted
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import HTTP, Daemon
 from tests.servers.llmock import LlmockServer, run_llmock
+
+pytestmark = pytest.mark.loaded(HTTP)
 
 WIRES = ["openai", "anthropic"]
 

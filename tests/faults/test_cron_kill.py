@@ -13,7 +13,9 @@ import apsw
 import pytest
 
 from hermesd.failpoint import NAMES
-from tests.servers.daemon import Daemon, NotReadyError
+from tests.servers.daemon import HTTP, Daemon, NotReadyError
+
+pytestmark = pytest.mark.loaded(HTTP)
 
 JOBS = 30
 SCRIPTS = 6

@@ -12,7 +12,9 @@ import signal
 
 import pytest
 
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import HTTP, Daemon
+
+pytestmark = pytest.mark.loaded(HTTP)
 
 CONFIG = """\
 policy:

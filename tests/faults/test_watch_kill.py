@@ -12,7 +12,9 @@ import pytest
 
 from hermesd.failpoint import NAMES
 from tests.faults.test_cron_kill import settle
-from tests.servers.daemon import Daemon, NotReadyError
+from tests.servers.daemon import HTTP, Daemon, NotReadyError
+
+pytestmark = pytest.mark.loaded(HTTP)
 
 LONGEST_S = 0.6
 FAILPOINTS = [name for name in NAMES if not name.startswith(("cursor", "home"))]

@@ -18,7 +18,9 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from hermesd.failpoint import NAMES
-from tests.servers.daemon import Daemon, NotReadyError
+from tests.servers.daemon import HTTP, Daemon, NotReadyError
+
+pytestmark = pytest.mark.loaded(HTTP)
 
 KEY = "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="
 SENDERS = 3

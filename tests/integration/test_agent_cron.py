@@ -11,8 +11,10 @@ import pytest
 
 from hermesd.triggers.agent_jobs import MAX_JOBS
 from tests.faults.blackbox import events
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import HTTP, Daemon
 from tests.servers.llmock import LlmockServer, run_llmock
+
+pytestmark = pytest.mark.loaded(HTTP)
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.servers.daemon import Daemon, RpcFailure
+from tests.servers.daemon import HTTP, Daemon, RpcFailure
 from tests.servers.terminal import at_terminal
+
+pytestmark = pytest.mark.loaded(HTTP)
 
 ROOT = Path(__file__).parents[2]
 

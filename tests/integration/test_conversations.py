@@ -9,7 +9,9 @@ import pytest
 
 from tests.servers import crabline
 from tests.servers.crabline import Crabline
-from tests.servers.daemon import Daemon, RpcFailure
+from tests.servers.daemon import HTTP, Daemon, RpcFailure
+
+pytestmark = pytest.mark.loaded(HTTP)
 
 
 def config(bot: Crabline, more: str = "") -> str:

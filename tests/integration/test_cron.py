@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from tests.faults.blackbox import events, log_of
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import HTTP, Daemon
+
+pytestmark = pytest.mark.loaded(HTTP)
 
 
 @pytest.fixture

@@ -19,8 +19,10 @@ import pytest
 
 from tests.servers import crabline
 from tests.servers.crabline import Crabline
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import HTTP, Daemon
 from tests.servers.llmock import LlmockServer, run_llmock
+
+pytestmark = pytest.mark.loaded(HTTP)
 
 SECRET_LINE = "the cat sleeps at 14:07 on the red sofa"
 ANSWER = "It sleeps on the red sofa."

@@ -15,8 +15,10 @@ import pytest
 
 from tests.servers import crabline, everything, mcp_asking
 from tests.servers.crabline import Crabline
-from tests.servers.daemon import Daemon, Wire
+from tests.servers.daemon import MCP, Daemon, Wire
 from tests.servers.llmock import LlmockServer, run_llmock
+
+pytestmark = pytest.mark.loaded(MCP)
 
 needs_node = pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="needs node and npm")
 FORM = {

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from tests.servers import mcp_real
-from tests.servers.daemon import Daemon, RpcFailure
+from tests.servers.daemon import MCP, Daemon, RpcFailure
 from tests.servers.llmock import LlmockServer, run_llmock
+
+pytestmark = pytest.mark.loaded(MCP)
 
 ROOT = Path(__file__).parents[2]
 
@@ -181,6 +183,7 @@ def test_only_servers_whose_settings_changed_are_restarted(daemon: Daemon, liste
 
 def test_without_a_server_the_sdk_is_not_loaded(daemon: Daemon, listed: Listed) -> None:
     """P3: the library that the SDK cannot do without is not mapped into the process; with a server it is."""
+    daemon.executed = True
     daemon.start()
     maps = Path(f"/proc/{daemon.pid}/maps")
     assert "pydantic_core" not in maps.read_text()

@@ -12,10 +12,12 @@ import trio
 
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.oauth.dpop import new_key
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import MCP, Daemon
 from tests.servers.oidc import AuthorizationServer, oidc_provider
 from tests.servers.person import Signing
 from tests.servers.signed import SETTINGS, sign_in
+
+pytestmark = pytest.mark.loaded(MCP)
 
 
 @pytest.fixture(scope="module")

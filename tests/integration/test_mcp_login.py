@@ -18,11 +18,13 @@ from hermesd.config.schema import McpServerConfig
 from hermesd.errors import NotFoundError, UsageError
 from hermesd.mcp.oauth.manager import OAuthManager
 from hermesd.mcp.oauth.remote import RemoteSignIns
-from tests.servers.daemon import Daemon, RpcFailure
+from tests.servers.daemon import MCP, Daemon, RpcFailure
 from tests.servers.mcp_auth import sdk_server
 from tests.servers.oidc import AuthorizationServer, Browser
 from tests.servers.person import ADDRESS, Signing, come_back
 from tests.servers.terminal import Terminal, at_terminal
+
+pytestmark = pytest.mark.loaded(MCP)
 
 ROOT = Path(__file__).parents[2]
 

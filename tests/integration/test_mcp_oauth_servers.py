@@ -8,11 +8,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import MCP, Daemon
 from tests.servers.mcp_auth import sdk_server
 from tests.servers.mcp_oauth_npm import Demo, demo_server, mock_server
 from tests.servers.oidc import AuthorizationServer, oidc_provider
 from tests.servers.person import Signing
+
+pytestmark = pytest.mark.loaded(MCP)
 
 SERVERS = {
     "oidc-provider": (oidc_provider, {}),

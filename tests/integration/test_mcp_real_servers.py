@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 
 from tests.servers import mcp_real
-from tests.servers.daemon import Daemon, running
+from tests.servers.daemon import MCP, Daemon, running
+
+pytestmark = pytest.mark.loaded(MCP)
 
 CONVERT = {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}
 PAGE = "<html><body><article><h1>Owls</h1><p>An owl turns its head by 270 degrees.</p></article></body></html>"

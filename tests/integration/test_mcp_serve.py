@@ -16,7 +16,7 @@ import httpx2
 import pytest
 import trio
 
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import MCP, Daemon
 from tests.servers.llmock import LlmockServer, run_llmock
 
 TOKEN = "a-token-for-tests-0123456789"
@@ -37,6 +37,7 @@ TALKING = {"authorization": f"Bearer {TOKEN}", "accept": "application/json, text
 
 # The SDK and the HTTP library leave async generators to the garbage collector when a stream is closed.
 pytestmark = [
+    pytest.mark.loaded(MCP),
     pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator:pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -84,7 +85,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon with its endpoint, for tests that leave it as it is."""
     home = tmp_path_factory.mktemp("serving") / "home"
     home.mkdir(mode=0o700)
-    found = Daemon(home)
+    found = Daemon(home, loaded=MCP)
     found.write_config(SERVE, env=ENV)
     found.start()
     assert found.ctl("profile", "create", "coder").returncode == 0

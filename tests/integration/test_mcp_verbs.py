@@ -14,7 +14,9 @@ import pytest
 
 from hermesctl.__main__ import main
 from hermesd.mcp.presets import PRESETS
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import MCP, Daemon
+
+pytestmark = pytest.mark.loaded(MCP)
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = ROOT / "tests/servers/mcp_minimal.py"

@@ -169,8 +169,7 @@ async def test_closing_ends_a_call_under_way_as_unavailable() -> None:
         provider = provider_for(server)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call, provider)
-            while not server.requests:
-                await trio.sleep(0.01)
+            await server.asked.wait()
             await provider.aclose()
         await provider.aclose()
         await call(provider)

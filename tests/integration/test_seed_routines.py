@@ -21,7 +21,7 @@ import pytest
 from tests.faults.blackbox import events, free_port
 from tests.servers import crabline
 from tests.servers.crabline import Crabline
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import HTTP, Daemon
 from tests.servers.llmock import LlmockServer, run_llmock
 
 NIGHTLY = r"""
@@ -68,7 +68,7 @@ class Place:
     """A home at ``~/.hermes`` with its daemon, and a shell in which ``hermesctl`` is a command."""
 
     def __init__(self, directory: Path) -> None:
-        self.daemon = Daemon(directory / ".hermes")
+        self.daemon = Daemon(directory / ".hermes", loaded=HTTP)
         self.port = free_port()
         self.daemon.home.mkdir(mode=0o700)
         binaries = directory / "bin"

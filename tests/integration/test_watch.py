@@ -13,7 +13,9 @@ import pytest
 import trio
 
 from tests.servers import fake_systemd
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import HTTP, Daemon
+
+pytestmark = pytest.mark.loaded(HTTP)
 
 ENDED = ("done", "failed", "dropped", "parked")
 

@@ -10,9 +10,12 @@ import pytest
 
 from tests.servers import crabline
 from tests.servers.crabline import Crabline
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import HTTP, Daemon
 
-pytestmark = pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="needs node and npm")
+pytestmark = [
+    pytest.mark.loaded(HTTP),
+    pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="needs node and npm"),
+]
 
 CONFIG = """\
 model: offline

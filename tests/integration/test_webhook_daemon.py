@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 
 from tests.servers import crabline
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import HTTP, Daemon
+
+pytestmark = pytest.mark.loaded(HTTP)
 
 SECRET = "a long and quiet secret"
 PULL = {

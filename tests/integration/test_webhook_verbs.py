@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from hermesctl.commands.webhook import SCHEMES
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import HTTP, Daemon
+
+pytestmark = pytest.mark.loaded(HTTP)
 
 
 def free_port() -> int:

@@ -6,24 +6,28 @@ installs it into ``tests/servers/node`` when it is first needed; ``CRABLINE_NODE
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
+import functools
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 NODE = Path(__file__).parent / "node"
-PROGRAM = "@openclaw/crabline/dist/src/bin/crabline.js"
-START_S = 20.0
+PROGRAM = "@openclaw/crabline/dist/src/index.js"
+HOST = Path(__file__).with_name("crabline_host.mjs")
+ANSWER_S = 20.0
 
 
 @dataclass
@@ -32,7 +36,6 @@ class Crabline:
 
     manifest: dict[str, Any]
     recorder: Path
-    process: subprocess.Popen[bytes] = field(repr=False)
 
     @property
     def base_url(self) -> str:
@@ -96,7 +99,7 @@ class Crabline:
 
 
 def program() -> Path:
-    """Crabline's entry point; installs it when it is not there yet."""
+    """Crabline's module; installs it when it is not there yet."""
     named = os.environ.get("CRABLINE_NODE_MODULES")
     path = Path(named or NODE / "node_modules") / PROGRAM
     if not path.exists():
@@ -121,43 +124,68 @@ def telegram(directory: Path) -> contextlib.AbstractContextManager[Crabline]:
 
 @contextlib.contextmanager
 def serving(platform: str, directory: Path) -> Iterator[Crabline]:
-    """Crabline's server for a platform (``telegram``, ``slack``, ``discord``), with its files in ``directory``."""
-    locks, manifest, recorder = directory / "locks", directory / "manifest.json", directory / "calls.jsonl"
-    locks.mkdir(mode=0o700, parents=True)
-    log = (directory / "crabline.log").open("wb")
-    arguments = ["--json", "serve", platform, "--port", "0"]
-    arguments += ["--ready-file", str(manifest), "--recorder", str(recorder)]
-    process = subprocess.Popen(
-        ["node", str(program()), *arguments],
-        env={**os.environ, "CRABLINE_RECORDER_LOCK_DIR": str(locks)},
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-    )
+    """Crabline's server for a platform (``telegram``, ``slack``, ``discord``), with its record in ``directory``."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    recorder = directory / "calls.jsonl"
+    host = _host()
+    manifest = host.ask(start=platform, recorder=str(recorder))
     try:
-        yield Crabline(_await_manifest(manifest, process), recorder, process)
+        yield Crabline(manifest, recorder)
     finally:
-        process.kill()
-        process.wait()
-        log.close()
+        host.ask(stop=str(recorder))
 
 
-def _await_manifest(path: Path, process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-            return json.loads(path.read_text())  # type: ignore[no-any-return]  # JSON of a third party
-        time.sleep(0.02)  # another process's file: nothing else tells that it is there
-    raise AssertionError(f"Crabline did not start; see {path.parent / 'crabline.log'}")
+class Host:
+    """The process that all servers of this test process run in: each has a port, a state and a record of its own."""
+
+    def __init__(self) -> None:
+        self._files = tempfile.TemporaryDirectory(prefix="hermesd-crabline-")
+        self._log = Path(self._files.name, "host.log")
+        locks = Path(self._files.name, "locks")
+        locks.mkdir(mode=0o700)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["node", str(HOST), str(program())],
+                env={**os.environ, "CRABLINE_RECORDER_LOCK_DIR": str(locks)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+
+    def ask(self, **request: str) -> dict[str, Any]:
+        """One request and its answer; fails the test with what the process says."""
+        self._requests.write(json.dumps(request).encode() + b"\n")
+        self._requests.flush()
+        ready, _, _ = select.select([self._answers], [], [], ANSWER_S)
+        line = self._answers.readline() if ready else b""
+        assert line, f"Crabline does not answer: {self._log.read_text()}"
+        answer: dict[str, Any] = json.loads(line)
+        assert "error" not in answer, f"Crabline: {answer['error']}"
+        return answer
+
+    def close(self) -> None:
+        self._requests.close()
+        self._answers.close()
+        self._process.kill()
+        self._process.wait()
+        self._files.cleanup()
+
+
+@functools.cache
+def _host() -> Host:
+    host = Host()
+    atexit.register(host.close)
+    return host
 
 
 def main() -> None:
     """Serve until interrupted."""
     with telegram(Path(sys.argv[1])) as server, contextlib.suppress(KeyboardInterrupt):
         print(json.dumps(server.manifest, indent=2))
-        server.process.wait()
+        signal.pause()
 
 
 if __name__ == "__main__":

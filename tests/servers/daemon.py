@@ -15,6 +15,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.servers.forked import Forked, can_fork, run
+
+_OURS = (
+    "hermesd.config.validate",
+    "hermesd.gateway.platforms.telegram_send",
+    "hermesd.providers.offline_commands",
+    "hermesd.rpc.console",
+    "hermesd.triggers.webhook",
+    "hermesd.web.http11",
+)
+HTTP = ("httpx2", "httpcore2", "h11", "yaml", "dotenv", "encodings.idna", *_OURS)
+"""What a daemon loads that has a configuration and talks to a model or a platform."""
+_ENDPOINT = ("mcp.server.streamable_http_manager", "hypercorn.trio.tcp_server")
+MCP = (*HTTP, "ruamel.yaml", "mcp", "hermesd.mcp.client", "hermesd.mcp.callbacks", *_ENDPOINT)
+"""What a daemon loads that has MCP servers, or is one: more than a second of processor time."""
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 
@@ -29,8 +44,10 @@ class Daemon:
 
     home: Path
     env: dict[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
     module: str = "hermesd"  # what ``python -m`` runs
+    loaded: tuple[str, ...] = ()  # modules that it need not load itself, for tests that would only wait for that
+    executed: bool = False  # always a new interpreter: for tests of the process itself, of its memory and its start
 
     @property
     def socket_path(self) -> Path:
@@ -58,14 +75,20 @@ class Daemon:
         environment = {**os.environ, "HERMES_HOME": str(self.home), **self.env, **env}
         log = self.output_path.open("ab")
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "--ready-fd", str(writer), *arguments],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(writer,),
-            )
+            words = ["--ready-fd", str(writer), *arguments]
+            if self.executed or self.module != "hermesd" or not can_fork(environment):
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", self.module, *words],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(writer,),
+                )
+            else:
+                with Path(os.devnull).open("rb") as nothing:
+                    kept = {0: nothing.fileno(), 1: log.fileno(), 2: log.fileno(), writer: writer}
+                    self.process = Forked("hermesd", words, environment, kept, loaded=self.loaded)
         finally:
             log.close()
             os.close(writer)
@@ -112,9 +135,12 @@ class Daemon:
         self, *arguments: str, stdin: str | None = None, timeout_s: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
         """Run hermesctl against this home."""
+        environment = {**os.environ, "HERMES_HOME": str(self.home), **self.env}
+        if not self.executed and can_fork(environment, stdin or ""):
+            return run("hermesctl", list(arguments), environment, text=stdin or "", timeout_s=timeout_s)
         return subprocess.run(
             [sys.executable, "-m", "hermesctl", *arguments],
-            env={**os.environ, "HERMES_HOME": str(self.home), **self.env},
+            env=environment,
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,

@@ -41,6 +41,7 @@ class Replay:
         self.requests: list[dict[str, Any]] = []
         self.heads: list[str] = []
         self.connections = 0
+        self.asked = trio.Event()
 
     async def handle(self, stream: trio.SocketStream) -> None:
         self.connections += 1
@@ -70,6 +71,7 @@ class Replay:
             body += await stream.receive_some()
         self.heads.append(head.decode())
         self.requests.append(msgspec.json.decode(body))
+        self.asked.set()
         return True
 
 
