@@ -19,6 +19,7 @@ LAYERS: list[set[str]] = [
     {"routines"},
     {"rpc", "fleet", "health"},
     {"apart"},
+    {"activation"},
     {"manifest"},
     {"gateway"},
     {"triggers"},

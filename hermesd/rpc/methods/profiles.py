@@ -43,6 +43,7 @@ def show(caller: Caller, params: ProfileNameParams) -> ProfileSummary:
 async def create(caller: Caller, params: ProfileCreateParams) -> Done:
     """Make a profile."""
     check_profile_name(params.name)
+    _refuse_managed(caller, params.name, "create")
     await caller.daemon.create_profile(params.name, clone_from=params.clone_from, description=params.description)
     return Done(message=f"profile {params.name} created")
 
@@ -57,7 +58,8 @@ async def use(caller: Caller, params: ProfileNameParams) -> Done:
 @slow("profile.delete")
 async def delete(caller: Caller, params: ProfileNameParams) -> Done:
     """Remove a profile."""
-    await caller.daemon.delete_profile(queries.profile(caller.daemon, _named(params.name)).name)
+    _refuse_managed(caller, _named(params.name), "delete")
+    await caller.daemon.delete_profile(queries.profile(caller.daemon, params.name).name)
     return Done(message=f"profile {params.name} deleted")
 
 
@@ -65,9 +67,18 @@ async def delete(caller: Caller, params: ProfileNameParams) -> Done:
 async def rename(caller: Caller, params: ProfileRenameParams) -> Done:
     """Give a profile another name."""
     check_profile_name(params.new_name)
+    _refuse_managed(caller, _named(params.name), "rename")
+    _refuse_managed(caller, params.new_name, "make")
     old = queries.profile(caller.daemon, _named(params.name)).name
     await caller.daemon.rename_profile(old, params.new_name)
     return Done(message=f"profile {old} is {params.new_name} now")
+
+
+def _refuse_managed(caller: Caller, name: str, action: str) -> None:
+    """Raise ConfigError for a profile that somebody declares elsewhere."""
+    from hermesd.manifest.profiles import refuse_managed
+
+    refuse_managed(caller.daemon.home, name, action)
 
 
 def _named(name: str) -> str:
