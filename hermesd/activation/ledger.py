@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hermesd.activation.merge import same
+from hermesd.home import DEFAULT_PROFILE, PROFILE_NAME
 
 if TYPE_CHECKING:
     from hermesd.activation.targets import Found
@@ -66,10 +67,24 @@ def read(found: Found | None, notices: list[str]) -> Ledger:
         ledger = msgspec.json.decode(found.data, type=Ledger)
     except msgspec.DecodeError:
         ledger = Ledger(schema=0)
-    if ledger.schema != SCHEMA:
+    if ledger.schema != SCHEMA or not all(map(_is_sound, ledger.applied)):
         notices.append(f"{PATH} cannot be read: what is no longer declared stays, this time")
         return Ledger()
     return ledger
+
+
+def _is_sound(state: State) -> bool:
+    """Whether it names only profiles, and targets below their directories: whoever has the home can write it."""
+    for name, applied in state.profiles.items():
+        if name != DEFAULT_PROFILE and not PROFILE_NAME.fullmatch(name):
+            return False
+        targets = [*applied.files, *(target for digests in applied.documents.values() for target in digests)]
+        pure = [PurePosixPath(target) for target in targets]
+        if any(not each.parts or each.is_absolute() or ".." in each.parts for each in pure):
+            return False
+        if any(not path.startswith("/") or ".." in PurePosixPath(path).parts for path in applied.documents):
+            return False
+    return True
 
 
 def _alike(one: State, other: State) -> bool:
