@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hermesd.home import Profile
 
 YOU = "you"
-_ORDER = ("profile", "key", "variable", "job", "file")
+_ORDER = ("profile", "key", "variable", "job", "watch", "file")
 
 
 def ownership(manager: Manager | None, profiles: Iterable[Profile]) -> dict[str, Any]:

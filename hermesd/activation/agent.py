@@ -85,10 +85,13 @@ class Agent:
             yield Declared("variable", self.name, name)
         for each in self.part.cron:
             yield Declared("job", self.name, str(each["name"]))
+        for each in self.part.watches:
+            yield Declared("watch", self.name, str(each["name"]))
         for target in self._files:
             yield Declared("file", self.name, str(target))
         for target in self._documents:
-            yield Declared("file", self.name, f"{self._directory}/{target}")
+            path, root = PurePosixPath(self._directory) / target, self._home.where(self.above)
+            yield Declared("file", self.name, str(path.relative_to(root) if path.is_relative_to(root) else path))
 
     @property
     def _directory(self) -> str:

@@ -1,4 +1,4 @@
-"""What an activation has left for the daemon to do: jobs and webhooks are applied at every start and reload."""
+"""What an activation has left to the daemon: jobs, webhooks and watches, applied at every start and reload."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class DeclaredRoutines:
             await self._apply()
         except (HermesError, OSError) as error:
             self.problem = error
-            log.error("what is declared of jobs and webhooks is not in force: %s", error)  # noqa: TRY400 - a known cause
+            log.error("what is declared of jobs, webhooks and watches is not in force: %s", error)  # noqa: TRY400 - a known cause
         else:
             self.problem = None
 
@@ -57,7 +57,7 @@ class DeclaredRoutines:
             found = await plan(self._daemon, [source], by_manager=True)
             await apply(self._daemon, found, force_conflicts=True)
         if found.pending:
-            log.info("applied %d declared jobs and webhooks", len(found.pending))
+            log.info("applied %d declared jobs, webhooks or watches", len(found.pending))
 
     def _read(self) -> str | None:
         path = self._daemon.home.root / PATH

@@ -85,6 +85,7 @@ class ProfilePart(msgspec.Struct, forbid_unknown_fields=True, frozen=True, renam
     sidecar: dict[str, Any] | None = None
     cron: list[dict[str, Any]] = []
     webhooks: list[dict[str, Any]] = []
+    watches: list[dict[str, Any]] = []
 
 
 class Manifest(ProfilePart, frozen=True, rename="camel"):
@@ -179,6 +180,7 @@ def _check_agent(agent: ProfilePart, prefix: str, where: str) -> None:
     _check_files(f"{prefix}documents", agent.documents, where, reserved=frozenset())
     _check_named(f"{prefix}cron", agent.cron, where)
     _check_named(f"{prefix}webhooks", agent.webhooks, where)
+    _check_named(f"{prefix}watches", agent.watches, where)
 
 
 def _check_files(key: str, files: list[FilePart], where: str, *, reserved: frozenset[str]) -> None:

@@ -1,4 +1,4 @@
-"""Jobs and webhooks of a manifest: written down for the daemon, which applies them as ``hermesctl apply`` would.
+"""Jobs, webhooks and watches of a manifest: written down for the daemon, which applies them as `hermesctl apply` does.
 
 There is no daemon yet when a home is activated. ``.activation/routines.yaml`` is a file of routines like any other
 (docs/routines.md), of the name ``activation``; ``DeclaredRoutines`` applies it at every start and reload.
@@ -10,7 +10,7 @@ import json
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from hermesd.errors import ConfigError
+from hermesd.errors import ConfigError, HermesError
 from hermesd.home import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PATH = PurePosixPath(".activation/routines.yaml")
 NAME = "activation"
-_SECTIONS = {"cron": "jobs", "webhooks": "webhooks"}
+_SECTIONS = {"cron": "jobs", "webhooks": "webhooks", "watches": "watches"}
 
 
 def routines_text(agents: Mapping[str, ProfilePart], where: str) -> bytes | None:
@@ -54,5 +54,5 @@ def _check(text: str, where: str) -> None:
     try:
         for entry in read([Source("routines", text)], {kind.section: kind.shape for kind in KINDS}).entries.values():
             resolved(entry.fields)
-    except ConfigError as error:
-        raise ConfigError(f"cron and webhooks: {error.what}", where=where, next_step=error.next_step) from None
+    except HermesError as error:
+        raise ConfigError(f"cron, webhooks and watches: {error.what}", where=where, next_step=error.next_step) from None

@@ -7,7 +7,7 @@ file means NixOS). Further lines may say ``rebuild=COMMAND``, and what is declar
     declared=listed                what the following lines name, and nothing else
     key=PROFILE a.b                a key of a profile's config.yaml
     variable=PROFILE NAME          a variable of its .env
-    job=PROFILE NAME               a job; file=PROFILE PATH and profile=NAME in the same way
+    job=PROFILE NAME               a job; watch=…, file=PROFILE PATH and profile=NAME in the same way
 
 ``hermesctl activate`` writes it in the longer form.
 """
@@ -38,14 +38,14 @@ _NEXT_STEPS = {
 
 
 class Declared(NamedTuple):
-    """One thing that the manager declares. ``kind``: ``key``, ``variable``, ``job``, ``file`` or ``profile``."""
+    """One thing that the manager declares. ``kind``: one of ``KINDS``."""
 
     kind: str
     profile: str
     name: str
 
 
-KINDS = ("key", "variable", "job", "file", "profile")
+KINDS = ("key", "variable", "job", "watch", "file", "profile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,12 @@ def manager_of(home: Home, environ: Mapping[str, str] | None = None) -> Manager 
     if named and named.lower() not in ("0", "false", "no") and not (told and told.is_listed):
         return Manager(_NAMES.get(named.lower(), named[:80]), f"HERMES_MANAGED={named[:80]}")
     return told
+
+
+def refuse_managed(home: Home, kind: str, name: str, profile: str, action: str) -> None:
+    """Raise ConfigError for a thing that is declared elsewhere, and listed by its name."""
+    if (manager := manager_of(home)) is not None and manager.has(kind, name, profile):
+        raise manager.refusal(f"{action} the {kind} {name}")
 
 
 def _read(text: str, said_by: str, *, within: str) -> Manager:

@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from hermesd.config.document import Scalar, parse
-from hermesd.config.managed import manager_of
+from hermesd.config.managed import refuse_managed
 from hermesd.errors import ConfigError, ConflictError
 from hermesd.home import DEFAULT_PROFILE, check_profile_name, read_bounded, write_private
 from hermesd.manifest.document import entry_shape
@@ -84,18 +84,12 @@ class Profiles:
                 raise ConflictError("the profile 'default' cannot be deleted", next_step="keep it in the file")
             if batch.by_manager:
                 return  # what it declared goes; the agent with its sessions and memories is nobody's to delete
-            refuse_managed(self._daemon.home, name, "delete")
+            refuse_managed(self._daemon.home, "profile", name, name, "delete")
             batch.gone_profiles.append(name)
         elif change.step.action == "create":
             batch.new_profiles.append(name)
         else:
             batch.descriptions[name] = next(field.after for field in change.step.fields if field.name == "description")
-
-
-def refuse_managed(home: Home, name: str, action: str) -> None:
-    """Raise ConfigError for a profile that somebody declares elsewhere."""
-    if (manager := manager_of(home)) is not None and manager.has("profile", name, name):
-        raise manager.refusal(f"{action} the profile {name}")
 
 
 def _descriptions(home: Home) -> dict[str, str]:

@@ -23,7 +23,7 @@ SCHEMA = 1
 MAX_MANIFEST_BYTES = 8 * 1024 * 1024
 OF_ACTIVATE = frozenset(
     {"workingDirectory", "managedBy", "config", "files", "documents", "auth", "plugins", "sidecar", "profiles"}
-    | {"cron", "webhooks"}
+    | {"cron", "webhooks", "watches", "documents"}
 )
 """Top-level keys that ``hermesctl activate`` reads."""
 OPTION_NAMES = {"extraVolumes": "volumes", "extraOptions": "options", "entrypoint": "entrypointText"}
@@ -37,7 +37,7 @@ MAX_ID = 2**31 - 1
 
 
 class Env(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What goes into the home's .env: ``files`` in their order, then ``values``; later wins.
+    """What goes into the home's .env: ``values``, then ``files`` in their order; later wins.
 
     A file is named by an absolute path; one with ``-`` before it may be missing.
     """

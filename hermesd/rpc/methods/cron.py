@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hermesd.config.managed import refuse_managed
 from hermesd.rpc import cron as queries
 from hermesd.rpc.routes import fast, slow
 from hermesd.rpc.wire import Done
@@ -23,7 +24,6 @@ from hermesd.rpc.wire_cron import (
 
 if TYPE_CHECKING:
     from hermesd.rpc.calls import Caller
-    from hermesd.store.records import JobRow
 
 MAX_RUNS = 1000
 
@@ -70,17 +70,9 @@ async def edit(caller: Caller, params: CronEditParams) -> CronJobResult:
     """Change what is given."""
     routines = caller.daemon.routines
     job = await queries.find(caller.daemon, params.job, params.profile)
-    _refuse_managed(caller, job, "edit")
+    refuse_managed(caller.daemon.home, "job", job.name, job.profile, "edit")
     job = await routines.desk.edit(routines.owner(job.profile), job, params.fields)
     return CronJobResult(job=queries.view(job), message=f"changed job {job.id} ({job.name})")
-
-
-def _refuse_managed(caller: Caller, job: JobRow, action: str) -> None:
-    """Raise ConfigError for a job that somebody declares elsewhere; pausing and running it are for everybody."""
-    from hermesd.config.managed import manager_of
-
-    if (manager := manager_of(caller.daemon.home)) is not None and manager.has("job", job.name, job.profile):
-        raise manager.refusal(f"{action} the job {job.name}")
 
 
 @slow("cron.pause")
@@ -113,7 +105,7 @@ async def run_now(caller: Caller, params: CronJobParams) -> Done:
 async def remove(caller: Caller, params: CronJobParams) -> Done:
     """Its runs stay."""
     job = await queries.find(caller.daemon, params.job, params.profile)
-    _refuse_managed(caller, job, "remove")
+    refuse_managed(caller.daemon.home, "job", job.name, job.profile, "remove")
     await caller.daemon.store.jobs.delete(job.id)
     return Done(message=f"removed {job.name}")
 
