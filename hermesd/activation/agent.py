@@ -90,8 +90,8 @@ class Agent:
         for target in self._files:
             yield Declared("file", self.name, str(target))
         for target in self._documents:
-            path, root = PurePosixPath(self._directory) / target, self._home.where(self.above)
-            yield Declared("file", self.name, str(path.relative_to(root) if path.is_relative_to(root) else path))
+            full, root = PurePosixPath(self._directory) / target, self._home.where(self.above)
+            yield Declared("file", self.name, str(full.relative_to(root) if full.is_relative_to(root) else full))
 
     @property
     def _directory(self) -> str:
