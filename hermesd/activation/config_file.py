@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hermesd.activation.targets import Found
 
 CONFIG = PurePosixPath("config.yaml")
-MAX_INTEGER = 10**19
+MAX_INTEGER = 2**63
 _FORBIDDEN = frozenset({"", "<<"})
 
 

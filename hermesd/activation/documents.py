@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hermesd.activation.targets import Found, Place
 
 MAX_KEPT = 20
+KEPT_MODE = 0o600
 
 
 def declared_files(files: Sequence[FilePart]) -> dict[PurePosixPath, tuple[bytes, FilePart]]:
@@ -59,7 +60,7 @@ def kept(place: Place, target: PurePosixPath, live: Found) -> Iterator[Step]:
         if there is not None and there.data == live.data:
             return
         if there is None or number == MAX_KEPT:
-            yield Step("keep", place, beside, live.data, live.mode & 0o700, there.data if there else None)
+            yield Step("keep", place, beside, live.data, KEPT_MODE, there.data if there else None)
             return
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from hermesd.activation.steps import refuse_unless
+from hermesd.config.document import MAX_DEPTH
 from hermesd.config.secret_keys import VARIABLE
 from hermesd.deploy.container.manifest import SCHEMA, Env, read_object
 from hermesd.errors import ConfigError, HermesError
@@ -111,8 +112,10 @@ class Manifest(ProfilePart, frozen=True, rename="camel"):
 
 def parse(data: bytes, where: str, *, home: str = "") -> Manifest:
     """A manifest that is whole and makes sense; ``home`` is that of one that names none. Raises ConfigError."""
+    raw = read_object(data, where)
+    refuse_unless(_depth(raw) <= MAX_DEPTH, f"is nested more than {MAX_DEPTH} levels deep", where)
     try:
-        found = msgspec.convert(read_object(data, where), Manifest)
+        found = msgspec.convert(raw, Manifest)
     except msgspec.ValidationError as error:
         raise ConfigError(str(error), where=where, next_step=_nearest(str(error))) from None
     refuse_unless(found.schema == SCHEMA, f"schema is {found.schema}; this hermesctl reads {SCHEMA}", where)
@@ -128,6 +131,15 @@ def parse(data: bytes, where: str, *, home: str = "") -> Manifest:
             _check_profile(name, where)
         _check_agent(agent, prefix, where)
     return found
+
+
+def _depth(value: Any) -> int:  # noqa: ANN401 - plain data
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        maps = [list(each.values()) if isinstance(each, dict) else each for each in level]
+        level = [below for each in maps if isinstance(each, list) for below in each]
+    return depth
 
 
 def _nearest(message: str) -> str:
@@ -175,7 +187,8 @@ def _check_agent(agent: ProfilePart, prefix: str, where: str) -> None:
             _check_source(f"{prefix}{key}", source, where)
     for name, value in agent.env.values.items():
         refuse_unless(bool(VARIABLE.fullmatch(name)), f"{prefix}env.values: {name[:60]!r} is no variable's name", where)
-        refuse_unless("\0" not in value, f"{prefix}env.values.{name} holds a NUL", where)
+        is_text = "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
+        refuse_unless(is_text, f"{prefix}env.values.{name} holds a NUL, or is no text", where)
     _check_files(f"{prefix}files", agent.files, where, reserved=RESERVED)
     _check_files(f"{prefix}documents", agent.documents, where, reserved=frozenset())
     _check_named(f"{prefix}cron", agent.cron, where)

@@ -13,7 +13,7 @@ import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from hermesd.deploy.container.files import DIRECTORY, make_directory, opened, replace_file
+from hermesd.deploy.container.files import make_directory, opened, replace_file
 from hermesd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 8 * 1024 * 1024
 _TEMPORARY = re.compile(r"\.hermes-activate-[0-9a-f]{12}", re.ASCII)
+_STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+"""A directory on the way may be one that we can only pass through (open(2), O_PATH)."""
 _REMOVE = "look what it is, and remove it"
 
 
@@ -167,9 +169,9 @@ def _step(name: str, *, below: int, where: str) -> int | None:
     try:
         found = os.stat(name, dir_fd=below, follow_symlinks=False)
         if not stat.S_ISLNK(found.st_mode):
-            return os.open(name, DIRECTORY, dir_fd=below)
+            return os.open(name, _STEP | os.O_NOFOLLOW, dir_fd=below)
         if found.st_uid == 0:
-            return os.open(name, DIRECTORY & ~os.O_NOFOLLOW, dir_fd=below)
+            return os.open(name, _STEP, dir_fd=below)
     except FileNotFoundError:
         return None
     except OSError as error:
