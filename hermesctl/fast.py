@@ -22,6 +22,7 @@ SUBVERBS = {
     "outbox": ("", "list", "show"),
     "profile": ("", "list", "show"),
     "mcp": ("", "list", "show", "tools"),
+    "plugins": ("", "list", "show"),
     "cron": ("", "list", "show", "runs"),
     "watch": ("", "list", "show", "runs"),
     "webhook": ("", "list", "show"),

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hermesd.config.settings import Settings
     from hermesd.home import Home
     from hermesd.mcp.hub import McpHub
+    from hermesd.plugins.host import PluginHost
     from hermesd.rpc.calls import AuditRecord
     from hermesd.rpc.handover import Handover
     from hermesd.rpc.listen import Listener
@@ -297,6 +298,10 @@ class App:
     def mcp(self, profile: str = "") -> McpHub:
         """The MCP servers of a profile."""
         return self._fleet.unit(profile).mcp
+
+    def plugins(self, profile: str = "") -> PluginHost:
+        """The plugins of a profile."""
+        return self._fleet.unit(profile).plugins
 
     async def create_profile(self, name: str, *, clone_from: str = "", description: str = "") -> None:
         """Make a profile, stopped."""

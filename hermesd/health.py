@@ -47,6 +47,7 @@ class Health:
             *self._services(),
             *self._profiles(),
             *self._mcp_servers(),
+            *self._plugins(),
             *self._stalls(),
         ]
 
@@ -105,6 +106,14 @@ class Health:
                 elif state == "backoff":
                     step = f"see `hermesctl mcp show {name}`, mend what it says, then `hermesctl mcp restart {name}`"
                     yield DoctorCheck(name=where, verdict="warning", detail=f"down, tried again: {why}", next_step=step)
+
+    def _plugins(self) -> Iterator[DoctorCheck]:
+        """Those that are enabled and could not be loaded."""
+        for profile, unit in self._fleet.units.items():
+            for plugin in unit.plugins.plugins.values() if unit.settings.config.plugins.enabled else ():
+                if (error := plugin.error) is not None:
+                    where = f"profile/{profile}/plugins/{plugin.name}"
+                    yield DoctorCheck(name=where, verdict="problem", detail=error.what, next_step=error.next_step)
 
     def _stalls(self) -> Iterator[DoctorCheck]:
         for stall in list(self._watchdog.stalls)[-5:]:

@@ -21,7 +21,7 @@ TOP = _words(
     human_delay image_gen kanban knowledge language local logging lsp matrix mattermost max_concurrent_sessions
     max_live_sessions max_turns mcp mcp_discovery_timeout memory messaging mixture_of_agents moa
     model_aliases model_catalog multiplex_profiles network onboarding openrouter paste_collapse_char_threshold
-    paste_collapse_threshold personalities platform_toolsets plugins portal prefill_messages_file privacy
+    paste_collapse_threshold personalities platform_toolsets portal prefill_messages_file privacy
     profile profiles project_context prompt_caching provider_routing providers proxy qqbot quick_commands reasoning
     redaction reset_triggers runtime sampling search secrets security session session_reset sessions signal skills slack
     smart_model_routing sms stt streaming system_prompt teams telegram telemetry thread_sessions_per_user timeouts
@@ -116,6 +116,7 @@ KNOWN: dict[type[schema.Section], frozenset[str]] = {
     schema.WebhookRoute: ROUTE,
     schema.McpServerConfig: MCP_SERVER,
     schema.McpSamplingConfig: frozenset({"log_level"}),
+    schema.PluginsConfig: frozenset({"entries"}),
     schema.McpOAuthConfig: frozenset({"redirect_host"}),
 }
 

@@ -308,6 +308,18 @@ class McpServeConfig(Section, frozen=True, kw_only=True):
     max_body_bytes: int = 1024 * 1024
 
 
+class PluginsConfig(Section, frozen=True, kw_only=True):
+    """Code of others that runs in the daemon: only what ``enabled`` names, and ``disabled`` beats it.
+
+    ``timeout`` bounds a call of a plugin's tool, ``load_timeout`` its import and registration.
+    """
+
+    enabled: list[str] = []
+    disabled: list[str] = []
+    timeout: float = 120.0
+    load_timeout: float = 10.0
+
+
 class StoreConfig(Section, frozen=True, kw_only=True):
     """The state file. ``retain_days`` bounds dedupe keys, sent messages and events."""
 
@@ -339,6 +351,7 @@ class Config(Section, frozen=True, kw_only=True):
     platforms: PlatformsConfig = PlatformsConfig()
     mcp_servers: dict[str, McpServerConfig] = {}
     mcp_serve: McpServeConfig = McpServeConfig()
+    plugins: PluginsConfig = PluginsConfig()
     rpc: RpcConfig = RpcConfig()
     store: StoreConfig = StoreConfig()
     shutdown: ShutdownConfig = ShutdownConfig()

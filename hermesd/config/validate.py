@@ -45,6 +45,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "mcp_servers.<name>.oauth.timeout": (0.001, 86400),
     "mcp_servers.<name>.sampling.max_tokens_cap": (1, 10_000_000),
     "mcp_servers.<name>.sampling.timeout": (0.001, 3600),
+    "plugins.timeout": (0.001, 86400),
+    "plugins.load_timeout": (0.001, 600),
     "mcp_servers.<name>.sampling.max_rpm": (1, 100_000),
     "mcp_servers.<name>.sampling.max_tool_rounds": (0, 1000),
     "mcp_serve.port": (0, 65535),

@@ -48,8 +48,10 @@ if TYPE_CHECKING:
     from hermesd.gateway.outlets import Outlet
     from hermesd.gateway.shared import Shared
     from hermesd.gateway.state import DesiredState
+    from hermesd.plugins.host import PluginHost
     from hermesd.providers.base import Provider
     from hermesd.supervision.service import ServiceStatus
+    from hermesd.tools.base import Tool
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ TURNS_GROUP = 2
 DELIVERY_GROUP = 1
 """The highest stops first: turns end, what they said is delivered, and then the platforms (group 0) may go."""
 
-FIXED = frozenset({"processes", "turns", "delivery", "drafts", "mcp", SIGN_INS})
+FIXED = frozenset({"processes", "turns", "delivery", "drafts", "mcp", "plugins", SIGN_INS})
 MODEL_SECTIONS = frozenset({"model", "fallback_providers", "secrets"})
 DRAIN_S = 300.0
 """How long a service stopped by hand may drain; a shutdown, or the profile's removal, allows less."""
@@ -84,7 +86,8 @@ class ProfileUnit:
             on_tools=self._tools_changed,
             model=lambda: (self.bench.provider, self.settings.config.model.default),
         )
-        self._overrides = Overrides(self.mcp.tools)
+        self._plugins: PluginHost | None = None
+        self._overrides = Overrides(self._other_tools)
         self.bench = self._workbench(build_provider(settings.config, settings.secrets))
         self.router: Router | None = None
         self.presenter = Presenter(self.name, store=shared.store, live=shared.live, connected=self.connected)
@@ -104,7 +107,10 @@ class ProfileUnit:
         )
 
     def _registry(self) -> ToolRegistry:
-        return ToolRegistry(self.settings.config.toolsets, extra=self.mcp.tools())
+        return ToolRegistry(self.settings.config.toolsets, extra=self._other_tools())
+
+    def _other_tools(self) -> list[Tool]:
+        return [*self.mcp.tools(), *(self._plugins.tools() if self._plugins is not None else ())]
 
     def _tools_changed(self) -> None:
         """Turns that begin from now on have the new tools; those under way keep theirs."""
@@ -134,6 +140,7 @@ class ProfileUnit:
         )
 
         await self._add_servers(self.mcp.enabled())
+        await self._add_plugins()
 
     async def _add_servers(self, names: Iterable[str]) -> None:
         """Add MCP servers; none of them is waited for. The catalog's service is there as long as there is a server."""
@@ -156,6 +163,31 @@ class ProfileUnit:
                     nursery.start_soon(self.supervisor.remove, f"{PREFIX}{name}")
         await self._add_servers(add)
 
+    @property
+    def plugins(self) -> PluginHost:
+        """Its plugins; made at the first look, for most profiles name none."""
+        if self._plugins is None:
+            from hermesd.plugins.host import PluginHost
+
+            root, store = self._shared.home.root, self._shared.store
+            self._plugins = PluginHost(self.settings, root, store, on_tools=self._tools_changed)
+        return self._plugins
+
+    async def _add_plugins(self) -> None:
+        """Have them loaded, if there are any. Nobody waits for it but turns."""
+        if self.settings.config.plugins.enabled and "plugins" not in self._services():
+            host = self.plugins
+            await self.supervisor.add(ServiceSpec("plugins", lambda: host, detail=host.detail), wait=False)
+
+    async def _apply_plugins(self) -> None:
+        if self._plugins is not None:
+            self._plugins.apply(self.settings)
+        await self._add_plugins()
+
+    async def _plugins_loaded(self) -> None:
+        if self._plugins is not None and "plugins" in self._services():
+            await self._plugins.settled()
+
     def _services(self) -> dict[str, ServiceStatus]:
         """The profile's services by the name they have within it."""
         above = self.supervisor.path_of("")
@@ -169,6 +201,7 @@ class ProfileUnit:
             limiter=self._shared.limiter,
             turn_ended=self.close_retired,
             overrides=self._overrides,
+            ready=self._plugins_loaded,
         )
         return self.router
 
@@ -274,6 +307,8 @@ class ProfileUnit:
         self.settings, before = settings, self.bench
         if touched & {"mcp_servers", "secrets"}:
             await self._apply_servers()
+        if touched & {"plugins", "secrets"}:
+            await self._apply_plugins()
         self.bench = self._workbench(provider)
         if provider is not before.provider:
             for former in (before.provider, *self._overrides.take()):

@@ -42,7 +42,7 @@ class Router:
     """The service ``turns`` of a profile.
 
     ``bench`` gives the workbench in force when a turn begins, which ``overrides`` changes as its event wants;
-    ``limiter`` is shared by all profiles; ``turn_ended`` is awaited after each turn.
+    ``limiter`` is shared by all profiles; ``turn_ended`` is awaited after each turn, ``ready`` before it begins.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Router:
         limiter: trio.CapacityLimiter,
         turn_ended: Callable[[], Awaitable[None]] | None = None,
         overrides: Overrides | None = None,
+        ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._profile = profile
         self._store = store
@@ -61,6 +62,7 @@ class Router:
         self._limiter = limiter
         self._turn_ended = turn_ended
         self._overrides = overrides
+        self._ready = ready
         self._lanes: dict[str, SessionLane] = {}
         self._taken: set[int] = set()  # rows in a lane's queue, and commands being carried out
         self._commands = 0
@@ -209,6 +211,8 @@ class Router:
         while lane.queue and not self._draining:
             row = lane.queue[0]
             await self._wait_until_due(row, lane)
+            if self._ready:
+                await self._ready()
             async with Slot(self._limiter) as slot:
                 outcome = await self._turn(row, lane, slot)
             if self._turn_ended:

@@ -19,7 +19,7 @@ MAX_SLOW_WORDS = 10_000
 HELP = (
     "Try: read FILE · list [DIR] · write FILE: TEXT · patch FILE: OLD => NEW · search PATTERN [in DIR] ·\n"
     "$ COMMAND · background COMMAND · todo ONE; TWO · ask me QUESTION [A | B] · slow 20 ·\n"
-    "schedule WHEN: PROMPT · call mcp__SERVER__TOOL {JSON}.\n"
+    "schedule WHEN: PROMPT · call TOOL {JSON}.\n"
     "For a real model set model.default in config.yaml and its key in .env."
 )
 
@@ -71,7 +71,7 @@ _FORMS: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], Arguments]],
         ("clarify", r"ask me +(?P<question>[^\[]+?) *(?:\[(?P<options>[^\]]*)\])?", _question),
     )
 )
-_CALL = re.compile(r"call +(?P<tool>mcp__\w+) *(?P<arguments>\{.*\})?", re.DOTALL)
+_CALL = re.compile(r"call +(?P<tool>[A-Za-z_][\w-]*) *(?P<arguments>\{.*\})?", re.DOTALL)
 _SLOW = re.compile(r"slow +(\d{1,5})", re.IGNORECASE)
 _AND = re.compile(r",? +(?:and|then) +", re.IGNORECASE)
 
@@ -111,8 +111,10 @@ def _one(text: str) -> Command | None:
 
 
 def _call(text: str) -> Command | None:
-    """A tool of an MCP server, by its name for the model."""
+    """A tool by its name; arguments may be left out for an MCP server's, whose name is like no other word."""
     match = _CALL.fullmatch(text)
+    if match and match["arguments"] is None and not match["tool"].startswith("mcp__"):
+        return None
     try:
         return (match["tool"], msgspec.json.decode(match["arguments"] or "{}", type=Arguments)) if match else None
     except msgspec.DecodeError:

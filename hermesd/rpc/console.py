@@ -217,6 +217,22 @@ async def _mcp_tools(call: Call, daemon: Daemon) -> Answer:
     return Answer(result, lambda page: mcp.render_tools(page, result))
 
 
+async def _plugins_list(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import plugins as queries_plugins
+    from hermesd.rpc.render import plugins
+
+    result = await queries_plugins.listing(daemon, call.profile)
+    return Answer(result, lambda page: plugins.render_list(page, result))
+
+
+async def _plugins_show(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc import plugins as queries_plugins
+    from hermesd.rpc.render import plugins
+
+    result = await queries_plugins.one(daemon, call.profile, call.words[0])
+    return Answer(result, lambda page: plugins.render_one(page, result))
+
+
 async def _cron_list(call: Call, daemon: Daemon) -> Answer:
     from hermesd.rpc import cron as queries_cron
     from hermesd.rpc.render import cron
@@ -306,6 +322,8 @@ VERBS: dict[str, Callable[[Call, Daemon], Awaitable[Answer]]] = {
     "mcp list": _mcp_list,
     "mcp show": _mcp_show,
     "mcp tools": _mcp_tools,
+    "plugins list": _plugins_list,
+    "plugins show": _plugins_show,
     "cron list": _cron_list,
     "cron show": _cron_show,
     "cron runs": _cron_runs,

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from hermesd.config.settings import Settings
     from hermesd.home import Home
     from hermesd.mcp.hub import McpHub
+    from hermesd.plugins.host import PluginHost
     from hermesd.rpc.wire import DoctorCheck, ProfileSummary, ReloadResult
     from hermesd.rpc.wire_watch import WatchFields, WatchTestResult
     from hermesd.store.protocol import Store
@@ -115,6 +116,9 @@ class Daemon(Protocol):
 
     def mcp(self, profile: str = "") -> McpHub:
         """The MCP servers of a profile; '' is the current one. Raises NotFoundError, ConfigError (a broken profile)."""
+
+    def plugins(self, profile: str = "") -> PluginHost:
+        """The plugins of a profile; '' is the current one. Raises NotFoundError, ConfigError (a broken profile)."""
 
     async def create_profile(self, name: str, *, clone_from: str = "", description: str = "") -> None:
         """Make a profile, stopped. Raises UsageError, ConflictError, NotFoundError (clone_from)."""

@@ -81,6 +81,7 @@ from hermesd.rpc.wire_cron import (
     CronRunsResult,
 )
 from hermesd.rpc.wire_outbox import OutboxDetail
+from hermesd.rpc.wire_plugins import PluginDetail, PluginParams, PluginsResult
 from hermesd.rpc.wire_routines import (
     RoutinesApplyParams,
     RoutinesApplyResult,
@@ -169,6 +170,10 @@ METHODS: tuple[Method, ...] = (
     Method("mcp.approve", McpApproveParams, Done, "operate", "Approve tools that have changed.", mutating=True),
     Method("mcp.login", McpServerParams, Done, "owner", "Sign in to a server.", True, McpLoginUpdate),
     Method("mcp.login_answer", McpLoginAnswerParams, Done, "owner", "Where the browser ended.", mutating=True),
+    Method("plugins.list", ProfileParams, PluginsResult, "read", "Plugins of a profile."),
+    Method("plugins.show", PluginParams, PluginDetail, "read", "One plugin with its tools."),
+    Method("plugins.enable", PluginParams, Done, "owner", "Have a plugin's code run.", mutating=True),
+    Method("plugins.disable", PluginParams, Done, "operate", "Have a plugin not run.", mutating=True),
     Method("gateway.list", GatewayParams, ProfilesResult, "read", "Gateways with their platforms."),
     Method("webhook.list", ProfileParams, WebhooksResult, "read", "Webhook routes with their counters."),
     Method("webhook.show", WebhookParams, WebhookView, "read", "One webhook route."),

@@ -43,6 +43,11 @@ def toolset_names() -> tuple[str, ...]:
     return tuple(sorted(name for name in found if name not in NOT_TOOLSETS))
 
 
+def builtin_names() -> set[str]:
+    """The names of all our tools, whichever toolsets a profile has. Imports them."""
+    return {tool.name for toolset in toolset_names() for tool in _load(toolset)}
+
+
 class ToolRegistry:
     """The tools of one profile. Raises ConfigError for a toolset that does not exist.
 
