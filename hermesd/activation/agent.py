@@ -125,7 +125,7 @@ class Agent:
 
     def steps(self) -> Iterator[Step]:
         """In their order: a ``${VAR}`` in config.yaml is never unset. Raises ConfigError for what cannot be."""
-        if self.name != DEFAULT_PROFILE and not self._home.is_directory(self.above / "workspace"):
+        if self.name != DEFAULT_PROFILE and not self._home.is_taken(self.above / "workspace"):
             yield Step("make", self._home, self.above / "workspace", mode=0o700)
         env_path, config_path = self.above / environment.ENV, self.above / config_file.CONFIG
         env, config = self._home.read(env_path), self._home.read(config_path)

@@ -125,6 +125,8 @@ def parse(data: bytes, where: str, *, home: str = "") -> Manifest:
     if found.state_dir:
         _check_path("stateDir", found.state_dir, where)
     _check_manager(found.manager, where)
+    for name, part in found.profiles.items():
+        refuse_unless(part.sidecar is None, f"profiles.{name}.sidecar: there is one for the home", where, "move it up")
     for name, agent in found.agents().items():
         prefix = "" if agent is found else f"profiles.{name}."
         if prefix:

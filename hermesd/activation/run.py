@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hermesd.activation import ledger as ledgers
 from hermesd.activation import managed_marker, routines
+from hermesd.activation.additions import Addition, links, sidecar
 from hermesd.activation.agent import PROFILES, Agent
 from hermesd.activation.ledger import Ledger, State
 from hermesd.activation.manifest import ProfilePart
@@ -30,10 +31,16 @@ OTHERS_WRITE = 0o022
 
 @dataclass(slots=True)
 class Report:
-    """What was done, or would be. ``notices`` are for people."""
+    """What was done, or would be: ``steps``, then ``additions``. ``notices`` are for people."""
 
     steps: list[Step] = field(default_factory=list)
+    additions: list[Addition] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+
+    @property
+    def changes(self) -> list[Step | Addition]:
+        """All of it, in order."""
+        return [*self.steps, *self.additions]
 
 
 def activate(manifest: Manifest, where: str, *, dry_run: bool = False) -> Report:
@@ -103,6 +110,9 @@ class _Run:
         self._state = State({agent.name: agent.remembered() for agent in agents if agent.name in self._declared})
         self.report.steps += self._routines()
         self.report.steps += self._marker(agents)
+        for agent in agents:
+            self.report.additions += links(self._home, agent.above, agent.part.plugins, self._where)
+        self.report.additions += sidecar(self._home, self._manifest.sidecar, self._where)
         return self.report
 
     @property
@@ -164,6 +174,9 @@ class _Run:
         for step in self.report.steps:
             step.take()
         self._remember(after)
+        for addition in self.report.additions:
+            if warning := addition.make():
+                self.report.notices.append(warning)
 
     def _remember(self, data: bytes) -> None:
         if data != self._before:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from hermesd.activation.targets import Place
 
-Action = Literal["make", "write", "remove", "keep", "link", "build"]
-"""``keep``: a copy of what somebody has changed is put beside; ``link`` and ``build`` are those of plugins."""
+Action = Literal["make", "write", "remove", "keep"]
+"""``keep``: a copy of what somebody has changed is put beside."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from hermesd.deploy.container.files import make_directory, opened, replace_file
+from hermesd.deploy.container.files import exists, make_directory, opened, replace_file
 from hermesd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,6 +53,17 @@ class Place:
         """Whether the directory is there. Raises ConfigError when something else is."""
         with self._above(target / "_") as above:
             return above is not None
+
+    def is_taken(self, target: PurePosixPath) -> bool:
+        """Whether there is anything of this name, a link that leads nowhere too."""
+        with self._above(target) as above:
+            return above is not None and exists(target.name, below=above)
+
+    @contextlib.contextmanager
+    def directory(self, target: PurePosixPath) -> Iterator[int | None]:
+        """A descriptor of the directory; None when it is not there. Raises ConfigError when something else is."""
+        with self._above(target / "_") as fd:
+            yield fd
 
     def make(self, target: PurePosixPath) -> None:
         """Make the directory and those above it, 0700 whatever the umask. Raises ConfigError, OSError."""

@@ -53,7 +53,13 @@ FULL: dict[str, Any] = {
     "files": [{"target": "SOUL.md", "text": "You are.\n"}],
     "documents": [{"target": "notes/USER.md", "text": "me\n", "mode": "0640"}],
     "cron": [{"name": "Nightly", "schedule": "every day at 02:00", "prompt": "fix"}],
-    "profiles": {"coder": {"description": "Codes", "config": {"value": {"model": "gpt-y"}}}},
+    "profiles": {
+        "coder": {
+            "description": "Codes",
+            "config": {"value": {"model": "gpt-y"}},
+            "documents": [{"target": "USER.md", "text": "me\n", "mode": "0640"}],
+        }
+    },
 }
 
 
@@ -396,6 +402,18 @@ def test_a_link_of_the_agents_on_the_way_to_a_place_is_refused_and_one_of_roots_
     with pytest.raises(ConfigError, match="is a symbolic link") as caught:
         run(link / "home", **FULL)
     assert caught.value.where == str(link)
+
+
+def test_a_link_of_the_users_where_nothing_is_declared_is_left_alone(home: Path, tmp_path: Path) -> None:
+    """A workspace or plugins that are kept elsewhere."""
+    (tmp_path / "elsewhere").mkdir()
+    (home / "profiles/coder").mkdir(parents=True, mode=0o700)
+    for name in ("plugins", "workspace", "profiles/coder/workspace", "profiles/coder/plugins"):
+        (home / name).symlink_to(tmp_path / "elsewhere")
+    home.chmod(0o700)
+    run(home, profiles={"coder": {"config": {"value": {"model": "x"}}}})
+    assert run(home, profiles={"coder": {"config": {"value": {"model": "x"}}}}).changes == []
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_what_is_no_regular_file_is_refused(home: Path) -> None:
