@@ -14,7 +14,7 @@ from hermesd.activation.targets import Found, Place
 from hermesd.activation.text_diff import of_edits, of_variables
 from hermesd.config.load import examine_contents
 from hermesd.config.managed import Declared
-from hermesd.config.plain import leaves
+from hermesd.config.plain import leaves, tree_of
 from hermesd.errors import ConfigError, HermesError
 from hermesd.home import DEFAULT_PROFILE, Profile
 
@@ -58,6 +58,8 @@ class Agent:
         self._files = documents.declared_files([*part.files, *self._description()])
         self._documents = documents.declared_files(part.documents)
         self._digest = ""
+        self.is_apart = False
+        """Whether it is a process of its own, which applies its routines itself; ``steps`` finds out."""
 
     # -- what is declared ----------------------------------------------------------------------------------------------
 
@@ -132,6 +134,7 @@ class Agent:
         new_env = yield from self._env_steps(env_path, env)
         new_config = yield from self._config_steps(config_path, config)
         self._check((env, config), (new_env, new_config))
+        self.is_apart = self.name != DEFAULT_PROFILE and _says_apart(new_config, self._home.where(config_path))
         yield from documents.steps(self._home, self.above, [each.files for each in self._applied], self._files)
         yield from self._document_steps()
         yield from auth_seed.steps(self._home, self.above / auth_seed.AUTH, self.part.auth)
@@ -207,3 +210,10 @@ class Agent:
         if pure.is_relative_to(self._home.path):
             return self._home, pure.relative_to(self._home.path)
         return self._places(directory), PurePosixPath()
+
+
+def _says_apart(config: bytes | None, where: str) -> bool:
+    try:
+        return bool(tree_of(config or b"", where).get("isolation") == "process")
+    except ConfigError:
+        return False  # it is its user's, and the daemon says what is wrong with it

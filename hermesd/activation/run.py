@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from hermesd.activation.steps import Step
 from hermesd.activation.targets import place
 from hermesd.activation.text_diff import of_texts
 from hermesd.errors import ConfigError, DeniedError
+from hermesd.home import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +109,7 @@ class _Run:
         for agent in agents:
             self.report.steps += agent.steps()
         self._state = State({agent.name: agent.remembered() for agent in agents if agent.name in self._declared})
-        self.report.steps += self._routines()
+        self.report.steps += self._routines(agents)
         self.report.steps += self._marker(agents)
         for agent in agents:
             self.report.additions += links(self._home, agent.above, agent.part.plugins, self._where)
@@ -149,21 +150,28 @@ class _Run:
             self._places[directory] = self._stack.enter_context(place(directory))
         return self._places[directory]
 
-    def _routines(self) -> Iterator[Step]:
-        data = routines.routines_text(self._declared, self._where)
-        live = self._home.read(routines.PATH)
+    def _routines(self, agents: list[Agent]) -> Iterator[Step]:
+        """One file for each daemon."""
+        together = {agent.name: agent.part for agent in agents if not agent.is_apart}
+        yield from self._written(routines.PATH, routines.routines_text(together, self._where))
+        for agent in agents:
+            if agent.name != DEFAULT_PROFILE:
+                own = {DEFAULT_PROFILE: agent.part} if agent.is_apart else {}
+                yield from self._written(agent.above / routines.PATH, routines.routines_text(own, self._where))
+
+    def _written(self, target: PurePosixPath, data: bytes | None) -> Iterator[Step]:
+        live = self._home.read(target)
         before = live.data if live else None
         if data is not None and data != before:
-            yield Step("write", self._home, routines.PATH, data, before=before, details=of_texts(before or b"", data))
+            yield Step("write", self._home, target, data, before=before, details=of_texts(before or b"", data))
         elif data is None and before is not None:
-            yield Step("remove", self._home, routines.PATH, before=before)
+            yield Step("remove", self._home, target, before=before)
 
     def _marker(self, agents: list[Agent]) -> Iterator[Step]:
         declared = [each for agent in agents if agent.name in self._declared for each in agent.declared()]
         data = managed_marker.marker_text(self._manifest.manager, declared).encode()
-        live = self._home.read(managed_marker.MANAGED)
-        if live is None or live.data != data:
-            yield Step("write", self._home, managed_marker.MANAGED, data, before=live.data if live else None)
+        for step in self._written(managed_marker.MANAGED, data):
+            yield replace(step, details=())
 
     def take(self) -> None:
         """Make every step, in their order."""

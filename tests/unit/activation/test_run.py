@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hermesd.activation.manifest import parse
 from hermesd.activation.run import Report, activate
 from hermesd.config.env import parse_env
 from hermesd.config.managed import manager_of
-from hermesd.config.plain import tree_of
+from hermesd.config.plain import leaves, tree_of
 from hermesd.errors import ConfigError, DeniedError
 from hermesd.home import Home
 
@@ -315,6 +316,18 @@ def test_the_marker_names_the_manager_and_what_it_declares(home: Path) -> None:
     assert not inside.declares("agent.max_turns")
 
 
+def test_an_agent_that_is_a_process_of_its_own_has_its_own_routines(home: Path) -> None:
+    """Its daemon applies them; and they move with it."""
+    cron = [{"name": "Own", "schedule": "every 1h", "prompt": "x"}]
+    own, common = home / "profiles/coder/.activation/routines.yaml", home / ".activation/routines.yaml"
+    run(home, profiles={"coder": {"config": {"value": {"isolation": "process"}}, "cron": cron}})
+    assert tree_of(own.read_bytes(), "")["jobs"]["Own"]["prompt"] == "x"
+    assert not common.exists()
+    run(home, profiles={"coder": {"cron": cron}})
+    assert not own.exists()
+    assert tree_of(common.read_bytes(), "")["profiles"]["coder"]["jobs"]["Own"]["prompt"] == "x"
+
+
 # -- links -------------------------------------------------------------------------------------------------------------
 
 TARGETS = [
@@ -479,6 +492,60 @@ def test_a_ledger_that_leads_outside_counts_as_unreadable(home: Path, tmp_path: 
     (home / ".activation/applied.json").write_text(text)
     assert "cannot be read" in run(home).notices[0]
     assert victim.read_text() == "x"
+
+
+# -- any of them -------------------------------------------------------------------------------------------------------
+
+IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Hundreds of files are written and fsynced."""
+NAMES = st.sampled_from(["a", "b", "c"])
+TEXTS = st.sampled_from(["", "1", "yes", "x: y", "two\nlines\n", "${A}", "'"])
+TREES = st.dictionaries(
+    st.sampled_from(["skills", "memory", "display"]),  # hermes-agent's, in which anything may stand
+    st.dictionaries(NAMES, TEXTS | st.integers(0, 3) | st.lists(TEXTS, max_size=2), min_size=1, max_size=3),
+)
+MANIFESTS = st.builds(
+    lambda tree, env, documents: {
+        "config": {"value": tree},
+        "env": {"values": env},
+        "documents": [{"target": name, "text": text} for name, text in documents.items()],
+    },
+    TREES,
+    st.dictionaries(NAMES, TEXTS, max_size=3),
+    st.dictionaries(NAMES, TEXTS, max_size=3),
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(MANIFESTS, MANIFESTS, MANIFESTS)
+def test_for_any_live_last_and_new_home_the_users_stays_and_a_second_run_writes_nothing(
+    live: dict[str, Any], last: dict[str, Any], new: dict[str, Any]
+) -> None:
+    """Files as a user may have them, two manifests one after the other, and the second one again."""
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as directory:
+        home = Path(directory) / "home"
+        run(home, **live)
+        for left in (home / ".activation").iterdir():
+            left.unlink()  # from now on it is all the user's
+        run(home, **last)
+        run(home, **new)
+        before = everything(home)
+        assert run(home, **new).changes == []
+        assert everything(home) == before
+        config = tree_of((home / "config.yaml").read_bytes(), "") if (home / "config.yaml").exists() else {}
+        mine, theirs, now = (dict(leaves(each["config"]["value"])) for each in (live, last, new))
+        values = dict(leaves(config))
+        expected = {path: value for path, value in mine.items() if path not in theirs} | now
+        assert values == expected
+        env = variables(home) if (home / ".env").exists() else {}
+        mine, theirs, now = (each["env"]["values"] for each in (live, last, new))
+        assert env == {name: value for name, value in mine.items() if name not in theirs} | now
+        texts = [{each["target"]: each["text"] for each in found["documents"]} for found in (live, last, new)]
+        for name, text in texts[0].items():  # under its name, or beside it
+            if texts[1].get(name) != text:  # else it was the manifest's as well, and may have gone with it
+                assert text.encode() in {path.read_bytes() for path in (home / "workspace").glob(f"{name}*")}
+        for name, text in texts[2].items():
+            assert (home / "workspace" / name).read_text() == text
 
 
 @pytest.fixture(autouse=True)
