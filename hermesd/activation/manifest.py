@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from hermesd.activation.steps import refuse_unless
 from hermesd.config.document import MAX_DEPTH
 from hermesd.config.secret_keys import VARIABLE
 from hermesd.deploy.container.manifest import SCHEMA, Env, read_object
@@ -113,12 +112,12 @@ class Manifest(ProfilePart, frozen=True, rename="camel"):
 def parse(data: bytes, where: str, *, home: str = "") -> Manifest:
     """A manifest that is whole and makes sense; ``home`` is that of one that names none. Raises ConfigError."""
     raw = read_object(data, where)
-    refuse_unless(_depth(raw) <= MAX_DEPTH, f"is nested more than {MAX_DEPTH} levels deep", where)
+    _refuse_unless(_depth(raw) <= MAX_DEPTH, f"is nested more than {MAX_DEPTH} levels deep", where)
     try:
         found = msgspec.convert(raw, Manifest)
     except msgspec.ValidationError as error:
         raise ConfigError(str(error), where=where, next_step=_nearest(str(error))) from None
-    refuse_unless(found.schema == SCHEMA, f"schema is {found.schema}; this hermesctl reads {SCHEMA}", where)
+    _refuse_unless(found.schema == SCHEMA, f"schema is {found.schema}; this hermesctl reads {SCHEMA}", where)
     above = found.state_dir and f"{found.state_dir.rstrip('/')}/.hermes"
     _check_path("home", found.home or above or home, where)
     found = msgspec.structs.replace(found, home=str(PurePosixPath(found.home or above or home)))
@@ -126,7 +125,7 @@ def parse(data: bytes, where: str, *, home: str = "") -> Manifest:
         _check_path("stateDir", found.state_dir, where)
     _check_manager(found.manager, where)
     for name, part in found.profiles.items():
-        refuse_unless(part.sidecar is None, f"profiles.{name}.sidecar: there is one for the home", where, "move it up")
+        _refuse_unless(part.sidecar is None, f"profiles.{name}.sidecar: there is one for the home", where, "move it up")
     for name, agent in found.agents().items():
         prefix = "" if agent is found else f"profiles.{name}."
         if prefix:
@@ -162,15 +161,15 @@ def _check_profile(name: str, where: str) -> None:
 
 def _check_manager(manager: ManagerPart, where: str) -> None:
     for key, text in (("name", manager.name), ("rebuild", manager.rebuild)):
-        refuse_unless(text.isprintable() and len(text) <= 200, f"managedBy.{key} cannot be {text[:60]!r}", where)
+        _refuse_unless(text.isprintable() and len(text) <= 200, f"managedBy.{key} cannot be {text[:60]!r}", where)
     is_name = bool(manager.name) and not set(manager.name) & set("=#")
-    refuse_unless(is_name, f"managedBy.name cannot be {manager.name[:60]!r}", where)
+    _refuse_unless(is_name, f"managedBy.name cannot be {manager.name[:60]!r}", where)
 
 
 def _check_agent(agent: ProfilePart, prefix: str, where: str) -> None:
     config = agent.config
-    refuse_unless(config.value is None or not config.source, f"{prefix}config has a value and a source", where)
-    refuse_unless(
+    _refuse_unless(config.value is None or not config.source, f"{prefix}config has a value and a source", where)
+    _refuse_unless(
         config.is_merged or not agent.webhooks,
         f"{prefix}webhooks cannot be beside a config that replaces the whole file",
         where,
@@ -188,9 +187,11 @@ def _check_agent(agent: ProfilePart, prefix: str, where: str) -> None:
         for source in sources:
             _check_source(f"{prefix}{key}", source, where)
     for name, value in agent.env.values.items():
-        refuse_unless(bool(VARIABLE.fullmatch(name)), f"{prefix}env.values: {name[:60]!r} is no variable's name", where)
+        _refuse_unless(
+            bool(VARIABLE.fullmatch(name)), f"{prefix}env.values: {name[:60]!r} is no variable's name", where
+        )
         is_text = "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
-        refuse_unless(is_text, f"{prefix}env.values.{name} holds a NUL, or is no text", where)
+        _refuse_unless(is_text, f"{prefix}env.values.{name} holds a NUL, or is no text", where)
     _check_files(f"{prefix}files", agent.files, where, reserved=RESERVED)
     _check_files(f"{prefix}documents", agent.documents, where, reserved=frozenset())
     _check_named(f"{prefix}cron", agent.cron, where)
@@ -204,24 +205,24 @@ def _check_files(key: str, files: list[FilePart], where: str, *, reserved: froze
         target = PurePosixPath(file.target)
         at = f"{key}: {file.target[:80]!r}"
         is_below = file.target and not target.is_absolute() and ".." not in target.parts and target.parts
-        refuse_unless(bool(is_below) and file.target.isprintable(), f"{at} is no path below its directory", where)
+        _refuse_unless(bool(is_below) and file.target.isprintable(), f"{at} is no path below its directory", where)
         fits = all(len(name.encode()) <= _NAME_BYTES for name in target.parts)
-        refuse_unless(fits, f"{at} has a name of more than {_NAME_BYTES} bytes", where)
-        refuse_unless(target.parts[0] not in reserved, f"{at} is not for files", where, f"use its own key; {_SEE}")
-        refuse_unless((file.text is None) != (not file.source), f"{at} needs either text or source", where)
-        refuse_unless(bool(MODE.fullmatch(file.mode)), f"{at} cannot have the mode {file.mode[:20]!r}", where)
-        refuse_unless(target not in seen, f"{at} is declared twice", where)
+        _refuse_unless(fits, f"{at} has a name of more than {_NAME_BYTES} bytes", where)
+        _refuse_unless(target.parts[0] not in reserved, f"{at} is not for files", where, f"use its own key; {_SEE}")
+        _refuse_unless((file.text is None) != (not file.source), f"{at} needs either text or source", where)
+        _refuse_unless(bool(MODE.fullmatch(file.mode)), f"{at} cannot have the mode {file.mode[:20]!r}", where)
+        _refuse_unless(target not in seen, f"{at} is declared twice", where)
         seen.add(target)
     for target in seen:
         inside = next((each for each in target.parents if each in seen), None)
-        refuse_unless(inside is None, f"{key}: {inside} is a file and has {target} below it", where)
+        _refuse_unless(inside is None, f"{key}: {inside} is a file and has {target} below it", where)
 
 
 def _check_named(key: str, entries: list[dict[str, Any]], where: str) -> None:
     names = [entry.get("name") for entry in entries]
-    refuse_unless(all(isinstance(name, str) and name for name in names), f"{key}: an entry has no name", where)
+    _refuse_unless(all(isinstance(name, str) and name for name in names), f"{key}: an entry has no name", where)
     twice = next((name for name in names if names.count(name) > 1), None)
-    refuse_unless(twice is None, f"{key}: {str(twice)[:60]!r} is declared twice", where)
+    _refuse_unless(twice is None, f"{key}: {str(twice)[:60]!r} is declared twice", where)
 
 
 def _check_source(key: str, source: str, where: str) -> None:
@@ -230,7 +231,7 @@ def _check_source(key: str, source: str, where: str) -> None:
     if named.startswith(CREDENTIAL):
         name = named.removeprefix(CREDENTIAL)
         is_name = name.isprintable() and name not in ("", ".", "..") and "/" not in name
-        refuse_unless(is_name, f"{key}: {source[:80]!r} names no credential", where, "write credential:NAME")
+        _refuse_unless(is_name, f"{key}: {source[:80]!r} names no credential", where, "write credential:NAME")
     else:
         _check_path(key, named, where)
 
@@ -238,4 +239,9 @@ def _check_source(key: str, source: str, where: str) -> None:
 def _check_path(key: str, path: str, where: str) -> None:
     pure = PurePosixPath(path)
     is_right = pure.is_absolute() and ".." not in pure.parts and str(pure) != "/" and path.isprintable()
-    refuse_unless(is_right, f"{key} {path[:80]!r} is not an absolute path", where, "write it out")
+    _refuse_unless(is_right, f"{key} {path[:80]!r} is not an absolute path", where, "write it out")
+
+
+def _refuse_unless(is_right: bool, what: str, where: str, next_step: str = "correct the manifest") -> None:
+    if not is_right:
+        raise ConfigError(what, where=where, next_step=next_step)

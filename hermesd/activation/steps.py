@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from hermesd.errors import ConfigError, ConflictError
+from hermesd.errors import ConflictError
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -53,9 +53,3 @@ class Step:
             self.place.remove(self.target)
         else:
             self.place.write(self.target, self.data, mode=self.mode)
-
-
-def refuse_unless(is_right: bool, what: str, where: str, next_step: str = "correct the manifest") -> None:
-    """Raise ConfigError."""
-    if not is_right:
-        raise ConfigError(what, where=where, next_step=next_step)
