@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
-from hermesd.errors import ConfigError, NotFoundError
+from hermesd.errors import ConfigError, NotFoundError, StoreError
 from hermesd.plugins.errors import PluginError
 from hermesd.plugins.sidecar_path import common_home, extend_path
 
@@ -56,8 +56,8 @@ class PluginHost:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Load what is wanted, now and whenever that changes."""
+        self._want(self._settings)  # after a restart of this service, what it had begun
         task_status.started()
-        self._wake.set()
         try:
             while True:
                 await self._wake.wait()
@@ -181,7 +181,11 @@ class PluginHost:
         plugin.tools = tools
 
     async def _event(self, kind: str, name: str, data: dict[str, object]) -> None:
-        await self._store.record_event(kind, subject=f"plugin/{name}", profile=self.profile_name, data=data)
+        """Say what has happened; a disk that refuses to note it must not keep plugins from their work."""
+        try:
+            await self._store.record_event(kind, subject=f"plugin/{name}", profile=self.profile_name, data=data)
+        except StoreError as error:
+            log.warning("the event %s of %s is not recorded: %s", kind, name, error.what)
 
 
 def _taken(others: set[str]) -> set[str]:

@@ -70,6 +70,9 @@ def test_enabling_again_loads_the_files_as_they_are_now(daemon: Daemon) -> None:
     (place / "__init__.py").write_text(GREET.replace("hello", "welcome"))
     assert daemon.ctl("plugins", "enable", "greeter").returncode == 0
     assert "welcome Ada" in ask(daemon, 'call greet {"who": "Ada"}')
+    assert daemon.ctl("config", "set", "plugins.timeout", "5").returncode == 0
+    daemon.call("daemon.reload")
+    assert "read only  5 s" in daemon.ctl("plugins", "show", "greeter").stdout
 
 
 def test_plugins_that_misbehave_leave_the_daemon_and_each_other_alone(daemon: Daemon) -> None:

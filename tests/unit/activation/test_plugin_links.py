@@ -168,7 +168,7 @@ def test_two_plugins_of_one_name_are_refused(linked: Linked) -> None:
         declared_plugins([str(one), str(other)], WHERE)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.sets(st.sampled_from("abcd")), max_size=5), st.sets(st.sampled_from("abcd")))
 def test_after_any_runs_the_links_are_what_was_declared_last(
     tmp_path_factory: pytest.TempPathFactory, runs: list[set[str]], own: set[str]

@@ -52,7 +52,8 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """uv is looked for beside the interpreter first, where the tests must not depend on it."""
+    """uv is looked for beside the interpreter first, and the disks of the whole machine are synced: not in tests."""
+    monkeypatch.setattr("hermesd.activation.sidecar.os.sync", lambda: None)
     monkeypatch.setattr("hermesd.activation.sidecar._uv", lambda environ: f"{environ['PATH'].split(':')[0]}/uv")
     found = Place(tmp_path)
     yield found
@@ -90,7 +91,7 @@ def test_a_uv_that_does_not_end_is_killed_with_its_children(place: Place, tmp_pa
     place.uv(f"sleep 300 & echo $! > {pid}\nwait\n")
     outcome = place.build("a", timeout_s=1.0)
     assert (outcome.state, outcome.name) == ("kept", "")
-    assert "more than 1 s" in outcome.warning
+    assert "took too long" in outcome.warning
     deadline = time.monotonic() + 30
     while _runs(int(pid.read_text())):
         assert time.monotonic() < deadline
