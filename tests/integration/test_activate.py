@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hermesctl.__main__ import main
 from tests.servers.daemon import Daemon, RpcFailure
 
 REBUILD = "sudo nixos-rebuild switch"
@@ -71,7 +72,6 @@ def test_a_dry_run_shows_everything_but_secrets(daemon: Daemon) -> None:
     assert list(daemon.home.iterdir()) == []
     activated(daemon, DECLARED)
     assert "value-in-clear" not in activated(daemon, {}, "--dry-run").stdout
-    assert activated(daemon, DECLARED).stdout == "nothing to do: everything is as declared\n"
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,6 @@ def test_a_wrong_manifest_is_refused_with_the_next_step(
     daemon: Daemon, capsys: pytest.CaptureFixture[str], change: dict[str, Any], said: str, step: str
 ) -> None:
     """Status 78, in one sentence that names the manifest; nothing is changed."""
-    from hermesctl.__main__ import main
-
     path = daemon.home.parent / "manifest.json"
     path.write_text(json.dumps({"schema": 1, "home": str(daemon.home), **change}))
     assert main(["activate", "--manifest", str(path)], routed=False) == 78
@@ -171,14 +169,8 @@ def test_what_cannot_be_applied_is_shown_by_doctor_and_the_daemon_runs_on(daemon
     assert ("default", "Nightly") in jobs(daemon)
 
 
-def refused(daemon: Daemon, *words: str, **env: str) -> str:
-    old, daemon.env = daemon.env, {**daemon.env, **env}
-    done = daemon.ctl(*words)
-    daemon.env = old
-    assert done.returncode == 78, f"{words}: {done.stdout}{done.stderr}"
-    assert "managed by NixOS" in done.stderr
-    assert REBUILD in done.stderr
-    return done.stderr
+def is_refusal(status: int, error: str) -> bool:
+    return status == 78 and "managed by NixOS" in error and REBUILD in error
 
 
 GUARDED = [
@@ -220,18 +212,23 @@ OPEN = [
 ]
 
 
-def test_what_is_declared_is_refused_and_the_rest_stays_editable(daemon: Daemon) -> None:
+def test_what_is_declared_is_refused_and_the_rest_stays_editable(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With status 78, the manager's name and the rebuild command; also where a unit sets HERMES_MANAGED."""
     activated(daemon, DECLARED)
     daemon.env["HERMES_MANAGED"] = "true"
     daemon.start()
     before = (daemon.home / "config.yaml").read_bytes()
+    done = daemon.ctl("config", "set", "agent.max_turns", "5")
+    assert is_refusal(done.returncode, done.stderr)
+    monkeypatch.setenv("HERMES_HOME", str(daemon.home))  # the others in this process: a program each takes its time
+    monkeypatch.setenv("HERMES_MANAGED", "true")
     for line in GUARDED:
-        refused(daemon, *shlex.split(line))
+        assert is_refusal(main(shlex.split(line), routed=False), capsys.readouterr().err), line
     assert (daemon.home / "config.yaml").read_bytes() == before
     for line in OPEN:
-        done = daemon.ctl(*line.split(" "))
-        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+        assert main(line.split(" "), routed=False) == 0, f"{line}: {capsys.readouterr().err}"
 
 
 def test_an_edit_may_change_what_is_the_users(daemon: Daemon, tmp_path: Path) -> None:
@@ -245,7 +242,9 @@ def test_an_edit_may_change_what_is_the_users(daemon: Daemon, tmp_path: Path) ->
     assert "retain_days: 4" in (daemon.home / "config.yaml").read_text()
     editor.write_text("#!/bin/sh\nsed -i s/60/61/ $1\n")
     before = (daemon.home / "config.yaml").read_bytes()
-    assert "agent.max_turns" in refused(daemon, "config", "edit")
+    done = daemon.ctl("config", "edit")
+    assert is_refusal(done.returncode, done.stderr)
+    assert "agent.max_turns" in done.stderr
     assert (daemon.home / "config.yaml").read_bytes() == before
 
 
