@@ -50,7 +50,7 @@ long: $(VENV)/.test ## the long forms of tests, which `make test` leaves out
 
 systemd: $(VENV)/.test ## hermesd as a service of a real systemd, in a machine of its own (root); RESTARTS=200 is the long form
 	@scripts/test-packages systemd-nspawn=systemd-container debootstrap=debootstrap
-	@HERMESD_RESTARTS=$(RESTARTS) $(BIN)/python -m pytest -m systemd tests/deploy $(ARGS)
+	@HERMESD_RESTARTS=$(RESTARTS) $(BIN)/python -m pytest -m systemd tests/deploy tests/nix $(ARGS)
 
 containers: $(VENV)/.test ## hermesd in containers of a real Docker Engine of its own (root), the long forms included
 	@scripts/test-packages dockerd=docker.io debootstrap=debootstrap

@@ -34,7 +34,9 @@ def main(argv: list[str] | None = None, *, routed: bool | None = None) -> int:
             status = _run(arguments)
             sys.stdout.flush()
     except HermesError as error:
-        _print_error(error)
+        from hermesctl.output import print_error
+
+        print_error(error, arguments)
         return error.exit_status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has left; the flush at exit must not fail again
@@ -58,6 +60,7 @@ def _route(arguments: list[str], routed: bool | None) -> int | None:
 def _run(argv: list[str]) -> int:
     from hermesctl.arguments import Parser, split_verb
 
+    Parser.argv = argv
     flags, verb, rest = split_verb(argv)
     if "-V" in flags or "--version" in flags:
         print(f"hermesctl {__version__}")
@@ -91,14 +94,6 @@ def _unknown(verb: str) -> HermesError:
     near = difflib.get_close_matches(verb, VERBS, n=1)
     hint = f"did you mean `hermesctl {near[0]}`?" if near else "see `hermesctl --help`"
     return UsageError(f"there is no verb {verb[:80]!r}", next_step=hint)
-
-
-def _print_error(error: HermesError) -> None:
-    sys.stdout.flush()
-    where = f"{error.where}: " if error.where else ""
-    print(f"hermesctl: {where}{error.what}", file=sys.stderr)
-    if error.next_step:
-        print(f"  → {error.next_step}", file=sys.stderr)
 
 
 if __name__ == "__main__":

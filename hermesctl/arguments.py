@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
+
+from hermesctl.output import print_error
+from hermesd.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 TARGETS = """\
@@ -29,6 +31,8 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser without abbreviations whose errors follow ``hermesctl: what`` and ``  → next step``."""
 
     usage_status = 2
+    argv: ClassVar[Sequence[str]] = ()
+    """The whole command line of this call, whose parsers are many."""
 
     def __init__(self, **options: object) -> None:
         super().__init__(**{"allow_abbrev": False, "formatter_class": _formatter, **options})  # type: ignore[arg-type]  # argparse's own keywords
@@ -36,7 +40,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and end with ``usage_status``, which is 2 as argparse has it unless 2 means something."""
-        sys.stderr.write(f"hermesctl: {message}\n  → see `{self.prog} --help`\n")
+        error = UsageError(message, next_step=f"see `{self.prog} --help`")
+        error.exit_status = self.usage_status
+        print_error(error, Parser.argv)
         raise SystemExit(self.usage_status)
 
 

@@ -91,7 +91,7 @@ class Client:
             raise errors.UnreachableError(
                 f"no daemon answers: {why}", where=str(found.socket_path), next_step=_START
             ) from error
-        except BaseException:
+        except BaseException:  # a refused server, a Ctrl-C: whatever it is goes on, and leaves no socket open
             connection.close()
             raise
         return cls(connection, found.socket_path, timeout_s=timeout_s)
@@ -125,7 +125,7 @@ class Client:
             return self._request(method, params, on_update=on_update, timeout_s=None)
         except errors.HermesError:
             raise
-        except BaseException:
+        except BaseException:  # of ``on_update`` or a Ctrl-C: updates are still coming, so nothing else can be asked
             self.close()
             raise
 

@@ -73,7 +73,12 @@ class Context:
             return client.stream(method, params)
 
     def show(self, result: dict[str, Any], text: str = "") -> int:
-        """Print a result: as JSON when asked for, else ``text`` or the result's own message. Returns 0."""
+        """Print a result: as JSON when asked for, else ``text`` or the result's own message. Returns 0.
+
+        What it warns of goes to standard error, where no program takes it for the result; in JSON it has its place.
+        """
+        for warning in () if self.json else result.get("warnings", ()):
+            print(f"hermesctl: warning: {warning['what']}\n  → {warning['next_step']}", file=sys.stderr)
         if self.json:
             import json
 
@@ -88,7 +93,7 @@ class Context:
 
         result = self.call("console.run", argv=self.argv, width=columns(), color=use_color())
         status, text = int(result["status"]), str(result["text"])
-        is_error = status != 0 and text.startswith("hermesctl: ")
+        is_error = status != 0 and text.startswith(("hermesctl: ", '{"error":'))
         print(text, end="", file=sys.stderr if is_error else sys.stdout)
         return status
 

@@ -37,6 +37,7 @@ SILENCE = (
     b"hermesctl: hermesd does not answer\n"
     b"  \xe2\x86\x92 look into logs/hermesd.log of its home; hermesd.pid there holds its process id\n"
 )
+ERRORS = (b"hermesctl: ", b'{"error":')  # how an error begins, with --json and without
 MAX_SOCKET_PATH_BYTES = 107  # as in hermesd.home
 MAX_FRAME_BYTES = 16 * 1024 * 1024  # as in hermesd.rpc.wire
 
@@ -263,8 +264,8 @@ _LENGTHS = {
 
 
 def _show(status: int, text: bytes) -> int:
-    """Write the text; the exit status. An error message (``hermesctl: …``) goes to standard error."""
-    target = 2 if status and text[:11] == b"hermesctl: " else 1
+    """Write the text; the exit status. An error message goes to standard error."""
+    target = 2 if status and text.startswith(ERRORS) else 1
     left = memoryview(text)
     while left:
         try:

@@ -1,9 +1,15 @@
-"""The terminal: its width, whether it takes colour, and yes-or-no questions."""
+"""The terminal: its width, whether it takes colour, errors, and yes-or-no questions."""
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hermesd.errors import HermesError
 
 
 def columns() -> int:
@@ -32,3 +38,9 @@ def confirm(question: str, *, default: bool) -> bool:
         print()
         return False
     return answer in ("y", "yes") or (default and not answer)
+
+
+def print_error(error: HermesError, argv: Sequence[str]) -> None:
+    """To standard error, after what is on its way to standard output; ``argv`` says whether as JSON."""
+    sys.stdout.flush()
+    print(error.said_to(argv), file=sys.stderr)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hermesctl.turn_options import words
 from hermesd.errors import ConfigError, ConflictError, HermesError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def known_route(name: str, config: WebhookConfig) -> None:
 def subscribe(args: argparse.Namespace, profile: Profile) -> str:
     """Make a route; returns the variable of its secret."""
     section = {name: getattr(args, name) for name in _FIELDS}
-    section |= {name: _words(getattr(args, name)) for name in ("events", "skills", "toolsets")}
+    section |= {name: words(getattr(args, name)) for name in ("events", "skills", "toolsets")}
     section |= {
         "scheme": args.scheme if args.scheme != "auto" else "",
         "filters": [short_filter(text) for text in args.filter],
@@ -68,7 +69,7 @@ def _make(profile: Profile, name: str, section: dict[str, Any], secret: str) -> 
         set_value(profile, variable, secret)
     try:
         set_section(profile, key, {field: value for field, value in section.items() if value or field == "enabled"})
-        check_route(profile, name)
+        _check(profile, name)
     except HermesError:
         if name in loaded(profile)[0].routes:
             unset_value(profile, key)
@@ -80,19 +81,24 @@ def _make(profile: Profile, name: str, section: dict[str, Any], secret: str) -> 
     return variable
 
 
-def check_route(profile: Profile, name: str) -> None:
-    """Raise ConfigError for what cannot be used of a route, before a sender relies on it."""
+def _check(profile: Profile, name: str) -> None:
+    """Raise ConfigError, UsageError for what cannot be used of a route, before a sender relies on it."""
     from hermesd.config.load import load_settings
-    from hermesd.tools.registry import check_toolsets
-    from hermesd.triggers.deliver import homes
-    from hermesd.triggers.filters import compile_filters
-    from hermesd.triggers.webhook_places import Places
+    from hermesd.triggers.webhook_check import check_route
 
-    platforms = load_settings(profile).config.platforms
-    route, where = platforms.webhook.routes[name], route_key(name)
-    Places(route, homes=homes(platforms), where=where)
-    compile_filters(route.filters, where=where, home=profile.root)
-    check_toolsets(route.toolsets)
+    config = load_settings(profile).config
+    check_route(config.platforms.webhook.routes[name], config, root=profile.root, where=route_key(name))
+
+
+def warned_of(profile: Profile, name: str) -> list[dict[str, str]]:
+    """``what`` of a route could not be done as the settings stand, and the ``next_step`` about it."""
+    from hermesd.config.load import load_settings
+    from hermesd.triggers.webhook_check import warnings
+
+    settings = load_settings(profile)
+    route = settings.config.platforms.webhook.routes[name]
+    found = warnings(route, settings.config, settings.secrets, root=profile.root)
+    return [{"what": each.what, "next_step": each.next_step} for each in found]
 
 
 def rotate(args: argparse.Namespace, profile: Profile) -> str:
@@ -229,7 +235,3 @@ def _extra(args: argparse.Namespace) -> dict[str, str]:
             raise UsageError(f"{text[:80]!r} is no KEY=VALUE", next_step="write it like chat_id=7")
         found[name] = value
     return found
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]

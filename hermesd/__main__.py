@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
 from hermesd import __version__
 from hermesd.errors import HermesError
 
-IMPORTING = 10_000  # objects between two collections: what an import makes stays, so looking for cycles finds little
 USAGE = """usage: hermesd [--home DIR] [--detach] [--ready-fd N] [--log-level LEVEL] [--version]
 
 Runs every agent of a home as one supervised process, in the foreground.
@@ -32,11 +30,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     try:
         options = _parse(arguments)
-        usual = gc.get_threshold()
-        gc.set_threshold(IMPORTING)
-        from hermesd.process import serve
+        from hermesd.collector import importing
 
-        gc.set_threshold(*usual)
+        with importing():
+            from hermesd.process import serve
+
         return serve(options)
     except HermesError as error:
         sys.stderr.write(f"hermesd: {error}\n")

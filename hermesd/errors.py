@@ -18,6 +18,11 @@ server range -32000..-32099 of JSON-RPC 2.0, section 5.1.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = [
     "ConfigError",
     "ConflictError",
@@ -50,6 +55,19 @@ class HermesError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text}\n  → {self.next_step}" if self.next_step else text
+
+    def said_to(self, argv: Sequence[str]) -> str:
+        """As hermesctl prints it for this command line: a sentence and its next step, or a line of JSON for --json.
+
+        The JSON is what the socket answers: ``{"error": {code, message, data: {where, next_step, exit_status}}}``.
+        """
+        if "--json" not in (argv[: argv.index("--")] if "--" in argv else argv):
+            return f"hermesctl: {self}"
+        import json
+
+        data = {"where": self.where, "next_step": self.next_step, "exit_status": self.exit_status}
+        found = {"error": {"code": self.rpc_code, "message": self.what, "data": data}}
+        return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
 
 class UsageError(HermesError):

@@ -213,7 +213,7 @@ def write_private(path: Path, data: bytes, *, mode: int = 0o600, durable: bool =
             failpoint.hit("home.before_rename")
             os.rename(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
             failpoint.hit("home.after_rename")
-        except BaseException:
+        except BaseException:  # whatever it is goes on, and leaves no temporary file behind
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=directory)
             raise

@@ -83,7 +83,7 @@ class LogFile:
             check_private(fd, self.path)
             os.fchmod(fd, 0o600)
             self._size = found.st_size
-        except BaseException:
+        except BaseException:  # whatever it is goes on, and leaves no descriptor open
             os.close(fd)
             raise
         return fd

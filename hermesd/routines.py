@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from hermesd.store.records import Address, JobRow, NewEvent, RunRow
     from hermesd.supervision.supervisor import Supervisor
     from hermesd.triggers.agent_jobs import AgentJobs
-    from hermesd.triggers.desk import JobDesk, Owner
+    from hermesd.triggers.desk import JobDesk
     from hermesd.triggers.job import JobSpec
     from hermesd.triggers.runner import Surroundings
     from hermesd.triggers.scheduler import Scheduler
+    from hermesd.triggers.turn_check import Owner
 
 GROUP = 3
 """Stops before the profiles do: nothing new becomes due while they drain."""
@@ -79,14 +80,13 @@ class Routines:
 
     def owner(self, profile: str) -> Owner:
         """A profile as the desk needs it. Raises NotFoundError, ConfigError."""
-        from hermesd.triggers.deliver import homes
-        from hermesd.triggers.desk import Owner
         from hermesd.triggers.schedule import system_zone
+        from hermesd.triggers.turn_check import Owner
 
         settings = self._fleet.unit(profile).settings
         config = settings.config
         zone = config.timezone or self._fleet.unit(DEFAULT_PROFILE).settings.config.timezone or system_zone()
-        return Owner(settings.profile.name, settings.profile.root, homes(config.platforms), zone)
+        return Owner(settings.profile.name, settings.profile.root, zone, config, settings.secrets)
 
     def for_agent(self, profile: str, origin: Address | None) -> AgentJobs:
         """What a turn of the profile may do about jobs; their results go to ``origin``."""

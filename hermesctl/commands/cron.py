@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from hermesctl.arguments import TARGETS, actions
+from hermesctl.turn_options import register_turn_options, said, turn_fields, words
 from hermesd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,19 +76,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 def _register_fields(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--name", metavar="NAME", help="what it is called (the first words of its prompt)")
-    add("--deliver", metavar="WHERE", help="where the answer goes, see below (local)")
-    add("--tz", metavar="ZONE", help="time zone of the schedule, like Europe/Berlin")
+    register_turn_options(parser)
     add("--skills", "--skill", metavar="A,B", help="texts of skills that the prompt begins with")
     add("--script", metavar="FILE", help="below the profile's scripts/; what it prints is context")
     add("--no-agent", dest="no_agent", action="store_true", default=None, help="deliver what the script prints")
     add("--context-from", metavar="JOB", help="begin with that job's last words")
-    add("--model", metavar="MODEL", help="another model than the profile's")
-    add("--provider", metavar="NAME", help="another provider than the profile's")
-    add("--toolsets", metavar="A,B", help="these tools instead of the profile's")
-    add("--workdir", metavar="DIR", help="where its script and its commands run")
-    add("--timeout", type=float, metavar="S", help="seconds a run may take")
-    add("--max-turns", type=int, metavar="N", help="steps a run may take")
-    add("--budget", type=int, metavar="TOKENS", help="tokens, in and out, after which a run is stopped")
     add("--repeat", type=int, metavar="N", help="end the job after so many runs")
     add("--expires", metavar="WHEN", help="end the job then: an instant, or 30d")
     add("--misfire", choices=("skip", "run_once", "run_all"), help="what is done about missed occurrences")
@@ -134,23 +127,12 @@ def _made(result: dict[str, Any]) -> str:  # JSON
 
 
 def _fields(args: argparse.Namespace) -> dict[str, Any]:  # JSON
-    given = {
+    given = turn_fields(args) | {
         "schedule": args.schedule,
-        "prompt": sys.stdin.read() if args.prompt == "-" else args.prompt,
-        "name": args.name,
-        "deliver": args.deliver,
-        "timezone": args.tz,
-        "skills": _words(args.skills),
+        "skills": words(args.skills),
         "script": args.script,
         "no_agent": args.no_agent,
         "context_from": args.context_from,
-        "model": args.model,
-        "provider": args.provider,
-        "toolsets": _words(args.toolsets),
-        "workdir": args.workdir,
-        "timeout_s": args.timeout,
-        "max_turns": args.max_turns,
-        "budget": args.budget,
         "repeat": args.repeat,
         "expires": args.expires,
         "misfire": args.misfire,
@@ -159,11 +141,7 @@ def _fields(args: argparse.Namespace) -> dict[str, Any]:  # JSON
         "overlap": args.overlap,
         "jitter_s": args.jitter,
     }
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _words(text: str | None) -> list[str] | None:
-    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+    return said(given)
 
 
 def _next(args: argparse.Namespace, context: Context) -> int:

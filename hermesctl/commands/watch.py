@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hermesctl.arguments import TARGETS, actions
+from hermesctl.turn_options import register_turn_options, said, turn_fields, words
 from hermesd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ def _register_fields(parser: argparse.ArgumentParser) -> None:
     add("--file", dest="files", action="append", metavar="PATTERN", help="a file, a directory, or like ~/notes/**/*.md")
     add("--command", metavar="SCRIPT", help="below the profile's scripts/; what it prints is watched")
     add("--every", metavar="SCHEDULE", help="when the command is run, like 10m or '0 * * * *'")
-    add("--tz", metavar="ZONE", help="time zone of the schedule, like Europe/Berlin")
     add("--unit", metavar="NAME", help="a systemd unit, like nginx or backup.timer")
     add("--user", dest="bus", action="store_const", const="user", help="a unit of the user's own service manager")
     add("--states", metavar="A,B", help="only when the unit comes into one of these, like failed")
@@ -72,14 +71,7 @@ def _register_fields(parser: argparse.ArgumentParser) -> None:
         "--while-running", choices=("ignore", "count"), help="changes while its own turn works: its own doing, or count"
     )
     add("--name", metavar="NAME", help="what it is called (what it looks at)")
-    add("--deliver", metavar="WHERE", help="where the answer goes, see below (local)")
-    add("--model", metavar="MODEL", help="another model than the profile's")
-    add("--provider", metavar="NAME", help="another provider than the profile's")
-    add("--toolsets", metavar="A,B", help="these tools instead of the profile's")
-    add("--workdir", metavar="DIR", help="where its commands run")
-    add("--timeout", type=float, metavar="S", help="seconds a run may take")
-    add("--max-turns", type=int, metavar="N", help="steps a run may take")
-    add("--budget", type=int, metavar="TOKENS", help="tokens, in and out, after which a run is stopped")
+    register_turn_options(parser)
     add("--paused", action="store_true", help="make it, but do not begin yet")
 
 
@@ -113,30 +105,20 @@ def _test(args: argparse.Namespace, context: Context) -> int:
 
 
 def _fields(args: argparse.Namespace) -> dict[str, Any]:  # JSON
-    prompt = args.prompt if args.words is None else args.words
-    given = {
+    if args.words is not None:
+        args.prompt = args.words
+    given = turn_fields(args) | {
         "files": [_absolute(text) for text in args.files] if args.files else None,
         "command": args.command,
         "every": _schedule(args.every),
-        "timezone": args.tz,
         "unit": args.unit,
         "bus": args.bus,
-        "states": _words(args.states),
-        "prompt": sys.stdin.read() if prompt == "-" else prompt,
+        "states": words(args.states),
         "mode": args.mode,
         "debounce_s": args.debounce,
         "while_running": args.while_running,
-        "name": args.name,
-        "deliver": args.deliver,
-        "model": args.model,
-        "provider": args.provider,
-        "toolsets": _words(args.toolsets),
-        "workdir": args.workdir,
-        "timeout_s": args.timeout,
-        "max_turns": args.max_turns,
-        "budget": args.budget,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return said(given)
 
 
 def _absolute(pattern: str) -> str:
@@ -150,7 +132,3 @@ def _absolute(pattern: str) -> str:
 def _schedule(text: str | None) -> str | None:
     """``--every 10m`` reads as it is said: every 10m."""
     return f"every {text}" if text and text[0].isdigit() and " " not in text and "T" not in text else text
-
-
-def _words(text: str | None) -> list[str] | None:
-    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermesctl.arguments import TARGETS, actions
+from hermesctl.turn_options import register_choice_options
 from hermesd.errors import ConfigError, UnreachableError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from hermesctl.context import Context
     from hermesd.home import Profile
@@ -62,9 +64,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     add("--scheme", choices=SCHEMES, default="auto", help="how its sender signs (auto: by what is present)")
     add("--header", default="", metavar="NAME", help="of the signature, for --scheme hmac")
     add("--algorithm", choices=("sha256", "sha512", "sha1"), default="", help="for --scheme hmac")
-    add("--model", default="", metavar="MODEL", help="another model than the profile's")
-    add("--provider", default="", metavar="NAME", help="another provider than the profile's")
-    add("--toolsets", default="", metavar="A,B", help="these tools instead of the profile's")
+    register_choice_options(verbs["subscribe"], default="")
     add("--description", default="", metavar="TEXT", help="for people; has no effect")
     for name in ("subscribe", "rotate"):
         said = "the sender's: - asks for it or reads it, env:NAME takes a variable; else one is made"
@@ -80,8 +80,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return _test(args.name, context, profile)
     if args.action == "import":
         return _import(args, context, profile)
+    from hermesctl.webhook_change import warned_of
+
     _check_ours(args.action, args.name, context)
-    return _tell(context, args.name, _changed(args, profile))
+    message = _changed(args, profile)
+    warned = [] if args.action == "remove" else warned_of(profile, args.name)
+    return _tell(context, args.name, message, warned)
 
 
 def _changed(args: argparse.Namespace, profile: Profile) -> str:
@@ -95,7 +99,7 @@ def _changed(args: argparse.Namespace, profile: Profile) -> str:
     else:
         variable = webhook_change.subscribe(args, profile)
         said = f"made the webhook {args.name} in {profile.config_path}"
-    return "\n".join([said, _how(profile, args.name, variable, args.secret), *_missing_skills(profile, args.name)])
+    return "\n".join([said, _how(profile, args.name, variable, args.secret)])
 
 
 def _import(args: argparse.Namespace, context: Context, profile: Profile) -> int:
@@ -130,20 +134,6 @@ def _how(profile: Profile, name: str, variable: str, given: str) -> str:
     return "\n".join(lines)
 
 
-def _missing_skills(profile: Profile, name: str) -> list[str]:
-    """A notice: a request is taken without a skill that is not there, too."""
-    from hermesctl.webhook_change import loaded
-    from hermesd.errors import NotFoundError
-    from hermesd.triggers.compose import read_skills
-
-    config, _ = loaded(profile)
-    try:
-        read_skills(config.routes[name].skills, profile.root / "skills")
-    except NotFoundError as error:
-        return [f"{error.what} yet: {error.next_step}"]
-    return []
-
-
 def _curl(profile: Profile, name: str, variable: str) -> str:
     """A line that holds a signature of this one body at most: a token is read from .env when the line is run."""
     import shlex
@@ -167,7 +157,7 @@ def _curl(profile: Profile, name: str, variable: str) -> str:
     return before + " ".join([*words, "-d", shlex.quote(body.decode()), url_of(profile.name, config, name)])
 
 
-def _tell(context: Context, name: str, message: str) -> int:
+def _tell(context: Context, name: str, message: str, warned: Sequence[dict[str, str]] = ()) -> int:
     """Have the daemon take it up; say what is missing."""
     refused: list[str] = []
     try:
@@ -178,7 +168,7 @@ def _tell(context: Context, name: str, message: str) -> int:
     except UnreachableError:
         message += "\nno daemon is running; this counts when one is started, with `hermesctl gateway start`"
     message += "".join(f"\nnot taken up: {line}" for line in refused)
-    context.show({"name": name, "message": message, "refused": refused}, message)
+    context.show({"name": name, "message": message, "refused": refused, "warnings": [*warned]}, message)
     return EXIT_FAILED if refused else 0
 
 

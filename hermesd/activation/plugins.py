@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from hermesd.deploy.container.files import make_directory, opened, replace_file, replace_link
+from hermesd.deploy.container.files import make_directory, opened, replace_link
+from hermesd.deploy.replace_file import replace_file
 from hermesd.errors import ConfigError
 from hermesd.plugins.manifest import NAME, read_manifest
 

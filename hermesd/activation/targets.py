@@ -13,7 +13,8 @@ import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from hermesd.deploy.container.files import exists, make_directory, opened, replace_file
+from hermesd.deploy.container.files import exists, make_directory, opened
+from hermesd.deploy.replace_file import replace_file
 from hermesd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Place:
             assert above is not None
             self._read(above, target, MAX_BYTES)
             temporary = f".hermes-activate-{os.urandom(6).hex()}"
-            replace_file(target.name, data, below=above, mode=mode, owner=None, temporary=temporary)
+            replace_file(target.name, data, below=above, mode=mode, temporary=temporary)
 
     def remove(self, target: PurePosixPath) -> None:
         """Remove the file. Raises OSError."""

@@ -66,7 +66,7 @@ def publish(
         event = str(scan / name / "event")
         listen = ["s6-ftrig-listen1", "-t", str(TAKEN_UP_MS), event, "s"]
         run([*listen, "sh", "-c", _RESCAN, "sh", str(scan), str(scan / name), event], environment, next_step=_see(scan))
-    except BaseException:
+    except BaseException:  # a Ctrl-C too: a slot that was not taken up must not come up later
         retire(scan, name, environment, owner=owner)
         raise
 

@@ -6,13 +6,13 @@ that somebody changed by hand is not overwritten unasked, and one that is not ou
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import stat
 from typing import TYPE_CHECKING, Literal
 
+from hermesd.deploy.replace_file import replace_file
 from hermesd.errors import ConfigError, ConflictError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def write(file: ServiceFile, *, mode: int = 0o644) -> None:
         file.path.parent.mkdir(parents=True, exist_ok=True)
         directory = os.open(file.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _replace(directory, file.path.name, file.text.encode(), mode)
+            replace_file(file.path.name, file.text.encode(), below=directory, mode=mode)
         finally:
             os.close(directory)
     except OSError as error:
@@ -118,24 +118,6 @@ def refused(path: Path, error: OSError) -> ConfigError:
     """What to say when a path cannot be used."""
     step = "run it with sudo" if isinstance(error, PermissionError) else "make it writable for this user"
     return ConfigError(f"cannot be written: {error.strerror}", where=str(path), next_step=step)
-
-
-def _replace(directory: int, name: str, data: bytes, mode: int) -> None:
-    temporary = f".{name}.{os.urandom(6).hex()}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(temporary, flags, mode, dir_fd=directory)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            os.fchmod(fd, mode)
-            file.write(data)
-            file.flush()
-            os.fsync(fd)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary, dir_fd=directory)
-        raise
-    os.fsync(directory)
 
 
 def _hash(body: str) -> str:

@@ -22,7 +22,7 @@ def sending(where: str, *, unanswered: Certainty = "unknown") -> Iterator[None]:
 
     try:
         yield
-    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
         raise PlatformError(f"no connection: {error}", where=where) from error
     except httpx2.TransportError as error:
         words = f"no answer: {type(error).__name__}"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hermesd.store.records import OutboxRow
+    from hermesd.triggers.obstacles import Obstacle
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,12 @@ class Outlet(Protocol):
 
     async def send(self, row: OutboxRow, *, progress: Callable[[str], Awaitable[None]]) -> Sent:
         """See ``gateway.platform.Platform.send``."""
+
+
+def refuse(found: Obstacle | None) -> None:
+    """Raise it as a PlatformError: without other settings, trying again cannot help."""
+    if found is not None:
+        raise PlatformError(found.what, where=found.where, next_step=found.next_step, permanent=True)
 
 
 class LogOutlet:

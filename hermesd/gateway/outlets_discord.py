@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from hermesd.gateway.outlets import refuse
 from hermesd.gateway.platform import PlatformError, Sent
 from hermesd.gateway.posting import Answer, post, send_parts, unavailable
+from hermesd.triggers.obstacles import discord_obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,13 +38,8 @@ class DiscordOutlet:
     async def send(self, row: OutboxRow, *, progress: Callable[[str], Awaitable[None]]) -> Sent:
         """Post what is not out yet; raises PlatformError."""
         config = self._config()
-        if not config.token:
-            step = "put DISCORD_BOT_TOKEN=… into .env"
-            raise PlatformError("Discord has no token", where="platforms.discord", next_step=step, permanent=True)
         channel = row.address.thread or row.address.chat
-        if not (channel.isascii() and channel.isdigit()):
-            words = f"{channel[:40]!r} is not a channel id"
-            raise PlatformError(words, where=WHERE, next_step=_STEPS[404], permanent=True)
+        refuse(discord_obstacle(config, channel))
 
         async def post_part(text: str, number: int) -> str:
             return _message_id(

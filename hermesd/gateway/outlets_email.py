@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from hermesd.gateway.outlets import refuse
 from hermesd.gateway.platform import PlatformError, Sent
+from hermesd.triggers.obstacles import mail_obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0
 MAX_SUBJECT_CHARS = 78
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class EmailOutlet:
@@ -35,20 +36,7 @@ class EmailOutlet:
     async def send(self, row: OutboxRow, *, progress: Callable[[str], Awaitable[None]]) -> Sent:
         """Hand the mail over; raises PlatformError, permanent for a refusal of class 5 (RFC 5321, 4.2.1)."""
         config = self._config()
-        if not config.host or not config.sender:
-            raise PlatformError(
-                "mail has no server or no sender",
-                where="platforms.smtp",
-                next_step="set platforms.smtp.host and platforms.smtp.sender",
-                permanent=True,
-            )
-        if config.user and not config.starttls and config.host not in LOOPBACK:
-            raise PlatformError(
-                "the mail password would go out in clear",
-                where="platforms.smtp",
-                next_step="set platforms.smtp.starttls to true",
-                permanent=True,
-            )
+        refuse(mail_obstacle(config))
         mail = mail_of(row, config.sender)
         await trio.to_thread.run_sync(_hand_over, config, mail, limiter=self._limiter)
         return Sent(mail["Message-ID"])

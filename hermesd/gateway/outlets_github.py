@@ -16,7 +16,10 @@ import msgspec
 import trio
 
 from hermesd.gateway.http_sending import MAX_RETRY_AFTER_S, retry_after_s, sending
+from hermesd.gateway.outlets import refuse
 from hermesd.gateway.platform import PlatformError, Sent
+from hermesd.proxies import uses_environment_proxy
+from hermesd.triggers.obstacles import github_obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,7 +41,6 @@ LOOK_BACK_S = 86_400.0
 """A comment of ours may look this much older than its message: clocks differ."""
 
 CUT = "\n\n… (cut: a comment can hold no more)"
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _MOVED = frozenset({307, 308})
 
 
@@ -69,7 +71,9 @@ class GithubOutlet:
             "x-github-api-version": "2022-11-28",
             "user-agent": "hermesd",
         }
-        return httpx2.AsyncClient(headers=headers, timeout=TIMEOUT_S, trust_env=False)
+        return httpx2.AsyncClient(
+            headers=headers, timeout=TIMEOUT_S, trust_env=uses_environment_proxy(self._config().base_url)
+        )
 
 
 class _Github:
@@ -162,18 +166,7 @@ def _comments_url(config: GithubConfig, issue: str) -> str:
     found = ISSUE.fullmatch(issue)
     if found is None or ".." in found.group(1).split("/") or "." in found.group(1).split("/"):
         raise PlatformError(f"{issue[:80]!r} names no issue", next_step="write owner/repo#12", permanent=True)
-    if not config.token:
-        raise PlatformError(
-            "there is no token for GitHub", where=".env", next_step="put GITHUB_TOKEN=… there", permanent=True
-        )
-    parts = urlsplit(config.base_url)
-    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
-        raise PlatformError(
-            "the token for GitHub would go out in clear",
-            where="platforms.github.base_url",
-            next_step="use an https URL",
-            permanent=True,
-        )
+    refuse(github_obstacle(config))
     return f"{config.base_url.rstrip('/')}/repos/{found.group(1)}/issues/{found.group(2)}/comments"
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from hermesd.gateway.outlets import refuse
 from hermesd.gateway.platform import PlatformError, Sent
 from hermesd.gateway.posting import Answer, post, send_parts, unavailable
+from hermesd.triggers.obstacles import slack_obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,9 +43,7 @@ class SlackOutlet:
     async def send(self, row: OutboxRow, *, progress: Callable[[str], Awaitable[None]]) -> Sent:
         """Post what is not out yet; raises PlatformError."""
         config = self._config()
-        if not config.token:
-            step = "put SLACK_BOT_TOKEN=xoxb-… into .env"
-            raise PlatformError("Slack has no token", where="platforms.slack", next_step=step, permanent=True)
+        refuse(slack_obstacle(config))
 
         async def post_part(text: str, _number: int) -> str:
             message: dict[str, object] = {

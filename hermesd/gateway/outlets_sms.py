@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hermesd.gateway.outlets import refuse
 from hermesd.gateway.platform import PlatformError, Sent
 from hermesd.gateway.posting import Answer, post, send_parts, unavailable
-from hermesd.triggers.deliver import NUMBER
+from hermesd.triggers.obstacles import sms_obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,17 +31,8 @@ class SmsOutlet:
     async def send(self, row: OutboxRow, *, progress: Callable[[str], Awaitable[None]]) -> Sent:
         """Send what is not out yet; raises PlatformError."""
         config = self._config()
-        if not (config.account_sid and config.auth_token and config.sender):
-            raise PlatformError(
-                "text messages have no account",
-                where="platforms.sms",
-                next_step="put TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER into .env",
-                permanent=True,
-            )
         number = row.address.chat
-        if not NUMBER.fullmatch(number):
-            words, step = f"{number[:40]!r} is not a phone number", "write sms:+<country><number>"
-            raise PlatformError(words, where=WHERE, next_step=step, permanent=True)
+        refuse(sms_obstacle(config, number))
 
         async def post_part(text: str, _number: int) -> str:
             return _message_id(

@@ -8,7 +8,6 @@ key alone, so a receiver that keeps ids recognises a repeat after a crash.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import time
@@ -19,7 +18,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from hermesd.gateway.http_sending import retry_after_s, sending
+from hermesd.gateway.outlets import refuse
 from hermesd.gateway.platform import PlatformError, Sent
+from hermesd.triggers.obstacles import key_obstacle, key_of, url_obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
 
     from hermesd.store.records import OutboxRow
 
-SECRET = "WEBHOOK_DELIVERY_SECRET"  # noqa: S105 - the name of the variable in .env
 TIMEOUT_S = 30.0
-MIN_SECRET_BYTES = 24
-_PREFIX = "whsec_"
 _TRY_AGAIN = frozenset({408, 429})
 
 
@@ -52,14 +50,9 @@ class WebhookOutlet:
         """Post the text once; raises PlatformError, permanent when trying again cannot help."""
         url = row.address.chat
         where = urlsplit(url).hostname or ""
-        if urlsplit(url).scheme != "https" and not self._private():
-            raise PlatformError(
-                "only https is posted to",
-                where=where,
-                next_step="use an https URL, or set platforms.webhook.deliver_private: true",
-                permanent=True,
-            )
-        key = _key(self._secret())
+        secret = self._secret()
+        refuse(url_obstacle(url, private=self._private()) or key_obstacle(secret))
+        key = key_of(secret)
         delivery = message_id(row.idempotency_key)
         at = datetime.fromtimestamp(row.created_at, UTC).isoformat()
         body = msgspec.json.encode({"id": delivery, "profile": row.profile, "text": row.text, "at": at})
@@ -112,18 +105,3 @@ def signed(key: bytes, delivery: str, timestamp: int, body: bytes) -> dict[str, 
         "webhook-timestamp": str(timestamp),
         "webhook-signature": f"v1,{signature}",
     }
-
-
-def _key(secret: str) -> bytes:
-    try:
-        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) < MIN_SECRET_BYTES:
-        raise PlatformError(
-            f"{SECRET} is not set, or is not base64 of at least {MIN_SECRET_BYTES} bytes",
-            where=".env",
-            next_step=f'put {SECRET}=whsec_… there; make one with "openssl rand -base64 32"',
-            permanent=True,
-        )
-    return key

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hermesd.providers.build import build_provider
+from hermesd.providers.choice import chosen
 from hermesd.tools.registry import ToolRegistry
 
 if TYPE_CHECKING:
@@ -59,11 +60,8 @@ class Overrides:
 def changed(config: Config, wanted: Mapping[str, str]) -> Config:
     """The configuration with the event's settings in place."""
     replace = msgspec.structs.replace
-    model, agent, terminal = config.model, config.agent, config.terminal
-    if provider := wanted.get("provider"):
-        model = replace(model, provider=provider, base_url="", api_key="")
-    if name := wanted.get("model"):
-        model = replace(model, default=name)
+    agent, terminal = config.agent, config.terminal
+    model = chosen(config.model, provider=wanted.get("provider", ""), name=wanted.get("model", ""))
     if timeout := wanted.get("timeout_s"):
         agent = replace(agent, turn_timeout_s=float(timeout))
     if turns := wanted.get("max_turns"):

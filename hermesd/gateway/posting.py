@@ -11,6 +11,7 @@ import msgspec
 from hermesd.gateway.http_sending import retry_after_s, sending
 from hermesd.gateway.platform import PlatformError, Sent
 from hermesd.gateway.text import clean, split
+from hermesd.proxies import uses_environment_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -49,7 +50,7 @@ async def post(
     with sending(where):
         try:
             async with (
-                httpx2.AsyncClient(timeout=TIMEOUT_S) as client,
+                httpx2.AsyncClient(timeout=TIMEOUT_S, trust_env=uses_environment_proxy(url)) as client,
                 client.stream("POST", url, headers={"user-agent": "hermesd", **headers}, auth=login, **body) as answer,
             ):
                 data, wait = await _read(answer), answer.headers.get("retry-after", "")

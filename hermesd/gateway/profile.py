@@ -24,7 +24,7 @@ from hermesd.gateway.outlets_email import EmailOutlet
 from hermesd.gateway.outlets_github import GithubOutlet
 from hermesd.gateway.outlets_slack import SlackOutlet
 from hermesd.gateway.outlets_sms import SmsOutlet
-from hermesd.gateway.outlets_webhook import SECRET, WebhookOutlet
+from hermesd.gateway.outlets_webhook import WebhookOutlet
 from hermesd.gateway.overrides import Overrides
 from hermesd.gateway.presenter import Presenter
 from hermesd.gateway.router import Router
@@ -38,6 +38,7 @@ from hermesd.tools.environment import child_environment
 from hermesd.tools.registry import ToolRegistry
 from hermesd.tools.terminal.leftovers import tag_prefix
 from hermesd.tools.terminal.processes import ProcessTable
+from hermesd.triggers.obstacles import SECRET
 from hermesd.turns.policy import SessionApprovals
 from hermesd.turns.scope import Workbench
 

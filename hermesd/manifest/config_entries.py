@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 FILE_THREADS = trio.CapacityLimiter(1)
 
 
-class ConfigEntries:
+class ConfigEntries(abc.ABC):
     """See ``entry.Kind``. A subclass says where the sections are, and what else there is about one."""
 
     section: str
@@ -67,9 +68,9 @@ class ConfigEntries:
             self.files[name] = self.files.get(origin, b"")
             self.configs[name] = self.configs.get(origin, Config())
 
+    @abc.abstractmethod
     def sections(self, config: Config) -> Mapping[str, msgspec.Struct]:
         """The sections of a configuration by name."""
-        raise NotImplementedError
 
     def defaults(self, key: Key) -> Fields:
         """Those of the schema. Raises ConfigError for a profile whose config.yaml cannot be read."""
@@ -77,7 +78,7 @@ class ConfigEntries:
             raise self._broken[key.profile]
         return flat(self.blank)
 
-    def expect(self, entries: Iterable[Entry]) -> None:
+    def expect(self, entries: Iterable[Entry]) -> None:  # noqa: B027 - most kinds have nothing to add
         """They do not name each other."""
 
     def check(self, entry: Entry) -> Fields:

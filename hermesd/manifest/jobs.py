@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from hermesd.config.schema import Config
 from hermesd.errors import ConfigError, HermesError, NotFoundError, UsageError
 from hermesd.manifest.document import entry_shape
 from hermesd.manifest.entry import Key
 from hermesd.rpc.wire_cron import JobFields
 from hermesd.store.records import JobPut, JobRemoval, JobRow
-from hermesd.triggers import desk
+from hermesd.triggers import desk, turn_check
 from hermesd.triggers import job as jobs
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from hermesd.manifest.merge import Fields
     from hermesd.rpc.context import Daemon
     from hermesd.store.records import JobState
-    from hermesd.triggers.desk import Owner
     from hermesd.triggers.job import JobSpec
+    from hermesd.triggers.turn_check import Owner
 
 _DEFAULTS: Fields = {
     **{each.name: each.default for each in msgspec.structs.fields(jobs.JobSpec) if each.name in desk.PLAIN},
@@ -166,8 +167,9 @@ class Jobs:
                 error.next_step = f"declare it too: `profiles: {{{profile}: {{}}}}`, or see `hermesctl profile list`"
                 raise
         origin = routines.owner(str(self._new_profiles[profile].get("clone_from") or "default"))
-        homes = origin.homes if self._new_profiles[profile].get("clone_from") else {}
-        return desk.Owner(profile, self._daemon.home.profile_root(profile), homes, origin.timezone)
+        is_clone = bool(self._new_profiles[profile].get("clone_from"))
+        config, known = (origin.config, origin.secrets) if is_clone else (Config(), {})
+        return turn_check.Owner(profile, self._daemon.home.profile_root(profile), origin.timezone, config, known)
 
 
 def _fields(spec: JobSpec, names: Mapping[str, str], *, paused: bool) -> Fields:

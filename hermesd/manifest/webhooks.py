@@ -14,6 +14,7 @@ from hermesd.errors import ConflictError, UsageError
 from hermesd.manifest.config_entries import ConfigEntries, nested
 from hermesd.manifest.document import entry_shape
 from hermesd.manifest.entry import profile_at
+from hermesd.triggers.webhook_check import check_route
 from hermesd.triggers.webhook_route import check_name, new_secret
 
 if TYPE_CHECKING:
@@ -55,25 +56,14 @@ class Webhooks(ConfigEntries):
 
     def check(self, entry: Entry) -> Fields:
         """As ``webhook subscribe``: targets that exist, filters that can be used."""
-
         check_name(entry.key.name)
         fields = super().check(entry)
         if fields.get("scheme", "hmac") != "hmac" and fields.keys() & {"header", "algorithm"}:
             raise UsageError("header and algorithm are for `scheme: hmac`", next_step="leave them out")
-        self._check_route(entry.key.profile, fields)
-        return fields
-
-    def _check_route(self, profile: str, fields: Fields) -> None:
-        """Raises ConfigError for targets, filters and toolsets that no request could use."""
-        from hermesd.tools.registry import check_toolsets
-        from hermesd.triggers.deliver import homes
-        from hermesd.triggers.filters import compile_filters
-        from hermesd.triggers.webhook_places import Places
-
         route = msgspec.convert(nested(fields), WebhookRoute)
-        Places(route, homes=homes(self.configs[profile].platforms), where="deliver")
-        compile_filters(route.filters, where="", home=profile_at(self._daemon.home, profile).root)
-        check_toolsets(route.toolsets)
+        root = profile_at(self._daemon.home, entry.key.profile).root
+        check_route(route, self.configs[entry.key.profile], root=root, where="")
+        return fields
 
     def enact(self, change: Change, batch: Batch) -> None:
         """The section, its secret, and the platform itself where nobody has said whether it is on."""

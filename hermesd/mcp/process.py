@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from hermesd.tools.terminal.leftovers import SCAN_THREADS, TAG, Mark, kill_marked
+from hermesd.tools.terminal.leftovers import TAG, kill_strays, signal_group
 
 if TYPE_CHECKING:
     from hermesd.tools.terminal.local import Spawn
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 EOF_GRACE_S = 1.0
 TERM_GRACE_S = 1.0
 END_S = 4.5
-LONG_RUN_S = 30.0
 
 
 class ServerProcess:
@@ -79,26 +78,16 @@ class ServerProcess:
         with trio.move_on_after(END_S, shield=True):
             await self._wait(grace_s)
             if not self.gone and grace_s:
-                self._signal_group(signal.SIGTERM)
+                signal_group(self.pid, signal.SIGTERM)
                 await self._wait(TERM_GRACE_S)
-            self._signal_group(signal.SIGKILL)
+            signal_group(self.pid, signal.SIGKILL)
             await self.exited()
-            await self._kill_strays()
+            await kill_strays(self.tag, self.pid, started=self._started)
         return self._reap()
 
     async def _wait(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
             await self.exited()
-
-    def _signal_group(self, number: signal.Signals) -> None:
-        """Signal the group; its id cannot be another's, because the leader is not reaped before this is over."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
-
-    async def _kill_strays(self) -> None:
-        recent = time.monotonic() - self._started < LONG_RUN_S
-        mark = Mark(self.tag, exact=True, session=self.pid, since=self.pid if recent else 0)
-        await trio.to_thread.run_sync(kill_marked, mark, limiter=SCAN_THREADS, abandon_on_cancel=True)
 
     def _reap(self) -> int:
         """Collect the status and close everything. One that not even SIGKILL ends is the kernel's to collect."""

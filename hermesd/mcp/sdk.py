@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import logging
 import sys
 
 import trio
+
+from hermesd import collector
 
 MODULES = (
     "anyio._backends._trio",  # which anyio would import at its first use
@@ -44,21 +45,17 @@ async def load(*, http: bool) -> None:
 
 
 def _import(names: tuple[str, ...]) -> None:
-    """Meanwhile the interpreter's lock changes hands more often: the loop has to ask for it at every turn.
-
-    Nothing is collected meanwhile, a sixth of the time, and what came stays for good: the collector forgets about it.
-    """
+    """Meanwhile the interpreter's lock changes hands more often: the loop has to ask for it at every turn."""
     usual_s = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_S)
-    gc.disable()
     try:
-        for name in names:
-            importlib.import_module(name)
-            _loaded.add(name)
+        with collector.importing():
+            for name in names:
+                importlib.import_module(name)
+                _loaded.add(name)
         _quieten()
-        gc.freeze()
+        collector.keep()
     finally:
-        gc.enable()
         sys.setswitchinterval(usual_s)
 
 

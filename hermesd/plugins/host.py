@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hermesd.plugins")
 
+_LOOKING = trio.CapacityLimiter(1)  # directories and packages may lie on a slow disk; nobody else waits for it
+
 State = Literal["loading", "ready", "failed"]
 
 
@@ -98,7 +100,7 @@ class PluginHost:
 
     async def candidates(self) -> dict[str, Candidate]:
         """Every plugin that could be named, looked up now."""
-        return await trio.to_thread.run_sync(self._discover)
+        return await trio.to_thread.run_sync(self._discover, limiter=_LOOKING)
 
     # -- loading -------------------------------------------------------------------------------------------------------
 
@@ -165,7 +167,7 @@ class PluginHost:
             profile=self.profile_name,
             env=self._settings.secrets,
             timeout_s=config.timeout,
-            taken=await trio.to_thread.run_sync(partial(_taken, others)),
+            taken=await trio.to_thread.run_sync(partial(_taken, others), limiter=_LOOKING),
         )
         try:
             with trio.fail_after(config.load_timeout):

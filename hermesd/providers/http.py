@@ -14,6 +14,7 @@ import trio
 
 from hermesd.providers.failures import AttemptError, broken, from_response, malformed, reject_key
 from hermesd.providers.streaming import SseEvent, SseParser
+from hermesd.proxies import uses_environment_proxy
 
 if TYPE_CHECKING:
     import ssl
@@ -45,8 +46,7 @@ class Reader(Protocol):
 class Endpoint:
     """POSTs JSON to one URL over connections that stay open between turns.
 
-    ``secret`` is the key among the headers, to be cut out of every error text. Proxy variables of the process
-    environment are ignored: a profile's network path is its own configuration.
+    ``secret`` is the key among the headers, to be cut out of every error text. Proxies: see ``hermesd.proxies``.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Endpoint:
         return httpx2.AsyncClient(
             headers=self._headers,
             verify=tls,
-            trust_env=False,
+            trust_env=uses_environment_proxy(self.url),
             timeout=httpx2.Timeout(connect=self._connect_timeout_s, read=read, write=read, pool=None),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=KEEPALIVE_S),
         )

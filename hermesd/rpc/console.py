@@ -13,6 +13,7 @@ import msgspec
 import hermesd
 from hermesd.errors import HermesError
 from hermesd.rpc import queries, wire
+from hermesd.rpc.console_answer import MAX_ROWS, Answer, limit_of
 from hermesd.rpc.console_arguments import parse, whole_number
 from hermesd.rpc.render.page import Page
 
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
     from hermesd.rpc.wire import ConsoleParams, ConsoleResult, Role
 
 NARROWEST = 40
-MAX_ROWS = 10_000
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A query's result, how it is rendered, and the exit status."""
-
-    result: object
-    render: Callable[[Page], str]
-    status: int = 0
 
 
 async def run(params: ConsoleParams, daemon: Daemon, role: Role) -> ConsoleResult:
@@ -44,18 +36,13 @@ async def run(params: ConsoleParams, daemon: Daemon, role: Role) -> ConsoleResul
         call = parse(params.argv)
         answer = await VERBS[call.verb](call, daemon)
     except HermesError as error:
-        return wire.ConsoleResult(status=error.exit_status, text=error_text(error))
+        return wire.ConsoleResult(status=error.exit_status, text=f"{error.said_to(params.argv)}\n")
     if call.json:
         text = msgspec.json.format(msgspec.json.encode(answer.result), indent=2).decode() + "\n"
     else:
         width = max(params.width, NARROWEST) if params.width > 0 else 0
         text = answer.render(Page(width=width, color=params.color))
     return wire.ConsoleResult(status=answer.status, text=text)
-
-
-def error_text(error: HermesError) -> str:
-    """``hermesctl: where: what`` and the next step on a line of its own, as hermesctl prints its own errors."""
-    return f"hermesctl: {error}\n"
 
 
 async def _status(call: Call, daemon: Daemon) -> Answer:
@@ -103,7 +90,7 @@ class VersionResult(wire.Result, kw_only=True):
 async def _events(call: Call, daemon: Daemon) -> Answer:
     from hermesd.rpc.render import events
 
-    limit = _limit(call, 50)
+    limit = limit_of(call, 50)
     if "since" in call.values:
         result = await queries.events_since(daemon, call.number("since", 0), call.profile, limit)
     else:
@@ -130,21 +117,21 @@ async def _config(call: Call, daemon: Daemon) -> Answer:
 async def _sessions_list(call: Call, daemon: Daemon) -> Answer:
     from hermesd.rpc.render import sessions
 
-    result = await queries.sessions(daemon, call.profile, _limit(call, 30))
+    result = await queries.sessions(daemon, call.profile, limit_of(call, 30))
     return Answer(result, lambda page: sessions.render_list(page, result))
 
 
 async def _sessions_show(call: Call, daemon: Daemon) -> Answer:
     from hermesd.rpc.render import sessions
 
-    result = await queries.session(daemon, call.words[0], call.profile, _limit(call, 200))
+    result = await queries.session(daemon, call.words[0], call.profile, limit_of(call, 200))
     return Answer(result, lambda page: sessions.render_one(page, result))
 
 
 async def _sessions_search(call: Call, daemon: Daemon) -> Answer:
     from hermesd.rpc.render import sessions
 
-    result = await queries.search(daemon, " ".join(call.words), call.profile, _limit(call, 20))
+    result = await queries.search(daemon, " ".join(call.words), call.profile, limit_of(call, 20))
     return Answer(result, lambda page: sessions.render_hits(page, result))
 
 
@@ -152,7 +139,7 @@ async def _inbox_list(call: Call, daemon: Daemon) -> Answer:
     from hermesd.rpc.render import inbox
 
     states = call.states or ([] if "all" in call.values else queries.INBOX_ATTENTION)
-    result = await queries.inbox(daemon, call.profile, states, _limit(call, 50))
+    result = await queries.inbox(daemon, call.profile, states, limit_of(call, 50))
     return Answer(result, lambda page: inbox.render_list(page, result))
 
 
@@ -168,7 +155,7 @@ async def _outbox_list(call: Call, daemon: Daemon) -> Answer:
 
     dead = ["dead"] if "dead" in call.values else []
     states = call.states + dead or ([] if "all" in call.values else queries.OUTBOX_ATTENTION)
-    result = await queries.outbox(daemon, call.profile, states, _limit(call, 50))
+    result = await queries.outbox(daemon, call.profile, states, limit_of(call, 50))
     return Answer(result, lambda page: outbox.render(page, result, dead=states == ["dead"]))
 
 
@@ -233,74 +220,10 @@ async def _plugins_show(call: Call, daemon: Daemon) -> Answer:
     return Answer(result, lambda page: plugins.render_one(page, result))
 
 
-async def _cron_list(call: Call, daemon: Daemon) -> Answer:
-    from hermesd.rpc import cron as queries_cron
-    from hermesd.rpc.render import cron
+async def _routines(call: Call, daemon: Daemon) -> Answer:
+    from hermesd.rpc.console_routines import ROUTINE_VERBS
 
-    result = await queries_cron.listing(daemon, call.profile, everywhere="all" in call.values)
-    return Answer(result, lambda page: cron.render_list(page, result))
-
-
-async def _cron_show(call: Call, daemon: Daemon) -> Answer:
-    from hermesd.rpc import cron as queries_cron
-    from hermesd.rpc.render import cron
-
-    result = await queries_cron.one(daemon, call.words[0], call.profile)
-    return Answer(result, lambda page: cron.render_one(page, result))
-
-
-async def _cron_runs(call: Call, daemon: Daemon) -> Answer:
-    from hermesd.rpc import cron as queries_cron
-    from hermesd.rpc.render import cron
-
-    word = call.words[0] if call.words else ""
-    result = await queries_cron.runs(daemon, word, call.profile, _limit(call, 20))
-    return Answer(result, lambda page: cron.render_runs(page, result))
-
-
-async def _watch_list(call: Call, daemon: Daemon) -> Answer:
-    from hermesd.rpc import watch as queries_watch
-    from hermesd.rpc.render import watch
-
-    result = await queries_watch.listing(daemon, call.profile, everywhere="all" in call.values)
-    return Answer(result, lambda page: watch.render_list(page, result))
-
-
-async def _watch_show(call: Call, daemon: Daemon) -> Answer:
-    from hermesd.rpc import watch as queries_watch
-    from hermesd.rpc.render import watch
-
-    result = await queries_watch.one(daemon, call.words[0], call.profile)
-    return Answer(result, lambda page: watch.render_one(page, result))
-
-
-async def _watch_runs(call: Call, daemon: Daemon) -> Answer:
-    from hermesd.rpc import watch as queries_watch
-    from hermesd.rpc.render import watch
-
-    word = call.words[0] if call.words else ""
-    result = await queries_watch.runs(daemon, word, call.profile, _limit(call, 20))
-    return Answer(result, lambda page: watch.render_runs(page, result))
-
-
-async def _webhook_list(call: Call, daemon: Daemon) -> Answer:
-    from hermesd.rpc import webhook as queries_webhook
-    from hermesd.rpc.render import webhook
-
-    result = await queries_webhook.listing(daemon, call.profile)
-    return Answer(result, lambda page: webhook.render_list(page, result))
-
-
-async def _webhook_show(call: Call, daemon: Daemon) -> Answer:
-    from hermesd.rpc import webhook as queries_webhook
-    from hermesd.rpc.render import webhook
-
-    result = await queries_webhook.one(daemon, call.words[0], call.profile)
-    return Answer(result, lambda page: webhook.render_one(page, result))
-
-
-def _limit(call: Call, default: int) -> int:
-    return min(call.number("limit", default), MAX_ROWS)
+    return await ROUTINE_VERBS[call.verb](call, daemon)
 
 
 VERBS: dict[str, Callable[[Call, Daemon], Awaitable[Answer]]] = {
@@ -324,14 +247,14 @@ VERBS: dict[str, Callable[[Call, Daemon], Awaitable[Answer]]] = {
     "mcp tools": _mcp_tools,
     "plugins list": _plugins_list,
     "plugins show": _plugins_show,
-    "cron list": _cron_list,
-    "cron show": _cron_show,
-    "cron runs": _cron_runs,
-    "watch list": _watch_list,
-    "watch show": _watch_show,
-    "watch runs": _watch_runs,
-    "webhook list": _webhook_list,
-    "webhook show": _webhook_show,
+    "cron list": _routines,
+    "cron show": _routines,
+    "cron runs": _routines,
+    "watch list": _routines,
+    "watch show": _routines,
+    "watch runs": _routines,
+    "webhook list": _routines,
+    "webhook show": _routines,
     "gateway list": _profiles,
     "gateway status": _profile,
     "config show": _config,

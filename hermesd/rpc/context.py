@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from hermesd.store.protocol import Store
     from hermesd.store.records import JobRow, RunRow, WatchRow
     from hermesd.supervision.service import ServiceStatus
-    from hermesd.triggers.desk import JobDesk, Owner
+    from hermesd.triggers.desk import JobDesk
+    from hermesd.triggers.turn_check import Owner
     from hermesd.triggers.watch_desk import WatchDesk
     from hermesd.triggers.webhook_counters import Counters
     from hermesd.turns.live import Live

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hermesd.rpc.context import Daemon
     from hermesd.store.records import JobRow, RunRow
     from hermesd.triggers.schedule import Schedule
+    from hermesd.triggers.turn_check import Owner
 
 MAX_NEXT = 100
 
@@ -56,6 +57,15 @@ def view(job: JobRow, *, last_run: CronRun | None = None, count: int = 5) -> Cro
         last_run=last_run.run if last_run else None,
         last_state=last_run.state if last_run else "",
     )
+
+
+def changed(owner: Owner, job: JobRow, message: str) -> CronJobResult:
+    """What is told of a job that was made or changed."""
+    from hermesd.triggers.job import decode
+    from hermesd.triggers.turn_check import warnings
+
+    spec = decode(job.spec)
+    return CronJobResult(job=view(job), message=message, warnings=warnings(owner, spec, origin=spec.origin))
 
 
 def _instants(schedule: Schedule, due_at: float, count: int) -> list[float]:

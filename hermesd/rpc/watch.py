@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermesd.rpc.cron import run_view
-from hermesd.rpc.wire_watch import Watch, WatchFields, WatchListResult, WatchResult, WatchRunsResult
+from hermesd.rpc.wire_cron import CronRunsResult
+from hermesd.rpc.wire_watch import Watch, WatchFields, WatchListResult, WatchResult
 
 if TYPE_CHECKING:
     from hermesd.rpc.context import Daemon
     from hermesd.store.records import QuestionRow, WatchRow
+    from hermesd.triggers.turn_check import Owner
 
 
 def view(watch: WatchRow, *, question: QuestionRow | None = None) -> Watch:
@@ -39,6 +41,15 @@ def view(watch: WatchRow, *, question: QuestionRow | None = None) -> Watch:
     )
 
 
+def made(owner: Owner, watch: WatchRow) -> WatchResult:
+    """What is told of a watch that was made."""
+    from hermesd.triggers.turn_check import warnings
+    from hermesd.triggers.watch import decode
+
+    found = warnings(owner, decode(watch.spec))
+    return WatchResult(watch=view(watch), message=f"made watch {watch.id} ({watch.name})", warnings=found)
+
+
 async def listing(daemon: Daemon, profile: str, *, everywhere: bool) -> WatchListResult:
     """Watches of a profile, or all."""
     name = None if everywhere else daemon.settings(profile).profile.name
@@ -66,10 +77,10 @@ async def question_of(daemon: Daemon, watch: WatchRow) -> QuestionRow | None:
     return next((question for question in waiting if question.turn_id == turn.id), None)
 
 
-async def runs(daemon: Daemon, reference: str, profile: str, limit: int) -> WatchRunsResult:
+async def runs(daemon: Daemon, reference: str, profile: str, limit: int) -> CronRunsResult:
     """What came of the events of a watch, or of all, newest first."""
     watch = await find(daemon, reference, profile) if reference else None
     name = None if watch else daemon.settings(profile).profile.name
     rows = await daemon.store.jobs.runs(job_id=watch.id if watch else None, profile=name, kind="watch", limit=limit)
     names = {row.id: row.name for row in await daemon.store.watches.listing()}
-    return WatchRunsResult(runs=[await run_view(daemon, row, names.get(row.job_id, "(removed)")) for row in rows])
+    return CronRunsResult(runs=[await run_view(daemon, row, names.get(row.job_id, "(removed)")) for row in rows])

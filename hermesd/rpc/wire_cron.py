@@ -7,30 +7,20 @@ from typing import Literal
 import msgspec
 
 from hermesd.rpc.wire import Params, Result
+from hermesd.rpc.wire_turn_fields import TurnFields, Warned
 from hermesd.store.records import RunRow
 
 Misfire = Literal["skip", "run_once", "run_all"]
 Overlap = Literal["forbid", "queue", "allow"]
 
 
-class JobFields(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class JobFields(TurnFields, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What may be said of a job; None leaves it as it is, or unset. ``expires`` is an instant or a length of time."""
 
     schedule: str | None = None
-    timezone: str | None = None
-    prompt: str | None = None
-    name: str | None = None
     skills: list[str] | None = None
     script: str | None = None
     no_agent: bool | None = None
-    deliver: str | None = None
-    model: str | None = None
-    provider: str | None = None
-    toolsets: list[str] | None = None
-    workdir: str | None = None
-    timeout_s: float | None = None
-    max_turns: int | None = None
-    budget: int | None = None
     misfire: Misfire | None = None
     catch_up: int | None = None
     grace_s: float | None = None
@@ -39,13 +29,6 @@ class JobFields(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown
     repeat: int | None = None
     expires: str | None = None
     context_from: str | None = None
-
-
-class CronListParams(Params, kw_only=True):
-    """Jobs of a profile; ``all`` means those of every profile."""
-
-    profile: str = ""
-    all: bool = False
 
 
 class CronJobParams(Params, kw_only=True):
@@ -125,10 +108,11 @@ class CronJob(Result, kw_only=True):
 
 
 class CronJobResult(Result, kw_only=True):
-    """One job."""
+    """One job. ``warnings``: what of a job just made or changed could not be done as the settings stand."""
 
     job: CronJob
     message: str = ""
+    warnings: list[Warned] = msgspec.field(default_factory=list)
 
 
 class CronListResult(Result, kw_only=True):
@@ -170,6 +154,6 @@ class CronRun(Result, kw_only=True):
 
 
 class CronRunsResult(Result, kw_only=True):
-    """Runs, newest first."""
+    """Runs of jobs or of watches, newest first."""
 
     runs: list[CronRun]

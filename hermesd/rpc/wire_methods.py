@@ -73,7 +73,6 @@ from hermesd.rpc.wire_cron import (
     CronImportParams,
     CronJobParams,
     CronJobResult,
-    CronListParams,
     CronListResult,
     CronNextParams,
     CronNextResult,
@@ -89,16 +88,15 @@ from hermesd.rpc.wire_routines import (
     RoutinesPlanParams,
     RoutinesPlanResult,
 )
+from hermesd.rpc.wire_turn_fields import ListParams
 from hermesd.rpc.wire_upgrade import UnfinishedResult
 from hermesd.rpc.wire_watch import (
     WatchAddParams,
     WatchAnswerParams,
-    WatchListParams,
     WatchListResult,
     WatchParams,
     WatchResult,
     WatchRunsParams,
-    WatchRunsResult,
     WatchTestResult,
 )
 from hermesd.rpc.wire_webhook import WebhookParams, WebhooksResult, WebhookView
@@ -177,7 +175,7 @@ METHODS: tuple[Method, ...] = (
     Method("gateway.list", GatewayParams, ProfilesResult, "read", "Gateways with their platforms."),
     Method("webhook.list", ProfileParams, WebhooksResult, "read", "Webhook routes with their counters."),
     Method("webhook.show", WebhookParams, WebhookView, "read", "One webhook route."),
-    Method("cron.list", CronListParams, CronListResult, "read", "Scheduled jobs."),
+    Method("cron.list", ListParams, CronListResult, "read", "Scheduled jobs."),
     Method("cron.show", CronJobParams, CronJobResult, "read", "One job with its next instants."),
     Method("cron.next", CronNextParams, CronNextResult, "read", "When a schedule would be due."),
     Method("cron.runs", CronRunsParams, CronRunsResult, "read", "What came of a job's occurrences."),
@@ -188,10 +186,10 @@ METHODS: tuple[Method, ...] = (
     Method("cron.run", CronJobParams, Done, "operate", "Run a job now.", mutating=True),
     Method("cron.remove", CronJobParams, Done, "operate", "Remove a job.", mutating=True),
     Method("cron.import", CronImportParams, CronListResult, "operate", "Take over a jobs.json.", mutating=True),
-    Method("cron.export", CronListParams, Done, "read", "Jobs in the form of jobs.json."),
-    Method("watch.list", WatchListParams, WatchListResult, "read", "Watches."),
+    Method("cron.export", ListParams, Done, "read", "Jobs in the form of jobs.json."),
+    Method("watch.list", ListParams, WatchListResult, "read", "Watches."),
     Method("watch.show", WatchParams, WatchResult, "read", "One watch."),
-    Method("watch.runs", WatchRunsParams, WatchRunsResult, "read", "What came of a watch's events."),
+    Method("watch.runs", WatchRunsParams, CronRunsResult, "read", "What came of a watch's events."),
     Method("watch.add", WatchAddParams, WatchResult, "operate", "Make a watch.", mutating=True),
     Method("watch.pause", WatchParams, Done, "operate", "Have a watch rest until it is resumed.", mutating=True),
     Method("watch.resume", WatchParams, Done, "operate", "Have a paused watch work again.", mutating=True),

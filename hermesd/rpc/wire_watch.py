@@ -7,14 +7,14 @@ from typing import Literal
 import msgspec
 
 from hermesd.rpc.wire import Params, Result
-from hermesd.rpc.wire_cron import CronRun
+from hermesd.rpc.wire_turn_fields import TurnFields, Warned
 
 WatchMode = Literal["suggest", "act"]
 WhileRunning = Literal["ignore", "count"]
 Bus = Literal["system", "user"]
 
 
-class WatchFields(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class WatchFields(TurnFields, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What may be said of a watch; None leaves it unset. Exactly one of ``files``, ``command`` and ``unit``.
 
     ``files`` are absolute paths or patterns, ``command`` a script below the profile's scripts/, run whenever ``every``
@@ -24,30 +24,12 @@ class WatchFields(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkno
     files: list[str] | None = None
     command: str | None = None
     every: str | None = None
-    timezone: str | None = None
     unit: str | None = None
     bus: Bus | None = None
     states: list[str] | None = None
-    prompt: str | None = None
-    name: str | None = None
     mode: WatchMode | None = None
     debounce_s: float | None = None
     while_running: WhileRunning | None = None
-    deliver: str | None = None
-    model: str | None = None
-    provider: str | None = None
-    toolsets: list[str] | None = None
-    workdir: str | None = None
-    timeout_s: float | None = None
-    max_turns: int | None = None
-    budget: int | None = None
-
-
-class WatchListParams(Params, kw_only=True):
-    """Watches of a profile; ``all`` means those of every profile."""
-
-    profile: str = ""
-    all: bool = False
 
 
 class WatchParams(Params, kw_only=True):
@@ -99,10 +81,11 @@ class Watch(Result, kw_only=True):
 
 
 class WatchResult(Result, kw_only=True):
-    """One watch."""
+    """One watch. ``warnings``: what of a watch just made could not be done as the settings stand."""
 
     watch: Watch
     message: str = ""
+    warnings: list[Warned] = msgspec.field(default_factory=list)
 
 
 class WatchListResult(Result, kw_only=True):
@@ -116,9 +99,3 @@ class WatchTestResult(Result, kw_only=True):
 
     sees: str
     prompt: str
-
-
-class WatchRunsResult(Result, kw_only=True):
-    """Runs, newest first."""
-
-    runs: list[CronRun]

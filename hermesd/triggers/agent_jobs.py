@@ -13,13 +13,15 @@ from hermesd.errors import ConflictError, UsageError
 from hermesd.rpc.wire_cron import JobFields
 from hermesd.triggers.job import decode
 from hermesd.triggers.schedule import parse, spell
+from hermesd.triggers.turn_check import warnings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hermesd.store.protocol import Store
     from hermesd.store.records import Address, JobRow, RunRow
-    from hermesd.triggers.desk import JobDesk, Owner
+    from hermesd.triggers.desk import JobDesk
+    from hermesd.triggers.turn_check import Owner
 
 
 MAX_JOBS = 100  # of its profile, whoever made them
@@ -54,7 +56,7 @@ class AgentJobs:
             repeat=repeat or None,
         )
         job = await self.desk.create(self.owner(), fields, origin=self.origin)
-        return f"made job {job.id} ({job.name}): {_when(job)}"
+        return f"made job {job.id} ({job.name}): {_when(job)}{self._warnings(job)}"
 
     async def update(self, reference: str, schedule: str, prompt: str, *, name: str, deliver: str, repeat: int) -> str:
         """Change what is given of a job. Raises HermesError."""
@@ -71,7 +73,13 @@ class AgentJobs:
         job = await self._find(reference, "update")
         await self.ensure()
         changed = await self.desk.edit(self.owner(), job, fields)
-        return f"changed {changed.name}: {_when(changed)}"
+        return f"changed {changed.name}: {_when(changed)}{self._warnings(changed)}"
+
+    def _warnings(self, job: JobRow) -> str:
+        spec = decode(job.spec)
+        return "".join(
+            f"\nBut: {each.what}; {each.next_step}" for each in warnings(self.owner(), spec, origin=spec.origin)
+        )
 
     def _check_pace(self, schedule: str) -> None:
         if not schedule:

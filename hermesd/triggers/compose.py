@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from hermesd.errors import NotFoundError
 from hermesd.home import read_bounded
 from hermesd.store.records import NewEvent
+from hermesd.tools.schema import nearest
 from hermesd.triggers.deliver import parse_deliver
+from hermesd.triggers.turn_spec import overrides
 from hermesd.turns.outgoing import with_places
 from hermesd.turns.prompt import INSTRUCTIONS, mark_untrusted
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     from hermesd.store.records import Address, JobRow
     from hermesd.triggers.job import JobSpec
-    from hermesd.triggers.watch import WatchSpec
 
 MAX_SKILL_BYTES = 64 * 1024
 
@@ -66,20 +67,6 @@ def event_of(
     )
 
 
-def overrides(spec: JobSpec | WatchSpec) -> dict[str, str]:
-    """What of the profile's settings is otherwise for this turn; see ``gateway.overrides``."""
-    wanted = {
-        "model": spec.model,
-        "provider": spec.provider,
-        "toolsets": ",".join(spec.toolsets),
-        "workdir": spec.workdir,
-        "timeout_s": f"{spec.timeout_s:g}" if spec.timeout_s else "",
-        "max_turns": str(spec.max_turns or ""),
-        "budget": str(spec.budget or ""),
-    }
-    return {f"use_{name}": value for name, value in wanted.items() if value}
-
-
 def read_skills(names: list[str], directory: Path) -> str:
     """The texts of skills (``skills/<category>/<name>/SKILL.md`` or ``skills/<name>/SKILL.md``).
 
@@ -93,7 +80,11 @@ def _skill(name: str, directory: Path) -> str:
         for path in (directory / name / "SKILL.md", *sorted(directory.glob(f"*/{_literal(name)}/SKILL.md"))):
             if path.is_file():
                 return read_bounded(path, max_bytes=MAX_SKILL_BYTES, follow=True).decode("utf-8", "replace").strip()
-    raise NotFoundError(f"there is no skill {name[:80]!r}", next_step=f"put it into {directory}/<category>/{name[:80]}")
+    meant = nearest(
+        name, {path.parent.name for path in (*directory.glob("*/SKILL.md"), *directory.glob("*/*/SKILL.md"))}
+    )
+    step = f"did you mean {meant!r}?" if meant else f"put it into {directory}/<category>/{name[:80]}"
+    raise NotFoundError(f"there is no skill {name[:80]!r}", next_step=step)
 
 
 def _literal(name: str) -> str:

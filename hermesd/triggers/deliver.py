@@ -71,17 +71,6 @@ def parse_deliver(
     return list(found)
 
 
-def check_deliver(text: str, *, homes: Mapping[str, str], origin: Address | None = None, where: str = "") -> None:
-    """Refuse what somebody has just written and nothing could be sent to. Raises ConfigError, also as above."""
-    for address in parse_deliver(text, homes=homes, origin=origin, where=where):
-        if address.platform == "sms" and not NUMBER.fullmatch(address.chat):
-            raise ConfigError(
-                f"deliver 'sms:{address.chat[:40]}' is not a phone number",
-                where=where,
-                next_step="write sms:+<country><number>, like sms:+15551234567",
-            )
-
-
 def _origin(origin: Address | None, homes: Mapping[str, str], where: str) -> Address:
     """The chat something was asked for in; what was made without one goes to the first home channel."""
     if origin is not None and origin.platform:

@@ -9,46 +9,33 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from hermesd.errors import ConflictError, UsageError
 from hermesd.store.records import Address, JobRow
-from hermesd.tools.registry import check_toolsets
-from hermesd.triggers import compose, naming, schedule
+from hermesd.triggers import compose, naming, schedule, turn_check
 from hermesd.triggers import job as jobs
-from hermesd.triggers.deliver import check_deliver
 from hermesd.triggers.job import MAX_CATCH_UP, JobSpec
 from hermesd.triggers.script import find_script
+from hermesd.triggers.turn_spec import TurnSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from hermesd.rpc.wire_cron import JobFields
     from hermesd.store.protocol import Store
     from hermesd.store.records import JobState
+    from hermesd.triggers.turn_check import Owner
 
-MAX_PROMPT = 32_000
 MAX_JOBS = 10_000  # of one profile
 _SLUG = re.compile(r"[^a-z0-9]+")
 
 
 PLAIN = (
-    "prompt",
+    *TurnSpec.__struct_fields__,
     "skills",
     "script",
     "no_agent",
-    "deliver",
-    "model",
-    "provider",
-    "toolsets",
-    "workdir",
-    "timeout_s",
-    "max_turns",
-    "budget",
     "misfire",
     "catch_up",
     "grace_s",
@@ -59,24 +46,12 @@ PLAIN = (
 """Fields that stand in the job as they are given."""
 
 BOUNDS = {
-    "timeout_s": (0, 86400),
-    "max_turns": (0, 1000),
-    "budget": (0, 10**12),
+    **turn_check.BOUNDS,
     "catch_up": (1, MAX_CATCH_UP),
     "grace_s": (0, 366 * 86400),
     "jitter_s": (0, 86400),
     "repeat": (0, 1_000_000),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The profile a job belongs to: its directory, its home channels, and the zone its schedules are read in."""
-
-    name: str
-    root: Path
-    homes: Mapping[str, str]
-    timezone: str
 
 
 class JobDesk:
@@ -150,12 +125,7 @@ def redrafted(owner: Owner, spec: JobSpec, fields: JobFields, *, now: float, con
 
 
 def _changed(owner: Owner, spec: JobSpec, fields: JobFields, now: float, context_from: str) -> JobSpec:
-    given: dict[str, Any] = {  # Any: fields of many types, checked by JobFields
-        name: value for name in PLAIN if (value := getattr(fields, name)) is not None
-    }
-    for name, (low, high) in BOUNDS.items():
-        if name in given and not low <= given[name] <= high:
-            raise UsageError(f"{name} is {given[name]:g}", next_step=f"give {low} to {high}")
+    given = turn_check.given(fields, PLAIN, BOUNDS)
     if fields.expires is not None:
         given["expires_at"] = _instant(fields.expires, spec.schedule.zone, now)
     if fields.context_from is not None:
@@ -169,18 +139,12 @@ def _check(owner: Owner, spec: JobSpec) -> None:
     """Refuse what could not run."""
     if not spec.prompt.strip() and not (spec.script and spec.no_agent) and not spec.skills:
         raise UsageError("a job needs a prompt", next_step="give one, or --script with --no-agent")
-    if len(spec.prompt) > MAX_PROMPT:
-        raise UsageError(f"the prompt has {len(spec.prompt)} characters", next_step=f"{MAX_PROMPT} at most")
     if spec.no_agent and not spec.script:
         raise UsageError("--no-agent needs a script", next_step="give --script NAME")
     if spec.script:
         find_script(spec.script, owner.root / "scripts")
     compose.read_skills(spec.skills, owner.root / "skills")
-    check_deliver(spec.deliver, homes=owner.homes, origin=spec.origin, where="deliver")
-    if spec.toolsets:
-        check_toolsets(spec.toolsets)
-    if spec.workdir and not Path(spec.workdir).expanduser().is_dir():
-        raise UsageError(f"{spec.workdir[:200]!r} is no directory", next_step="make it, or give another --workdir")
+    turn_check.check_turn(owner, spec, origin=spec.origin)
 
 
 def moved(job: JobRow, spec: JobSpec, now: float, *, state: JobState) -> JobRow:

@@ -12,6 +12,7 @@ import msgspec
 from hermesd.rpc.wire_cron import Misfire, Overlap
 from hermesd.store.records import Address
 from hermesd.triggers.schedule import Schedule
+from hermesd.triggers.turn_spec import TurnSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ MAX_CATCH_UP = 100
 _WINDOWS_S = (3600.0, 86400.0, 31 * 86400.0)
 
 
-class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class JobSpec(TurnSpec, frozen=True, kw_only=True, omit_defaults=True):
     """What a job does, as its owner set it. Durations in seconds, instants in epoch seconds; 0 or '' means unset.
 
     ``misfire``: what becomes of occurrences that were missed by more than ``grace_s``: none is made up for, the last
@@ -31,19 +32,10 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     schedule: Schedule
-    prompt: str = ""
-    skills: list[str] = []
+    skills: list[str] = msgspec.field(default_factory=list)
     script: str = ""
     no_agent: bool = False
-    deliver: str = "local"
     origin: Address | None = None
-    model: str = ""
-    provider: str = ""
-    toolsets: list[str] = []
-    workdir: str = ""
-    timeout_s: float = 0.0
-    max_turns: int = 0
-    budget: int = 0
     misfire: Misfire = "run_once"
     catch_up: int = 1
     grace_s: float = 60.0

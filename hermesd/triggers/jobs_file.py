@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hermesd.store.records import JobRow
-    from hermesd.triggers.desk import JobDesk, Owner
+    from hermesd.triggers.desk import JobDesk
+    from hermesd.triggers.turn_check import Owner
 
 MAX_JOBS = 1000
 OURS = (

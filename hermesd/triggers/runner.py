@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_AT_ONCE = 4
+FILE_THREADS = trio.CapacityLimiter(MAX_AT_ONCE)
 CUT = "the daemon was killed while the script ran; it was not run again"
 
 
@@ -105,7 +106,8 @@ class JobRunner:
         said = Said("")
         try:
             to = compose.places(job, spec, around.homes)
-            skills = await trio.to_thread.run_sync(compose.read_skills, spec.skills, around.profile.root / "skills")
+            directory = around.profile.root / "skills"
+            skills = await trio.to_thread.run_sync(compose.read_skills, spec.skills, directory, limiter=FILE_THREADS)
             if spec.script:
                 path = find_script(spec.script, around.profile.root / "scripts")
                 await persist(lambda: self._store.jobs.begin_script(run.id))

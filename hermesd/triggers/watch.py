@@ -9,6 +9,7 @@ import msgspec
 from hermesd.errors import HermesError
 from hermesd.rpc.wire_watch import Bus, WatchMode, WhileRunning
 from hermesd.triggers.schedule import Schedule
+from hermesd.triggers.turn_spec import TurnSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +34,7 @@ class NotThisTimeError(HermesError):
     """It could not be looked at now; the next reason to look is waited for."""
 
 
-class WatchSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class WatchSpec(TurnSpec, frozen=True, kw_only=True, omit_defaults=True):
     """What a watch looks at and does, as its owner set it. Durations in seconds; 0 or '' means unset.
 
     ``mode``: *suggest* asks before anything is done, *act* does not. ``while_running``: what becomes of differences
@@ -41,24 +42,15 @@ class WatchSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     kind: Kind
-    files: list[str] = []
+    files: list[str] = msgspec.field(default_factory=list)
     command: str = ""
     schedule: Schedule | None = None
     unit: str = ""
     bus: Bus = "system"
-    states: list[str] = []
-    prompt: str = ""
+    states: list[str] = msgspec.field(default_factory=list)
     mode: WatchMode = "suggest"
     debounce_s: float = DEFAULT_DEBOUNCE_S
     while_running: WhileRunning = "ignore"
-    deliver: str = "local"
-    model: str = ""
-    provider: str = ""
-    toolsets: list[str] = []
-    workdir: str = ""
-    timeout_s: float = 0.0
-    max_turns: int = 0
-    budget: int = 0
 
     @property
     def what(self) -> str:

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from hermesd.store.records import NewEvent
-from hermesd.triggers.compose import overrides
+from hermesd.triggers.turn_spec import overrides
 from hermesd.triggers.watch import ONLY
 from hermesd.turns.outgoing import with_places
 from hermesd.turns.prompt import INSTRUCTIONS, UNTRUSTED_PARTS, mark_untrusted

@@ -5,19 +5,16 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from hermesd.errors import ConflictError, UsageError
 from hermesd.store.records import WatchRow
-from hermesd.tools.registry import check_toolsets
-from hermesd.triggers import naming, schedule
+from hermesd.triggers import naming, schedule, turn_check
 from hermesd.triggers import watch as watches
-from hermesd.triggers.deliver import check_deliver
-from hermesd.triggers.desk import MAX_PROMPT
 from hermesd.triggers.script import find_script
+from hermesd.triggers.turn_spec import TurnSpec
 from hermesd.triggers.watch import MAX_DEBOUNCE_S, MIN_DEBOUNCE_S, WatchSpec
 from hermesd.triggers.watch_files import home_of
 from hermesd.triggers.watch_pattern import parse_pattern
@@ -25,7 +22,7 @@ from hermesd.triggers.watch_pattern import parse_pattern
 if TYPE_CHECKING:
     from hermesd.rpc.wire_watch import WatchFields
     from hermesd.store.protocol import Store
-    from hermesd.triggers.desk import Owner
+    from hermesd.triggers.turn_check import Owner
 
 MAX_WATCHES = 1000  # of one profile
 MAX_PATTERNS = 16
@@ -40,27 +37,19 @@ FREE = frozenset({"workspace", "scripts", "skills", "memories"})
 """Directories of a home in which nothing is written but what a person or an agent means to write."""
 
 PLAIN = (
+    *TurnSpec.__struct_fields__,
     "files",
     "command",
     "unit",
     "bus",
     "states",
-    "prompt",
     "mode",
     "debounce_s",
     "while_running",
-    "deliver",
-    "model",
-    "provider",
-    "toolsets",
-    "workdir",
-    "timeout_s",
-    "max_turns",
-    "budget",
 )
 """Fields that stand in the watch as they are given."""
 
-BOUNDS = {"timeout_s": (0, 86400), "max_turns": (0, 1000), "budget": (0, 10**12)}
+BOUNDS = {**turn_check.BOUNDS, "debounce_s": (MIN_DEBOUNCE_S, MAX_DEBOUNCE_S)}
 
 
 class WatchDesk:
@@ -109,18 +98,17 @@ def read_fields(owner: Owner, fields: WatchFields) -> WatchSpec:
             next_step="give --file PATTERN, or --command SCRIPT with --every, or --unit NAME",
         )
     _check_kind(kinds[0], fields)
-    given: dict[str, Any] = {  # Any: fields of many types, checked by WatchFields
-        name: value for name in PLAIN if (value := getattr(fields, name)) is not None
-    }
+    given = turn_check.given(fields, PLAIN, BOUNDS)
     if fields.every:
         zone = fields.timezone or owner.timezone
         given["schedule"] = schedule.parse(fields.every, zone_name=zone, now=time.time())
     if "unit" in given and "." not in given["unit"]:
         given["unit"] += ".service"
     spec = WatchSpec(kind=kinds[0], **given)  # type: ignore[arg-type]  # one of KINDS' values
-    _check_bounds(spec)
     _CHECKS[spec.kind](owner, spec)
-    _check_turn(owner, spec)
+    if not spec.prompt.strip():
+        raise UsageError("a watch needs a prompt", next_step="say what is to be done when something changes")
+    turn_check.check_turn(owner, spec)
     return spec
 
 
@@ -129,16 +117,6 @@ def _check_kind(kind: str, fields: WatchFields) -> None:
     for name, belongs in BELONGS.items():
         if kind != belongs and getattr(fields, name) not in (None, "", [], "system"):
             raise UsageError(f"{FLAGS[name]} is for a watch of a {belongs}", next_step=f"leave {FLAGS[name]} out")
-
-
-def _check_bounds(spec: WatchSpec) -> None:
-    if not MIN_DEBOUNCE_S <= spec.debounce_s <= MAX_DEBOUNCE_S:
-        raise UsageError(
-            f"debounce is {spec.debounce_s:g} s", next_step=f"give {MIN_DEBOUNCE_S:g} to {MAX_DEBOUNCE_S:g}"
-        )
-    for name, (low, high) in BOUNDS.items():
-        if not low <= getattr(spec, name) <= high:
-            raise UsageError(f"{name} is {getattr(spec, name):g}", next_step=f"give {low} to {high}")
 
 
 def _check_files(owner: Owner, spec: WatchSpec) -> None:
@@ -172,18 +150,6 @@ def _check_unit(owner: Owner, spec: WatchSpec) -> None:
 
 
 _CHECKS = {"file": _check_files, "command": _check_command, "unit": _check_unit}
-
-
-def _check_turn(owner: Owner, spec: WatchSpec) -> None:
-    if not spec.prompt.strip():
-        raise UsageError("a watch needs a prompt", next_step="say what is to be done when something changes")
-    if len(spec.prompt) > MAX_PROMPT:
-        raise UsageError(f"the prompt has {len(spec.prompt)} characters", next_step=f"{MAX_PROMPT} at most")
-    if spec.toolsets:
-        check_toolsets(spec.toolsets)
-    check_deliver(spec.deliver, homes=owner.homes, where="deliver")
-    if spec.workdir and not Path(spec.workdir).expanduser().is_dir():
-        raise UsageError(f"{spec.workdir[:200]!r} is no directory", next_step="make it, or give another --workdir")
 
 
 def _name(spec: WatchSpec, taken: set[str]) -> str:

@@ -12,11 +12,11 @@ from hermesd.rpc.wire_watch import WatchTestResult
 from hermesd.store.records import WatchRow
 from hermesd.triggers import watch as watches
 from hermesd.triggers import watch_compose
+from hermesd.triggers.watch_at_work import WatchAtWork, leaves
 from hermesd.triggers.watch_command import CommandSource
 from hermesd.triggers.watch_directories import Directories
 from hermesd.triggers.watch_files import FileSource, home_of
 from hermesd.triggers.watch_pattern import parse_pattern
-from hermesd.triggers.watching import Watching, leaves
 from hermesd.turns.persist import persist
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Watchers:
     def __init__(self, store: Store, surroundings: Callable[[str], Surroundings]) -> None:
         self._store = store
         self._surroundings = surroundings
-        self._at_work: dict[str, Watching] = {}
+        self._at_work: dict[str, WatchAtWork] = {}
         self._nursery: trio.Nursery | None = None
         self._directories: Directories | None = None
 
@@ -75,8 +75,8 @@ class Watchers:
             watch = await persist(lambda: self._store.watches.get(watch_id))
         except NotFoundError:
             return
-        if (watching := await self._start(watch)) is not None:
-            await watching.armed()
+        if (at_work := await self._start(watch)) is not None:
+            await at_work.armed()
 
     def source(self, watch: WatchRow, spec: WatchSpec) -> Source:
         """What the watch looks at. Raises UsageError, ConfigError."""
@@ -129,33 +129,33 @@ class Watchers:
             raise error
         return found
 
-    async def _start(self, watch: WatchRow) -> Watching | None:
+    async def _start(self, watch: WatchRow) -> WatchAtWork | None:
         if self._nursery is None or watch.state != "active" or watch.id in self._at_work:
             return None
-        watching = Watching(
+        at_work = WatchAtWork(
             watch, self._store, source=self.source, homes=lambda profile: self._surroundings(profile).homes
         )
-        self._at_work[watch.id] = watching
-        await self._nursery.start(self._work, watching)
-        return watching
+        self._at_work[watch.id] = at_work
+        await self._nursery.start(self._work, at_work)
+        return at_work
 
-    async def _work(self, watching: Watching, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _work(self, at_work: WatchAtWork, *, task_status: trio.TaskStatus[None]) -> None:
         try:
-            await watching.run(task_status=task_status)
+            await at_work.run(task_status=task_status)
         finally:
-            if self._at_work.get(watching.id) is watching:
-                del self._at_work[watching.id]
+            if self._at_work.get(at_work.id) is at_work:
+                del self._at_work[at_work.id]
 
     def _on_events(self, events: list[EventRow]) -> None:
         for event in events:
             if event.kind in OVER:
                 inbox_id = event.data.get("inbox_id") or event.data.get("id")
-                for watching in self._at_work.values():
-                    if watching.open_inbox == inbox_id:
-                        watching.changed()
+                for at_work in self._at_work.values():
+                    if at_work.open_inbox == inbox_id:
+                        at_work.changed()
             elif event.kind in MOVED:
-                for watching in self._at_work.values():
-                    watching.changed()  # it finds its row moved, or gone
+                for at_work in self._at_work.values():
+                    at_work.changed()  # it finds its row moved, or gone
 
 
 def _sees(spec: WatchSpec, things: int, differences: int) -> str:

@@ -1,9 +1,10 @@
 """Webhooks: signed HTTP requests become events, durable before they are answered 202.
 
 ``POST /webhooks/<route>`` for the profile ``default`` and ``/p/<profile>/webhooks/<route>`` for any, answered in this
-order: 404 unknown → 403 disabled, no secret, or sent by a page in a browser → 413 → 401 → 429 → 400 body → 200 ignored
-by type or filter → 200 duplicate → 202 accepted; with ``?wait=SECONDS`` 200 with the answer instead of the last two, if
-it is there in time. 503 with Retry-After when the store refuses; nothing is then half-written.
+order: 404 unknown → 403 disabled, no secret, or sent by a page in a browser → 413 → 401 (403 where besides the Host
+field names nothing on loopback, but the listener is there) → 429 → 400 body → 200 ignored by type or filter → 200
+duplicate → 202 accepted; with ``?wait=SECONDS`` 200 with the answer instead of the last two, if it is there in time.
+503 with Retry-After when the store refuses; nothing is then half-written.
 
 A delivery id (``webhook_request``) is processed once in 7 days.
 """
@@ -15,12 +16,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 import trio
 
 from hermesd.errors import NotFoundError, StoreError
 from hermesd.home import DEFAULT_PROFILE, PROFILE_NAME
+from hermesd.mcp.oauth.ssrf import is_loopback_host, literal
 from hermesd.store.records import NewEvent
 from hermesd.triggers.compose import read_skills
 from hermesd.triggers.filters import Filters, Seen, compile_filters, read_files
@@ -44,6 +47,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FILE_THREADS = trio.CapacityLimiter(4)
+"""For what is read of each request: files of filters, skills. A slow disk holds up webhooks, and nothing else."""
+
 
 @dataclass(slots=True)
 class _Route:
@@ -58,6 +64,8 @@ class _Route:
     max_body_bytes: int
     bucket: TokenBucket
     skills: Path
+    is_local: bool
+    """Whether it is listened for on loopback only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,7 @@ class Webhooks:
                 max_body_bytes=config.max_body_bytes,
                 bucket=TokenBucket(config.rate_per_minute, clock=self._clock),
                 skills=(root or Path()) / "skills",
+                is_local=is_loopback_host(config.host),
             )
             for name, route in config.routes.items()
         }
@@ -198,6 +207,8 @@ class Webhooks:
         )
         if not verdict.valid:
             logger.warning("webhook %s of %s is refused: %s", route.name, route.profile, verdict.reason)
+            if route.is_local and _is_foreign(request.headers.get("host")):
+                raise _Rejected(json_response(403, error="not signed, and for another host"), "origin")
             raise _Rejected(json_response(401, error="not signed by a known sender"), "signature")
         return verdict
 
@@ -241,6 +252,18 @@ class Webhooks:
         known = await self._store.outbox_by_key(key)
         rows = await self._store.offer(outbox_rows(event, event.text, key=key, kind="notice"))
         return rows[0].id, known is not None
+
+
+def _is_foreign(host: str) -> bool:
+    """Whether a request to loopback names another host: a page's, which made its name lead here (DNS rebinding).
+
+    What a proxy passes on may name one, too: with a signature the name does not matter.
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # no name of ours, whatever it is
+        return True
+    return bool(name) and literal(name) is None and not is_loopback_host(name)
 
 
 def _said(status: int, body: dict[str, object]) -> Response:
@@ -293,7 +316,7 @@ async def _delivery(route: _Route, request: Request, body: bytes, verdict: Verdi
 
 
 async def _refusal(filters: Filters, payload: dict[str, object], event_type: str, headers: Headers) -> str:
-    files = await trio.to_thread.run_sync(read_files, filters.files) if filters.files else {}
+    files = await trio.to_thread.run_sync(read_files, filters.files, limiter=FILE_THREADS) if filters.files else {}
     return filters.refusal(Seen(payload, event_type, headers, files))
 
 
@@ -327,7 +350,7 @@ def _event(delivery: _Delivery, *, skills: str) -> NewEvent:
 async def _skills(route: _Route) -> str:
     """The texts of its skills. A missing one does not cost the event: it is said, to the agent as well."""
     try:
-        return await trio.to_thread.run_sync(read_skills, route.config.skills, route.skills)
+        return await trio.to_thread.run_sync(read_skills, route.config.skills, route.skills, limiter=FILE_THREADS)
     except NotFoundError as error:
         logger.warning("webhook %s of %s goes without its skills: %s", route.name, route.profile, error.what)
         return f"Note: {error.what}."

@@ -56,13 +56,13 @@ class Places:
         self._homes = homes
         self._where = where
         self._extra = _checked(route.deliver_extra, where)
-        self._fixed = self._parsed(_SAMPLES | self._extra)
+        self.fixed = self._parsed(_SAMPLES | self._extra)
         self._open = self._depends_on_payload()
 
     def for_event(self, payload: dict[str, object], event_type: str) -> tuple[list[Address], str]:
         """The addresses, and a sentence when the payload does not tell one: its answer is then kept as ``local``."""
         if not self._open:
-            return self._fixed, ""
+            return self.fixed, ""
         values = self._values(payload, event_type)
         found: dict[Address, None] = {}
         missing: list[str] = []

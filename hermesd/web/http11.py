@@ -1,9 +1,4 @@
-"""One HTTP/1.1 connection: h11 parses, this file bounds and refuses.
-
-Stricter than RFC 9112 asks: a bare LF, a folded field, Transfer-Encoding beside Content-Length, or any transfer coding
-but ``chunked`` is answered 400 and the connection closed, because proxies disagree about what they mean
-(request smuggling, RFC 9112 section 11.2). The head is checked as raw bytes before h11, which is more lenient, sees it.
-"""
+"""One HTTP/1.1 connection: reads, asks the handler, answers; ``head`` parses, this file bounds and refuses."""
 
 from __future__ import annotations
 
@@ -11,20 +6,21 @@ import contextlib
 import functools
 import logging
 import math
-import re
 import time
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
-import h11
 import msgspec
 import trio
 
-from hermesd.web.message import BodyTooLargeError, Headers, Request, Response, json_response
+from hermesd.web.head import Head, RefusedError
+from hermesd.web.message import BodyTooLargeError, Request, Response, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from hermesd.web.head import ChunkedBody
 
     Handler = Callable[[Request], Awaitable[Response]]
 
@@ -33,8 +29,6 @@ logger = logging.getLogger(__name__)
 _CHUNK = 64 * 1024
 _LINGER_S = 1.0
 _LINGER_BYTES = 4 * 1024 * 1024
-_BARE_LF = re.compile(rb"(?<!\r)\n")
-_FOLDED = re.compile(rb"\r\n[ \t]")
 _REASONS = {
     200: b"OK", 202: b"Accepted", 204: b"No Content", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden",
     404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout", 413: b"Content Too Large",
@@ -53,15 +47,6 @@ class Limits(msgspec.Struct, frozen=True):
     head_bytes: int = 16 * 1024
     fields: int = 100
     requests: int = 10_000
-
-
-class _RefusedError(Exception):
-    """The request cannot be taken: answer ``status`` and close."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
 
 
 class Connection:
@@ -98,7 +83,7 @@ class Connection:
                         break
             if self._scope.cancelled_caught and self._late:
                 with trio.move_on_after(self._limits.write_s):
-                    await self._refuse(_RefusedError(408, self._late))
+                    await self._refuse(RefusedError(408, self._late))
 
     def _allow(self, seconds: float, late: str = "") -> None:
         """End the connection unless this is called again within ``seconds``; ``late`` is then said to the client."""
@@ -112,7 +97,7 @@ class Connection:
             if exchange is None:
                 return False
             response = await self._answer(exchange)
-        except (_RefusedError, h11.RemoteProtocolError) as error:
+        except RefusedError as error:
             self._allow(self._limits.write_s)
             await self._refuse(error)
             return False
@@ -128,23 +113,27 @@ class Connection:
             self._on_idle(False)
             if not here:
                 return None
-        self._allow(self._limits.head_s, "the head did not arrive in time")
         end = await self._head_end()
         self._allow(math.inf)
         head = bytes(self._buffer[:end])
         del self._buffer[:end]
-        return self._exchange(_parse_head(head, self._limits))
+        return self._exchange(Head(head, max_fields=self._limits.fields))
 
     async def _head_end(self) -> int:
-        searched = 0
+        searched, waited = 0, False
         while (found := self._buffer.find(b"\r\n\r\n", searched)) < 0:
             searched = max(0, len(self._buffer) - 3)
             if len(self._buffer) > self._limits.head_bytes:
-                raise _RefusedError(431, "the head is too large")
+                raise RefusedError(431, "the head is too large")
             if b"\n\n" in self._buffer or self._buffer.startswith((b"\n", b"\r")):
-                raise _RefusedError(400, "a bare line feed")
+                raise RefusedError(400, "a bare line feed")
+            if not waited:
+                self._allow(self._limits.head_s, "the head did not arrive in time")
+                waited = True
             if not await self._more():
-                raise _RefusedError(400, "the head is incomplete")
+                raise RefusedError(400, "the head is incomplete")
+        if found > self._limits.head_bytes:
+            raise RefusedError(431, "the head is too large")
         return found + 4
 
     async def _more(self) -> bool:
@@ -153,65 +142,62 @@ class Connection:
         self._buffer += data
         return bool(data)
 
-    def _exchange(self, parsed: tuple[h11.Connection, h11.Request]) -> _Exchange:
-        http, event = parsed
-        headers = Headers((name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers)
-        chunked = "transfer-encoding" in headers
-        if chunked and "content-length" in headers:
-            raise _RefusedError(400, "both Content-Length and Transfer-Encoding")
-        path, _, query = event.target.decode("latin-1").partition("?")
-        options = headers.get("connection").lower()
+    def _exchange(self, head: Head) -> _Exchange:
+        path, _, query = head.target.partition("?")
         exchange = _Exchange(
-            http=http if chunked else None,
-            length=int(headers.get("content-length") or 0),
-            whole=not chunked and headers.get("content-length") in {"", "0"},
-            waits=headers.get("expect").lower() == "100-continue",
-            close=event.http_version != b"1.1" or "close" in options,
+            head=head,
+            whole=head.body is None and not head.length,
+            waits=head.headers.get("expect").lower() == "100-continue",
+            close=head.close,
         )
-        method = event.method.decode("ascii")
-        exchange.request = Request(method, path, query, headers, lambda limit: self._read_body(exchange, limit))
+        read = functools.partial(self._read_body, exchange)
+        exchange.request = Request(head.method, path, query, head.headers, read)
         return exchange
 
     async def _read_body(self, exchange: _Exchange, max_bytes: int) -> bytes:
         if exchange.whole:
             return b""
-        if exchange.length > max_bytes:
+        head = exchange.head
+        if head.length > max_bytes:
             raise BodyTooLargeError
-        self._allow(self._limits.body_s, "the body did not arrive in time")
         if exchange.waits and not self._buffer:
+            self._allow(self._limits.body_s)
             await self._stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
         exchange.waits = False
-        if exchange.http:
-            body = await self._read_chunks(exchange.http, max_bytes)
+        if head.body or len(self._buffer) < head.length:
+            self._allow(self._limits.body_s, "the body did not arrive in time")
+            body = await (self._read_chunks(exchange, head.body, max_bytes) if head.body else self._read(head.length))
+            self._allow(math.inf)
         else:
-            while len(self._buffer) < exchange.length:
-                await self._more_of_body()
-            body = bytes(self._buffer[: exchange.length])
-            del self._buffer[: exchange.length]
-        self._allow(math.inf)
+            body = self._take(head.length)
         exchange.whole = True
         return body
 
-    async def _read_chunks(self, http: h11.Connection, max_bytes: int) -> bytes:
-        body = bytearray()
-        while True:
-            event = http.next_event()
-            if event is h11.NEED_DATA:
-                if not self._buffer:
-                    await self._more_of_body()
-                http.receive_data(bytes(self._buffer))
-                self._buffer.clear()
-            elif isinstance(event, h11.Data):
-                body += event.data
-                if len(body) > max_bytes:
-                    raise BodyTooLargeError
-            else:  # EndOfMessage; what h11 still holds is the next request
-                self._buffer[:0] = http.trailing_data[0]
-                return bytes(body)
+    async def _read_chunks(self, exchange: _Exchange, body: ChunkedBody, max_bytes: int) -> bytes:
+        while not body.complete:
+            if not self._buffer:
+                await self._more_of_body()
+            body.feed(bytes(self._buffer))
+            self._buffer.clear()
+            if len(body.data) > max_bytes:
+                raise BodyTooLargeError
+        # The parser does not say where the body ended: of a request that was sent behind it, nothing can be answered.
+        exchange.close |= body.ate_more
+        return bytes(body.data)
+
+    async def _read(self, length: int) -> bytes:
+        while len(self._buffer) < length:
+            await self._more_of_body()
+        return self._take(length)
+
+    def _take(self, length: int) -> bytes:
+        body = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        return body
 
     async def _more_of_body(self) -> None:
         if not await self._more():
-            raise _RefusedError(400, "the body is incomplete")
+            raise RefusedError(400, "the body is incomplete")
 
     # -- answering -----------------------------------------------------------------------------------------------------
 
@@ -220,7 +206,7 @@ class Connection:
             return await self._handler(exchange.request)
         except BodyTooLargeError:
             return json_response(413, error="the body is too large")
-        except (_RefusedError, h11.RemoteProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):
+        except (RefusedError, trio.BrokenResourceError, trio.ClosedResourceError):
             raise
         except Exception:  # a bug in one handler must be seen in the log, and end neither the listener nor its peers
             logger.exception("the handler of %s %s failed", exchange.request.method, exchange.request.path)
@@ -238,13 +224,13 @@ class Connection:
 
     def _skip_body(self, exchange: _Exchange) -> None:
         """Pass over a body that nobody asked for, if all of it is here; a chunked one ends the connection."""
-        if exchange.http is None and not exchange.waits and len(self._buffer) >= exchange.length and not exchange.whole:
-            del self._buffer[: exchange.length]
+        length = exchange.head.length
+        if exchange.head.body is None and not exchange.waits and len(self._buffer) >= length and not exchange.whole:
+            del self._buffer[:length]
             exchange.whole = True
 
-    async def _refuse(self, error: _RefusedError | h11.RemoteProtocolError) -> None:
-        status = error.status if isinstance(error, _RefusedError) else 400
-        await self._send(json_response(status, error=str(error)), close=True, with_body=True)
+    async def _refuse(self, error: RefusedError) -> None:
+        await self._send(json_response(error.status, error=error.reason), close=True, with_body=True)
         await self._linger()
 
     async def _linger(self) -> None:
@@ -277,32 +263,11 @@ class Connection:
 class _Exchange:
     """A request whose head is read. ``whole``: nothing of its body is left on the stream; ``waits``: for a 100."""
 
-    http: h11.Connection | None  # set for a chunked body, which it decodes
-    length: int
+    head: Head
     whole: bool
     waits: bool
     close: bool
     request: Request = field(init=False)
-
-
-def _parse_head(head: bytes, limits: Limits) -> tuple[h11.Connection, h11.Request]:
-    """A connection of h11's for this request alone, so that none of its leniency outlives our checks."""
-    _check_head(head, limits)
-    http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
-    http.receive_data(head)
-    event = http.next_event()
-    if not isinstance(event, h11.Request):
-        raise _RefusedError(400, "not a request")
-    if event.http_version not in {b"1.1", b"1.0"}:
-        raise _RefusedError(400, "not HTTP/1")
-    return http, event
-
-
-def _check_head(head: bytes, limits: Limits) -> None:
-    if head.count(b"\r\n") > limits.fields + 2:
-        raise _RefusedError(431, "too many fields")
-    if head.count(b"\n") != head.count(b"\r\n") or _FOLDED.search(head):
-        raise _RefusedError(400, "a bare line feed or a folded field")
 
 
 @functools.cache

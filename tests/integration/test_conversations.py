@@ -74,10 +74,12 @@ def test_commands_answer_at_once_and_stop_ends_a_running_turn(talking: Daemon, b
     bot.say("/stop")
     until_shown(talking, bot, "Stopped.")
     wait_for(talking, lambda: not rows(talking, "running") and not rows(talking, "pending"))
+    assert talking.call("daemon.status")["turns_running"] == 0
     bot.say("/retry")
     wait_for(talking, lambda: "slow 200" in [row["text"] for row in rows(talking, "running")])
     bot.say("/stop")
     wait_for(talking, lambda: sum("Stopped." in text for text in bot.shown()) == 2)
+    assert not any("slow 200" in row["text"] for row in rows(talking, "running"))
 
 
 def test_new_begins_afresh_and_a_long_reply_is_split(talking: Daemon, bot: Crabline) -> None:

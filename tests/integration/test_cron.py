@@ -326,7 +326,7 @@ def test_an_import_names_what_a_job_has_that_is_not_taken_over(working: Daemon) 
 ODD = {
     ("@daily", "x", "--name", "a\x1b[31m"): "the name holds control characters",
     ("@daily", "x", "--name", "n" * 101): "the name has 101 characters",
-    ("@daily", "x", "--deliver", "sms:abc"): "'sms:abc' is not a phone number",
+    ("@daily", "x", "--deliver", "sms:abc"): "'abc' is not a phone number",
     ("@daily", "x", "--grace", "nan"): "NaN and infinity are no numbers here",
     ("@daily", b"\xff"): "what was given is not UTF-8",
     ("0 0 30 2 *", "x"): "never comes due",
@@ -343,6 +343,48 @@ def test_what_is_wrong_is_said_in_words_for_people(working: Daemon) -> None:
         assert "\x1b" not in done.stderr
     assert working.call("cron.list")["jobs"] == []
     assert "1001 instants cannot be shown" in working.ctl("cron", "next", "@daily", "-n", "1001").stderr
+
+
+def test_what_could_not_be_delivered_or_answered_is_said_when_a_job_is_made(working: Daemon) -> None:
+    """Refused where no setting is missing, warned of where one is: the job is then there."""
+    for words, said in {
+        ("--deliver", "webhook:http://example.com/x"): "only https is posted to\n  → use an https URL",
+        ("--deliver", "webhook:https://169.254.169.254/x"): "169.254.169.254 may not be reached",
+        ("--provider", "opnai"): "there is no provider 'opnai'\n  → did you mean 'openai'?",
+        ("--toolsets", "fils"): "did you mean 'files'?",
+    }.items():
+        refused = working.ctl("cron", "create", "@daily", "x", *words)
+        assert refused.returncode != 0
+        assert said in refused.stderr
+    assert working.call("cron.list")["jobs"] == []
+    job = working.ctl("cron", "create", "@daily", "x", "--deliver", "email:a@b.de,slack:C1", "--provider", "openai")
+    assert job.returncode == 0
+    assert job.stderr.splitlines() == [
+        "hermesctl: warning: deliver email:a@b.de: mail has no server or no sender yet",
+        "  → set platforms.smtp.host and platforms.smtp.sender",
+        "hermesctl: warning: deliver slack:C1: Slack has no token yet",
+        "  → put SLACK_BOT_TOKEN=xoxb-… into .env",
+        "hermesctl: warning: there is no key for openai yet",
+        "  → put OPENAI_API_KEY=… into .env",
+    ]
+
+
+def test_a_shell_completes_the_names_of_jobs_watches_and_webhooks(working: Daemon) -> None:
+    """What a shell would take apart, or run, is offered by its id."""
+    made(working, "every 1h", "x", "--name", "backup")
+    odd = made(working, "every 1h", "x", "--name", "$(true) y")
+    assert working.ctl("watch", "add", "--file", str(working.home / "workspace/a.md"), "Look.").returncode == 0
+    assert working.ctl("webhook", "subscribe", "deploy").returncode == 0
+    found = {
+        kind: working.ctl("completion", "--names", kind).stdout.split()
+        for kind in ("jobs", "watches", "webhooks", "profiles")
+    }
+    assert found == {
+        "jobs": ["backup", odd["id"]],
+        "watches": ["a-md"],
+        "webhooks": ["deploy"],
+        "profiles": ["default"],
+    }
 
 
 def test_a_daemon_without_jobs_has_no_scheduler(working: Daemon) -> None:

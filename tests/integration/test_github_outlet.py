@@ -150,7 +150,7 @@ async def test_a_token_is_neither_missing_nor_sent_in_clear_nor_shown(github: Gi
     clear = await fails(outlet(github, base_url="http://github.example.com"), row())
     wrong = await fails(outlet(github, token="ghp_wrong"), row())
     assert [error.permanent for error in (missing, clear, wrong)] == [True] * 3
-    assert "GITHUB_TOKEN" in missing.next_step
+    assert missing.next_step == "put GITHUB_TOKEN=… into .env"
     assert "https" in clear.next_step
     assert "ghp_" not in f"{missing}{clear}{wrong}"
     assert github.bodies() == []

@@ -172,17 +172,16 @@ HELLO = '{"jsonrpc": "2.0", "id": 1, "method": "rpc.hello"}'
 @pytest.mark.skipif(shutil.which("nc") is None, reason="netcat-openbsd is not installed")
 async def test_the_shell_example_with_nc_works(served: Served) -> None:
     """As docs/rpc.md has it."""
-    await run_shell(f"echo '{HELLO}' | nc -N -U {served.path}")
+    assert await pid_told_to(f"echo '{HELLO}' | nc -N -U {served.path}") == os.getpid()
 
 
 @pytest.mark.skipif(shutil.which("socat") is None, reason="socat is not installed")
 async def test_the_shell_example_with_socat_works(served: Served) -> None:
     """As docs/rpc.md has it."""
-    await run_shell(f"echo '{HELLO}' | socat -t5 - UNIX-CONNECT:{served.path}")
+    assert await pid_told_to(f"echo '{HELLO}' | socat -t5 - UNIX-CONNECT:{served.path}") == os.getpid()
 
 
-async def run_shell(command: str) -> None:
+async def pid_told_to(command: str) -> int:
     with trio.fail_after(20):
         done = await trio.run_process(["sh", "-c", command], capture_stdout=True)
-    answer = json.loads(done.stdout)
-    assert answer["result"]["pid"] == os.getpid()
+    return int(json.loads(done.stdout)["result"]["pid"])

@@ -234,6 +234,19 @@ def test_what_could_not_work_is_refused_with_the_reason(working: Daemon, notes: 
     assert "no name of a unit" in refusal("--unit", "a b", "x")
     assert "units cannot be watched here" in refusal("--unit", "nginx", "x")
     assert "debounce is 0" in refusal("--file", str(notes), "--debounce", "0", "x")
+    assert "only https is posted to" in refusal("--file", str(notes), "--deliver", "webhook:http://a.example/", "x")
+    assert "did you mean 'openai'?" in refusal("--file", str(notes), "--provider", "opnai", "x")
+
+
+def test_what_settings_are_missing_for_is_warned_of_and_the_watch_is_made(working: Daemon, notes: Path) -> None:
+    """They may be there when something changes."""
+    done = working.ctl("watch", "add", "--file", str(notes), "--deliver", "email:a@b.de", "x")
+    assert done.returncode == 0
+    assert (
+        "hermesctl: warning: deliver email:a@b.de: mail has no server or no sender yet\n  → set platforms"
+        in done.stderr
+    )
+    assert len(working.call("watch.list")["watches"]) == 1
 
 
 def test_options_of_another_kind_and_names_that_cannot_be_shown_are_refused(working: Daemon, notes: Path) -> None:

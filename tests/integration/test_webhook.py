@@ -61,7 +61,7 @@ class Site:
 
     async def post(self, path: str, body: bytes, **fields: str) -> tuple[int, dict[str, object], str]:
         """Status, JSON body and head of the answer."""
-        head = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {len(body)}", "connection: close"]
+        head = [f"POST {path} HTTP/1.1", "host: 127.0.0.1", f"content-length: {len(body)}", "connection: close"]
         head += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
         with trio.fail_after(10):
             async with await trio.open_tcp_stream("127.0.0.1", self.ingress.port) as stream:

@@ -154,6 +154,7 @@ async def test_a_missing_or_weak_secret_is_named_but_not_shown(secret: str) -> N
     error = await fails(outlet(secret=secret), row("https://example.com/in"))
     assert error.permanent
     assert "WEBHOOK_DELIVERY_SECRET" in error.what
+    assert error.next_step.startswith("put WEBHOOK_DELIVERY_SECRET=whsec_… into .env")
     assert len(secret) < 7 or secret not in str(error)
 
 

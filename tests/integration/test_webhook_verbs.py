@@ -150,9 +150,27 @@ def test_what_cannot_be_made_changes_nothing(working: Daemon) -> None:
 
 def test_a_skill_that_is_not_there_yet_is_said(working: Daemon) -> None:
     """The route is made: a request is taken without it."""
-    assert "there is no skill 'review' yet: put it into" in done(
-        working, "webhook", "subscribe", "hook", "--skills", "review"
-    )
+    made = working.ctl("webhook", "subscribe", "hook", "--skills", "review")
+    assert made.returncode == 0
+    assert "hermesctl: warning: there is no skill 'review' yet\n  → put it into" in made.stderr
+
+
+def test_what_a_route_could_not_do_is_said_when_it_is_made(working: Daemon) -> None:
+    """Refused where no setting is missing, warned of where one is; the route is then there."""
+    for words, reason in {
+        ("--deliver", "webhook:http://example.com/x"): "only https is posted to",
+        ("--deliver", "discord:general"): "'general' is not a channel id",
+        ("--provider", "antropic"): "did you mean 'anthropic'?",
+    }.items():
+        refused = working.ctl("webhook", "subscribe", "hook", *words)
+        assert refused.returncode != 0
+        assert reason in refused.stderr
+    made = working.ctl("webhook", "subscribe", "hook", "--deliver", "email:a@b.de", "--provider", "anthropic", "--json")
+    assert [each["what"] for each in json.loads(made.stdout)["warnings"]] == [
+        "deliver email:a@b.de: mail has no server or no sender yet",
+        "there is no key for anthropic yet",
+    ]
+    assert made.stderr == ""
 
 
 def test_without_a_daemon_the_files_are_changed_and_it_is_said(daemon: Daemon) -> None:

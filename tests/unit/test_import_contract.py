@@ -30,20 +30,21 @@ LAYERS: list[set[str]] = [
     {"tools", "providers"},
     {"config", "profiles", "log"},
     {"rpc.wire_methods"},
-    {"rpc.wire_watch"},
     {
         "rpc.wire_cron",
         "rpc.wire_outbox",
         "rpc.wire_plugins",
         "rpc.wire_routines",
         "rpc.wire_upgrade",
+        "rpc.wire_watch",
         "rpc.wire_webhook",
     },
+    {"rpc.wire_turn_fields"},
     {"logfile", "rpc.wire"},
     {"supervision", "store"},
     {"deploy"},
     {"home", "redact"},
-    {"errors", "failpoint"},
+    {"collector", "errors", "failpoint", "proxies"},
 ]
 """Top to bottom: a room imports rooms below it or its own. ``rpc.wire`` is types only, so it lies low."""
 
@@ -139,7 +140,7 @@ def test_hermesctl_imports_of_hermesd_only_wire_home_and_errors_at_the_top() -> 
 
 def test_an_idle_daemon_has_no_heavy_module_loaded() -> None:
     """What only some configurations need is imported when they need it."""
-    heavy = ["httpx2", "h11", "yaml", "ruamel", "prompt_toolkit", "rich", "psutil", "mcp", "pydantic"]
+    heavy = ["httpx2", "httptools", "h11", "yaml", "ruamel", "prompt_toolkit", "rich", "psutil", "mcp", "pydantic"]
     heavy += ["starlette", "hypercorn", "jeepney", "hermesd.triggers.watchers", "hermesd.plugins"]
     code = f"import sys, hermesd.app; print([name for name in {heavy!r} if name in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from hermesd import __main__, process
+from hermesd import __main__, collector, process
 
 
 def test_garbage_is_collected_as_usual_once_everything_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,4 +21,4 @@ def test_garbage_is_collected_as_usual_once_everything_is_imported(monkeypatch: 
     usual = gc.get_threshold()
     assert __main__.main([]) == 7
     assert seen == [usual]
-    assert usual[0] < __main__.IMPORTING
+    assert usual[0] < collector.IMPORTING

@@ -11,7 +11,6 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from hermesd import failpoint
 from hermesd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,34 +62,6 @@ def read_file(name: str, *, below: int, max_bytes: int) -> bytes | None:
         return None
     with os.fdopen(fd, "rb") as file:
         return file.read(max_bytes + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else None
-
-
-def replace_file(
-    name: str, data: bytes, *, below: int, mode: int, owner: tuple[int, int] | None, temporary: str = ""
-) -> None:
-    """Put the file there in one step, whatever was there before, and fsync it. Raises OSError.
-
-    ``owner``: uid and gid, given to the new file through its descriptor before it has its name; None: ours.
-    ``temporary``: the name it has until then; '' makes one up.
-    """
-    temporary = temporary or f".{name}.{os.urandom(6).hex()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=below)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            if owner:
-                os.fchown(fd, *owner)
-            os.fchmod(fd, mode)
-            os.fsync(fd)
-        failpoint.hit("files.before_rename")
-        os.rename(temporary, name, src_dir_fd=below, dst_dir_fd=below)
-        failpoint.hit("files.after_rename")
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary, dir_fd=below)
-        raise
-    os.fsync(below)
 
 
 def replace_link(name: str, target: str, *, below: int, where: str) -> None:

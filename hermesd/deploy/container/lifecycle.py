@@ -75,21 +75,16 @@ def ensure(manifest: Manifest, runner: Runner) -> str:
 
     A container with another identity is replaced, and its writable layer is lost; a running one runs again afterwards.
     """
-    _prepare(manifest, runner)
-    found = find(manifest, runner)
-    if found.state == ABSENT:
-        _pull(manifest, runner)
-        runner.change(commands.create(manifest, manifest.container.name))
-        return "created"
-    _check_ours(manifest, found)
-    if found.identity == identity(manifest):
-        return "kept"
-    _replace(manifest, runner, found)
-    return "recreated"
+    return _become(manifest, runner, keep=True)
 
 
 def recreate(manifest: Manifest, runner: Runner) -> str:
     """Replace the container whatever its identity: a fresh writable layer."""
+    return _become(manifest, runner, keep=False)
+
+
+def _become(manifest: Manifest, runner: Runner, *, keep: bool) -> str:
+    """``keep``: leave one of the same identity as it is."""
     _prepare(manifest, runner)
     found = find(manifest, runner)
     if found.state == ABSENT:
@@ -97,6 +92,8 @@ def recreate(manifest: Manifest, runner: Runner) -> str:
         runner.change(commands.create(manifest, manifest.container.name))
         return "created"
     _check_ours(manifest, found)
+    if keep and found.identity == identity(manifest):
+        return "kept"
     _replace(manifest, runner, found)
     return "recreated"
 

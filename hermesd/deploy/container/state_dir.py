@@ -25,9 +25,9 @@ from hermesd.deploy.container.files import (
     make_directory,
     opened,
     read_file,
-    replace_file,
     replace_link,
 )
+from hermesd.deploy.replace_file import replace_file
 from hermesd.errors import ConfigError, DeniedError
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import msgspec
 import trio
 
 from hermesd.gateway.platform import Certainty, PlatformError
+from hermesd.proxies import uses_environment_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -114,19 +115,19 @@ class TelegramApi:
 @asynccontextmanager
 async def connect(base_url: str, token: str) -> AsyncIterator[TelegramApi]:
     """A client for as long as the block runs; it is made in a thread, because the libraries take their time."""
-    client = await trio.to_thread.run_sync(_new_client, limiter=_OPENING)
+    client = await trio.to_thread.run_sync(_new_client, base_url, limiter=_OPENING)
     async with client:
         yield TelegramApi(client, base_url, token)
 
 
-def _new_client() -> httpx2.AsyncClient:
+def _new_client(base_url: str) -> httpx2.AsyncClient:
     import httpx2
 
     # At INFO these would log every URL, and the token is a part of it.
     for name in ("httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     limits = httpx2.Limits(max_connections=20, keepalive_expiry=_KEEPALIVE_S)
-    return httpx2.AsyncClient(limits=limits, follow_redirects=False)
+    return httpx2.AsyncClient(limits=limits, follow_redirects=False, trust_env=uses_environment_proxy(base_url))
 
 
 def judge(method: str, http_status: int, content: bytes) -> msgspec.Raw:

@@ -42,7 +42,7 @@ class CallbackListener:
         try:
             await self._socket.bind(("127.0.0.1", self._port))
             self._socket.listen(MAX_CONNECTIONS)
-        except BaseException:
+        except BaseException:  # Cancelled, too: it goes on, and leaves no socket open
             self._socket.close()
             raise
         self.port = self._socket.getsockname()[1]

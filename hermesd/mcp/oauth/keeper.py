@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FILE_THREADS = trio.CapacityLimiter(2)
+
 EXCHANGE_S = 60.0
 GRACE_S = 3.0
 PAUSE_S = (1.0, 60.0)
@@ -370,8 +372,8 @@ class TokenKeeper:
         """
         try:
             if key is not None:
-                await trio.to_thread.run_sync(self.storage.write_key, key.to_file())
-            await trio.to_thread.run_sync(self.storage.write_tokens, tokens)
+                await trio.to_thread.run_sync(self.storage.write_key, key.to_file(), limiter=FILE_THREADS)
+            await trio.to_thread.run_sync(self.storage.write_tokens, tokens, limiter=FILE_THREADS)
         except (OSError, ConfigError) as error:
             logger.error(  # noqa: TRY400 - what failed is said; a traceback adds nothing
                 "renewed tokens cannot be saved (%s): they will be lost at the next start",
@@ -382,7 +384,7 @@ class TokenKeeper:
 
     async def _save_meta(self, known: Discovered) -> None:
         try:
-            await trio.to_thread.run_sync(self.storage.write_meta, known.to_file())
+            await trio.to_thread.run_sync(self.storage.write_meta, known.to_file(), limiter=FILE_THREADS)
         except (OSError, ConfigError) as error:
             logger.warning(
                 "server metadata cannot be saved (%s)",

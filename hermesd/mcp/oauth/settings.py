@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from hermesd.config.schema import McpOAuthConfig
 from hermesd.home import DEFAULT_PROFILE
 from hermesd.mcp.errors import McpError
 
 if TYPE_CHECKING:
     from hermesd.config.schema import McpServerConfig
 
-Grant = Literal["authorization_code", "client_credentials", "jwt_bearer", "id_jag"]
-Dpop = Literal["auto", "always", "never"]
 
-
-class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
+class OAuthSettings(McpOAuthConfig, frozen=True, kw_only=True):
     """``mcp_servers.<name>.oauth`` and ``ssl_verify``. ``client_id`` may be the https URL of a metadata document.
 
     ``redirect_port`` 0 takes a free port; ``redirect_uri`` replaces the loopback URI, e.g. behind a proxy. ``timeout``:
@@ -27,23 +25,6 @@ class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     loopback addresses may be reached. ``verify``: False, or the file of the certificate authorities to trust.
     """
 
-    client_id: str = ""
-    client_secret: str = ""
-    scope: str = ""
-    redirect_port: int = 0
-    redirect_uri: str = ""
-    client_name: str = "hermesd"
-    timeout: float = 300.0
-    grant: Grant = "authorization_code"
-    issuer: str = ""
-    private_key_file: str = ""
-    assertion_file: str = ""
-    id_token_file: str = ""
-    idp_issuer: str = ""
-    idp_client_id: str = ""
-    idp_client_secret: str = ""
-    dpop: Dpop = "auto"
-    allow_private: bool = False
     verify: bool | str = True
 
     @property
@@ -54,27 +35,9 @@ class OAuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, config: McpServerConfig) -> OAuthSettings:
         """The part of a server's configuration that matters here."""
-        found = config.oauth
-        return cls(
-            client_id=found.client_id,
-            client_secret=found.client_secret,
-            scope=found.scope,
-            redirect_port=found.redirect_port,
-            redirect_uri=found.redirect_uri,
-            client_name=found.client_name,
-            timeout=found.timeout,
-            grant=found.grant,
-            issuer=found.issuer,
-            private_key_file=found.private_key_file,
-            assertion_file=found.assertion_file,
-            id_token_file=found.id_token_file,
-            idp_issuer=found.idp_issuer,
-            idp_client_id=found.idp_client_id,
-            idp_client_secret=found.idp_client_secret,
-            dpop=found.dpop,
-            allow_private=config.allow_private or found.allow_private,
-            verify=config.ssl_verify,
-        )
+        said = msgspec.structs.asdict(config.oauth)
+        said["allow_private"] = config.allow_private or config.oauth.allow_private
+        return cls(**said, verify=config.ssl_verify)
 
 
 class ServerIdentity(msgspec.Struct, frozen=True):

@@ -14,13 +14,13 @@ from hermesd.rpc.wire_cron import (
     CronImportParams,
     CronJobParams,
     CronJobResult,
-    CronListParams,
     CronListResult,
     CronNextParams,
     CronNextResult,
     CronRunsParams,
     CronRunsResult,
 )
+from hermesd.rpc.wire_turn_fields import ListParams
 
 if TYPE_CHECKING:
     from hermesd.rpc.calls import Caller
@@ -29,7 +29,7 @@ MAX_RUNS = 1000
 
 
 @slow("cron.list")
-async def list_jobs(caller: Caller, params: CronListParams) -> CronListResult:
+async def list_jobs(caller: Caller, params: ListParams) -> CronListResult:
     """In the order they were made."""
     return await queries.listing(caller.daemon, params.profile, everywhere=params.all)
 
@@ -60,9 +60,9 @@ async def create(caller: Caller, params: CronCreateParams) -> CronJobResult:
     """Make a job, and have the scheduler run."""
     routines = caller.daemon.routines
     await routines.ensure()
-    job = await routines.desk.create(routines.owner(params.profile), params.fields, paused=params.paused)
-    found = queries.view(job)
-    return CronJobResult(job=found, message=f"made job {job.id} ({job.name})")
+    owner = routines.owner(params.profile)
+    job = await routines.desk.create(owner, params.fields, paused=params.paused)
+    return queries.changed(owner, job, f"made job {job.id} ({job.name})")
 
 
 @slow("cron.edit")
@@ -71,8 +71,9 @@ async def edit(caller: Caller, params: CronEditParams) -> CronJobResult:
     routines = caller.daemon.routines
     job = await queries.find(caller.daemon, params.job, params.profile)
     refuse_managed(caller.daemon.home, "job", job.name, job.profile, "edit")
-    job = await routines.desk.edit(routines.owner(job.profile), job, params.fields)
-    return CronJobResult(job=queries.view(job), message=f"changed job {job.id} ({job.name})")
+    owner = routines.owner(job.profile)
+    job = await routines.desk.edit(owner, job, params.fields)
+    return queries.changed(owner, job, f"changed job {job.id} ({job.name})")
 
 
 @slow("cron.pause")
@@ -124,7 +125,7 @@ async def import_jobs(caller: Caller, params: CronImportParams) -> CronListResul
 
 
 @slow("cron.export")
-async def export(caller: Caller, params: CronListParams) -> Done:
+async def export(caller: Caller, params: ListParams) -> Done:
     """As text in the form of jobs.json."""
     from hermesd.triggers.jobs_file import write_jobs
 

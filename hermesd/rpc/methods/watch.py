@@ -10,15 +10,15 @@ from hermesd.errors import ConflictError, UsageError
 from hermesd.rpc import watch as queries
 from hermesd.rpc.routes import slow
 from hermesd.rpc.wire import Done
+from hermesd.rpc.wire_cron import CronRunsResult
+from hermesd.rpc.wire_turn_fields import ListParams
 from hermesd.rpc.wire_watch import (
     WatchAddParams,
     WatchAnswerParams,
-    WatchListParams,
     WatchListResult,
     WatchParams,
     WatchResult,
     WatchRunsParams,
-    WatchRunsResult,
     WatchTestResult,
 )
 
@@ -29,7 +29,7 @@ MAX_RUNS = 1000
 
 
 @slow("watch.list")
-async def list_watches(caller: Caller, params: WatchListParams) -> WatchListResult:
+async def list_watches(caller: Caller, params: ListParams) -> WatchListResult:
     """In the order they were made."""
     return await queries.listing(caller.daemon, params.profile, everywhere=params.all)
 
@@ -41,7 +41,7 @@ async def show(caller: Caller, params: WatchParams) -> WatchResult:
 
 
 @slow("watch.runs")
-async def runs(caller: Caller, params: WatchRunsParams) -> WatchRunsResult:
+async def runs(caller: Caller, params: WatchRunsParams) -> CronRunsResult:
     """Runs, newest first."""
     return await queries.runs(caller.daemon, params.watch, params.profile, max(1, min(params.limit, MAX_RUNS)))
 
@@ -49,9 +49,8 @@ async def runs(caller: Caller, params: WatchRunsParams) -> WatchRunsResult:
 @slow("watch.add")
 async def add(caller: Caller, params: WatchAddParams) -> WatchResult:
     """Make a watch, and have it work when this returns."""
-    watching = caller.daemon.watching
-    watch = await watching.add(params.profile, params.fields, paused=params.paused)
-    return WatchResult(watch=queries.view(watch), message=f"made watch {watch.id} ({watch.name})")
+    watch = await caller.daemon.watching.add(params.profile, params.fields, paused=params.paused)
+    return queries.made(caller.daemon.routines.owner(watch.profile), watch)
 
 
 @slow("watch.pause")

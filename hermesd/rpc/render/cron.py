@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hermesd.rpc.render.entries import entry_lines, field_entries
 from hermesd.rpc.render.page import state
+from hermesd.rpc.render.runs import run_rows
 from hermesd.rpc.render.table import table
 from hermesd.rpc.render.terminal import one_line
 from hermesd.rpc.render.units import ago
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hermesd.rpc.render.page import Page
-    from hermesd.rpc.wire_cron import CronJob, CronJobResult, CronListResult, CronRun, CronRunsResult, JobFields
-    from hermesd.rpc.wire_watch import WatchFields
+    from hermesd.rpc.wire_cron import CronJob, CronJobResult, CronListResult, CronRunsResult
 
 HEADER = ("ID", "NAME", "STATE", "SCHEDULE", "NEXT", "RUNS", "DELIVER")
 RUNS = ("RUN", "JOB", "DUE", "STATE", "TOOK", "TOKENS", "DELIVERED", "SESSION", "ERROR")
@@ -51,26 +50,7 @@ def render_one(page: Page, result: CronJobResult) -> str:
         ("last run", _last(page, job)),
         *(("next" if number == 0 else "", instant) for number, instant in enumerate(job.next)),
     ]
-    width = max(len(label) for label, _ in entries) + 2
-    return "".join(f"{page.paint(f'{label:<{width}}', 'dim')}{value}\n" for label, value in entries if value)
-
-
-def field_entries(fields: JobFields | WatchFields) -> list[tuple[str, str]]:
-    """What was said of a job or a watch."""
-    found = []
-    for name in fields.__struct_fields__:
-        value = getattr(fields, name)
-        if value is not None and value is not False and value not in ("", []):
-            found.append((name.removesuffix("_s").replace("_", " "), one_line(_shown(name, value))))
-    return found
-
-
-def _shown(name: str, value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if isinstance(value, float):
-        return f"{value:g}{' s' if name.endswith('_s') else ''}"
-    return str(value)
+    return entry_lines(page, entries)
 
 
 def _last(page: Page, job: CronJob) -> str:
@@ -85,24 +65,3 @@ def _last(page: Page, job: CronJob) -> str:
 def render_runs(page: Page, result: CronRunsResult) -> str:
     """A line for each run."""
     return run_rows(page, result.runs, header=RUNS)
-
-
-def run_rows(page: Page, runs: list[CronRun], *, header: Sequence[str]) -> str:
-    """A line for each run of jobs, or of a watch."""
-    if not runs:
-        return "no runs yet\n"
-    rows = [
-        (
-            str(each.run.id),
-            one_line(each.job_name),
-            ago(page.now, each.run.due_at),
-            state(each.state),
-            f"{each.ended_at - each.started_at:.1f} s" if each.ended_at and each.started_at else "–",
-            f"{each.input_tokens}+{each.output_tokens}" if each.input_tokens or each.output_tokens else "–",
-            one_line(", ".join(each.deliveries)) or "–",
-            each.session_id or "–",
-            one_line(each.error) or "–",
-        )
-        for each in runs
-    ]
-    return "\n".join(table(page, header, rows)) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hermesd.rpc.render.entries import entry_lines
 from hermesd.rpc.render.page import Painted, state
 from hermesd.rpc.render.table import table
 from hermesd.rpc.render.terminal import one_line
@@ -60,8 +61,7 @@ def render_one(page: Page, result: McpServerDetail) -> str:
         ("left out", one_line(", ".join(result.left_out))),
         *(("noticed", one_line(flag)) for flag in result.flags),
     ]
-    width = max(len(label) for label, _ in entries) + 2
-    text = "".join(f"{page.paint(f'{label:<{width}}', 'dim')}{value}\n" for label, value in entries if value)
+    text = entry_lines(page, entries)
     for line in result.stderr[-5:]:
         text += page.paint(page.fit(f"  {one_line(line)}"), "dim") + "\n"
     if result.tools:

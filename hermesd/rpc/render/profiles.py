@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hermesd.rpc.render.entries import entry_lines
 from hermesd.rpc.render.page import Painted, state
 from hermesd.rpc.render.table import table
 from hermesd.rpc.render.terminal import one_line
@@ -52,8 +53,7 @@ def render_one(page: Page, profile: ProfileSummary) -> str:
         ("model", one_line(profile.model) or "–"),
         *((f"platform {one_line(name)}", page.state(one_line(word))) for name, word in profile.platforms.items()),
     ]
-    width = max(len(label) for label, _ in entries) + 2
-    text = "".join(f"{page.paint(f'{label:<{width}}', 'dim')}{value}\n" for label, value in entries)
+    text = entry_lines(page, entries)
     return text + (page.paint(one_line(profile.error), "red") + "\n" if profile.error else "")
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hermesd.rpc.render.cron import field_entries, run_rows
+from hermesd.rpc.render.entries import entry_lines, field_entries
 from hermesd.rpc.render.page import state
+from hermesd.rpc.render.runs import run_rows
 from hermesd.rpc.render.table import table
 from hermesd.rpc.render.terminal import one_line
 from hermesd.rpc.render.units import ago
 
 if TYPE_CHECKING:
     from hermesd.rpc.render.page import Page
-    from hermesd.rpc.wire_watch import WatchListResult, WatchResult, WatchRunsResult
+    from hermesd.rpc.wire_cron import CronRunsResult
+    from hermesd.rpc.wire_watch import WatchListResult, WatchResult
 
 RUNS = ("RUN", "WATCH", "AT", "STATE", "TOOK", "TOKENS", "DELIVERED", "SESSION", "ERROR")
 HEADER = ("ID", "NAME", "STATE", "MODE", "WATCHES", "LAST", "RUNS", "DELIVER")
@@ -52,10 +54,9 @@ def render_one(page: Page, result: WatchResult) -> str:
         ("asks", one_line(watch.question)),
         ("answer", f"hermesctl watch answer {watch.id} yes|no|always" if watch.question else ""),
     ]
-    width = max(len(label) for label, _ in entries) + 2
-    return "".join(f"{page.paint(f'{label:<{width}}', 'dim')}{value}\n" for label, value in entries if value)
+    return entry_lines(page, entries)
 
 
-def render_runs(page: Page, result: WatchRunsResult) -> str:
+def render_runs(page: Page, result: CronRunsResult) -> str:
     """A line for each run."""
     return run_rows(page, result.runs, header=RUNS)

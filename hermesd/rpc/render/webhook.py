@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from hermesd.rpc.render.entries import entry_lines
 from hermesd.rpc.render.page import state
 from hermesd.rpc.render.table import table
 from hermesd.rpc.render.terminal import one_line
@@ -63,8 +64,7 @@ def render_one(page: Page, route: WebhookView) -> str:
         ("refused", refused or "none"),
         ("last", ago(page.now, route.last_at)),
     ]
-    width = max(len(label) for label, _ in entries) + 2
-    return "".join(f"{page.paint(f'{label:<{width}}', 'dim')}{one_line(value)}\n" for label, value in entries if value)
+    return entry_lines(page, [(label, one_line(value)) for label, value in entries])
 
 
 def _state(route: WebhookView) -> str:

@@ -82,7 +82,9 @@ class SqliteStore:
             raise StoreError("the writer ended", where=str(self.path), next_step="see the log of hermesd")
         finally:
             with trio.move_on_after(STOP_S, shield=True):
-                await trio.to_thread.run_sync(self._writer.stop, abandon_on_cancel=True)
+                await trio.to_thread.run_sync(
+                    self._writer.stop, limiter=trio.CapacityLimiter(1), abandon_on_cancel=True
+                )
 
     def close(self) -> None:
         """Write what waits and close the file. Blocks for as long as that takes."""

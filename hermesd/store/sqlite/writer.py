@@ -1,9 +1,11 @@
 """The one thread that writes: everything that waits goes into one commit, and so costs one fsync together.
 
-    submit ──► queue ──► BEGIN · {SAVEPOINT op RELEASE}… · COMMIT (fsync) ──► one call on the loop: events, results
+    submit ──► queue ──► BEGIN · op… · COMMIT (fsync) ──► one call on the loop: events, results
 
-An operation that raises is rolled back alone. When SQLite refuses the commit, every operation of the batch gets
-StoreError and nothing of it is in the file. An idle writer sleeps on a condition and wakes for nothing.
+An operation that raises is rolled back alone: the batch is begun again with a savepoint around each, which the many
+batches without such an operation do not pay for. So an operation may run twice, and must change nothing but what it
+is given. When SQLite refuses the commit, every operation of the batch gets StoreError and nothing of it is in the
+file. An idle writer sleeps on a condition and wakes for nothing.
 """
 
 from __future__ import annotations
@@ -207,9 +209,11 @@ class Writer:
         """The batch in one transaction. Raises apsw.Error when SQLite gave up the transaction."""
         db = self._db or self._use(open_writer(self._path))
         db.execute("BEGIN IMMEDIATE")
-        events: list[EventRow] = []
-        for operation in batch:
-            events += _apply(db, operation, self._path)
+        events = _apply_all(db, batch)
+        if events is None:
+            db.execute("ROLLBACK")
+            db.execute("BEGIN IMMEDIATE")
+            events = [event for operation in batch for event in _apply_alone(db, operation, self._path)]
         accepts = any(operation.accepts for operation in batch)
         if accepts:
             failpoint.hit("inbox.before_commit")
@@ -261,7 +265,20 @@ class Writer:
 _FATAL = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CorruptError, apsw.NotADBError, apsw.NoMemError)
 
 
-def _apply(db: apsw.Connection, operation: _Operation[Any], path: Path) -> list[EventRow]:  # Any: as in _Batch
+def _apply_all(db: apsw.Connection, batch: _Batch) -> list[EventRow] | None:
+    """Every operation, or None as soon as one raises. Raises apsw.Error when the batch cannot go on."""
+    transaction = Transaction(db)
+    for operation in batch:
+        try:
+            operation.result = Value(operation.change(transaction))
+        except Exception as error:  # the caller's: it is raised again, and told, when the operation runs alone
+            if isinstance(error, _FATAL) or not db.in_transaction:
+                raise
+            return None
+    return transaction.events
+
+
+def _apply_alone(db: apsw.Connection, operation: _Operation[Any], path: Path) -> list[EventRow]:  # Any: as in _Batch
     """One operation in a savepoint of its own; returns its events. Raises apsw.Error when the batch cannot go on."""
     transaction = Transaction(db)
     db.execute("SAVEPOINT operation")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TAG = "HERMESD_PROCESS"
 SCAN_THREADS = trio.CapacityLimiter(2)
 MAX_ROUNDS = 10
+LONG_RUN_S = 30.0
 
 
 def tag_prefix(home: Path) -> str:
@@ -103,6 +104,22 @@ def kill_marked(mark: Mark, *, grace_s: float = 0.0) -> int:
             _wait(pidfds, 1.0)
         grace_s = 0.0
     return len(killed)
+
+
+def signal_group(leader: int, number: signal.Signals) -> None:
+    """Signal a group whose leader is not reaped yet, so that its id cannot be another's."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, number)
+
+
+async def kill_strays(tag: str, leader: int, *, started: float) -> None:
+    """Kill descendants that left the group: by session, or by the tag in their environment.
+
+    ``started``: monotonic seconds. After a long run process ids may have come round, and all are looked at.
+    """
+    is_recent = time.monotonic() - started < LONG_RUN_S
+    mark = Mark(tag, exact=True, session=leader, since=leader if is_recent else 0)
+    await trio.to_thread.run_sync(kill_marked, mark, limiter=SCAN_THREADS, abandon_on_cancel=True)
 
 
 async def reap_leftovers(prefix: str, *, grace_s: float = 2.0) -> int:

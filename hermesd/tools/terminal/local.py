@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from hermesd.tools.terminal.leftovers import SCAN_THREADS, TAG, Mark, kill_marked
+from hermesd.tools.terminal.leftovers import TAG, kill_strays, signal_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,6 @@ GRACE_S = 2.0
 CLEANUP_S = 10.0
 PIPE_BYTES = 256 * 1024
 LAST_READS = 64
-LONG_RUN_S = 30.0
 OOM_SCORE = "500"  # when memory runs out, commands go before the daemon (proc_pid_oom_score_adj(5))
 SHELLS = ("/bin/bash", "/usr/bin/bash", "/bin/sh")
 
@@ -107,26 +106,15 @@ class LocalProcess:
         """
         with trio.move_on_after(CLEANUP_S, shield=True):
             if not self._gone:
-                self._signal_group(signal.SIGTERM)
+                signal_group(self.pid, signal.SIGTERM)
                 with trio.move_on_after(grace_s):
                     await self.exited(sink)
-            self._signal_group(signal.SIGKILL)
+            signal_group(self.pid, signal.SIGKILL)
             if not self._gone:
                 await self.exited(sink)
-            await self._kill_strays()
+            await kill_strays(self.tag, self.pid, started=self._started)
         self._last_reads(sink)
         return self._reap()
-
-    def _signal_group(self, number: signal.Signals) -> None:
-        """Signal the group; its id cannot be another's, because the leader is not reaped before this is over."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
-
-    async def _kill_strays(self) -> None:
-        """Kill descendants that left the group: by session, or by the tag in their environment."""
-        recent = time.monotonic() - self._started < LONG_RUN_S
-        mark = Mark(self.tag, exact=True, session=self.pid, since=self.pid if recent else 0)
-        await trio.to_thread.run_sync(kill_marked, mark, limiter=SCAN_THREADS, abandon_on_cancel=True)
 
     async def _drain(self, sink: Callable[[bytes], None]) -> None:
         while True:

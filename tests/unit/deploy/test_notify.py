@@ -104,8 +104,12 @@ def test_descriptors_are_handed_over_and_taken_back_by_name(supervisor: Supervis
 
 def test_nobody_listening_is_no_error(tmp_path: Path) -> None:
     """Without the variable, and with one that leads nowhere."""
-    for environment in ({}, {"NOTIFY_SOCKET": str(tmp_path / "gone")}):
-        Notifier(environment=environment).ready("up")
+    cases: list[tuple[dict[str, str], bool]] = [({}, False), ({"NOTIFY_SOCKET": str(tmp_path / "gone")}, True)]
+    for environment, is_named in cases:
+        notifier = Notifier(environment=environment)
+        notifier.ready("up")
+        assert notifier.is_heard is is_named
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import shutil
 import subprocess
@@ -93,6 +94,24 @@ def test_a_usage_error_names_the_help(capsys: pytest.CaptureFixture[str]) -> Non
     )
 
 
+@pytest.mark.parametrize("line", ["statsu --json", "--json inbox show five", "--json cron list", "cron show --json"])
+def test_an_error_is_json_for_who_asks_for_json(
+    line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As the socket answers it, on standard error: standard output holds results and nothing else."""
+    monkeypatch.setenv("HERMES_HOME", str(tmp_path))
+    try:
+        status = main(line.split())
+    except SystemExit as ended:
+        status = int(str(ended.code))
+    shown = capsys.readouterr()
+    error = json.loads(shown.err)["error"]
+    assert shown.out == ""
+    assert error["data"]["exit_status"] == status != 0
+    assert error["message"]
+    assert error["data"]["next_step"]
+
+
 def test_help_and_version_need_no_daemon(capsys: pytest.CaptureFixture[str]) -> None:
     """Nor a home; no arguments at all is a usage error."""
     assert main(["--help"]) == 0
@@ -126,13 +145,16 @@ def test_bash_completes_verbs_actions_flags_and_profiles(tmp_path: Path, capsys:
     assert main(["completion", "bash"]) == 0
     script = capsys.readouterr().out
 
+    (tmp_path / "hermesctl").write_text(f'#!/bin/sh\nexec {sys.executable} -m hermesctl "$@"\n')
+    (tmp_path / "hermesctl").chmod(0o755)
+
     def complete(line: str) -> list[str]:
         words = line.split(" ")
         quoted = " ".join(f"'{word}'" for word in words)
         code = f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _hermesctl; echo ${{COMPREPLY[@]}}"
         done = subprocess.run(
             ["bash", "-c", script + code],
-            env={**os.environ, "HERMES_HOME": str(tmp_path)},
+            env={**os.environ, "HERMES_HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
             check=True,
@@ -143,6 +165,9 @@ def test_bash_completes_verbs_actions_flags_and_profiles(tmp_path: Path, capsys:
     assert complete("hermesctl inbox re") == ["retry", "resume"]
     assert complete("hermesctl inbox resume --n") == ["--note"]
     assert complete("hermesctl -p co") == ["coder"]
+    assert complete("hermesctl -p coder sta") == ["status"]
+    assert complete("hermesctl profile use co") == ["coder"]
+    assert complete("hermesctl profile create co") == []
 
 
 def test_fish_and_zsh_get_a_script(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import time
+from typing import Literal
 
 import jwt
 import pytest
@@ -14,7 +15,7 @@ from hermesd.mcp.oauth.binding import is_wanted
 from hermesd.mcp.oauth.discovery import Discovered
 from hermesd.mcp.oauth.dpop import key_from, new_key
 from hermesd.mcp.oauth.metadata import server_metadata_from, tokens_from
-from hermesd.mcp.oauth.settings import Dpop, OAuthSettings
+from hermesd.mcp.oauth.settings import OAuthSettings
 
 RESOURCE = "https://a.example/mcp"
 TOKEN = "an.access.token"
@@ -105,7 +106,7 @@ async def test_what_is_no_private_key_is_none() -> None:
     ],
 )
 def test_the_server_or_the_configuration_decides(
-    announced: list[str] | None, asks: bool, setting: Dpop, bound: bool
+    announced: list[str] | None, asks: bool, setting: Literal["auto", "always", "never"], bound: bool
 ) -> None:
     """Not the authorization server: many announce DPoP for resources that take bearer tokens only."""
     raw: dict[str, object] = {

@@ -21,7 +21,15 @@ from hermesd.mcp.oauth.discovery import (
     same_issuer,
     server_metadata_urls,
 )
-from hermesd.mcp.oauth.metadata import Tokens, resource_metadata_from, server_metadata_from, tokens_from, usable_url
+from hermesd.mcp.oauth.metadata import (
+    ResourceMetadata,
+    ServerMetadata,
+    Tokens,
+    resource_metadata_from,
+    server_metadata_from,
+    tokens_from,
+    usable_url,
+)
 from hermesd.mcp.oauth.registration import Client, client_from, configured_client, stored_client
 from hermesd.mcp.oauth.settings import OAuthSettings, ServerIdentity, needs_reauth
 
@@ -76,8 +84,10 @@ def test_challenges_are_read(header: str, challenge: Challenge) -> None:
 
 @given(st.lists(st.text(alphabet='Bearer scope=",\\ \ta=', max_size=200), max_size=3))
 def test_no_header_makes_parsing_fail(headers: list[str]) -> None:
-    """Whatever is sent, something comes back."""
-    parse_challenge(headers)
+    """Whatever is sent, a challenge comes back, and nothing in it that was not sent."""
+    found = parse_challenge(headers)
+    assert isinstance(found, Challenge)
+    assert found.scope in "".join(headers).replace("\\", "")
 
 
 @pytest.mark.parametrize("header", ["Bearer " + 'a="' * 4000, "Bearer " + "a=" * 4000, "a " * 4000, '"' + "\\" * 8000])
@@ -153,11 +163,11 @@ def test_metadata_is_looked_for_in_the_order_of_the_standards() -> None:
                        anything | st.sampled_from(list(SERVER.values()))))  # fmt: skip
 def test_no_document_makes_parsing_fail(document: dict[str, object]) -> None:
     """Members of any type give a type of ours or None."""
-    server_metadata_from(document)
-    resource_metadata_from(document)
-    client_from(document)
-    tokens_from(document, now=0.0)
-    from_file({**SERVER, **document}, "https://a.example/mcp")
+    assert isinstance(server_metadata_from(document), ServerMetadata | None)
+    assert isinstance(resource_metadata_from(document), ResourceMetadata | None)
+    assert isinstance(client_from(document), Client | None)
+    assert isinstance(tokens_from(document, now=0.0), Tokens | None)
+    assert isinstance(from_file({**SERVER, **document}, "https://a.example/mcp"), Discovered | None)
 
 
 def test_metadata_survives_the_file() -> None:

@@ -44,6 +44,16 @@ async def test_status_as_json_is_the_result_of_the_method(console: Console) -> N
     assert json.loads(result.text)["services"] == {"ready": 2}
 
 
+@pytest.mark.parametrize("argv", [["sessions", "show", "none", "--json"], ["status", "--odd", "--json"]])
+async def test_an_error_is_json_for_who_asks_for_json(console: Console, argv: list[str]) -> None:
+    """As the socket answers it, in one line, also where the line cannot be parsed."""
+    result = await console(*argv)
+    error = json.loads(result.text)["error"]
+    assert result.text.startswith('{"error":')
+    assert error["data"]["exit_status"] == result.status
+    assert error["message"]
+
+
 async def test_status_of_many_profiles_stays_short(panel: Panel, console: Console) -> None:
     """Ten profiles are shown, broken ones first; the rest are counted."""
     for number in range(500):

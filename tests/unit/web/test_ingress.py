@@ -93,28 +93,50 @@ async def test_a_removed_route_is_gone() -> None:
     assert (await ingress.handle(request)).status == 403
 
 
+CHUNKED = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 async def test_requests_follow_each_other_on_one_connection() -> None:
-    """Keep-alive and pipelining, with a body that arrives with its head and one that does not."""
-    async with listening() as ingress:
-        answers = await say(
-            ingress,
-            post("/echo", b"one", close=False)
-            + b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n0\r\n\r\n"
-            + post("/echo", b"three"),
-        )
-    assert [answers.count(f'"got":"{word}"'.encode()) for word in ("one", "two", "three")] == [1, 1, 1]
+    """Keep-alive and pipelining, with bodies that arrive with their heads, in pieces, and in chunks."""
+    async with listening() as ingress, await connect(ingress) as stream:
+        await stream.send_all(post("/echo", b"one", close=False) + CHUNKED + b"3;x=y\r\ntw")
+        assert b'"got":"one"' in await stream.receive_some()
+        await stream.send_all(b"o\r\n0\r\nTrailer: t\r\n\r\n")
+        assert b'"got":"two"' in await stream.receive_some()
+        await stream.send_all(post("/echo", b"three") + post("/echo", b"never"))
+        last = await everything(stream)
+    assert b'"got":"three"' in last
+    assert b"never" not in last
 
 
-async def test_a_pipelined_smuggled_head_is_checked_like_the_first() -> None:
-    """What follows a chunked body goes through the same refusals."""
+async def test_what_is_sent_behind_a_chunked_body_is_not_read() -> None:
+    """Where a chunked body ends is what smuggling is about: the answer closes, and the client sends again."""
     async with listening() as ingress:
-        answers = await say(
-            ingress,
-            b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-            b"POST /echo HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n",
-        )
-    assert answers.count(b"HTTP/1.1 200") == 1
-    assert answers.count(b"HTTP/1.1 400") == 1
+        answers = await say(ingress, CHUNKED + b"2\r\nhi\r\n0\r\n\r\n" + post("/echo", b"smuggled", close=False))
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert b'"got":"hi"' in answers
+    assert b"connection: close" in answers
+
+
+async def test_a_wish_to_change_the_protocol_is_passed_over() -> None:
+    """Java's client offers HTTP/2 with each request; it is answered in HTTP/1.1, with a body of either kind."""
+    wish = b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMA\r\n"
+    async with listening() as ingress, await connect(ingress) as stream:
+        for framed in (b"Content-Length: 2\r\n\r\nhi", b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"):
+            await stream.send_all(b"POST /echo HTTP/1.1\r\nHost: x\r\n" + wish + framed)
+            answer = await stream.receive_some()
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert b'"got":"hi"' in answer
+
+
+@pytest.mark.parametrize(
+    "framing", [b"1;" + b"x" * 30 + b"\r\na\r\n", b"0\r\n" + b"a: b\r\n" * 20_000, b"0\r\na: " + b"b" * 200_000]
+)
+async def test_framing_that_outweighs_its_body_is_refused(framing: bytes) -> None:
+    """Extensions and trailers are read past, never kept, and not without end."""
+    async with listening() as ingress:
+        answer = await say(ingress, CHUNKED + framing * (4000 if framing.startswith(b"1") else 1))
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 "))
 
 
 async def test_a_client_that_waits_for_100_gets_it_only_when_its_body_is_wanted() -> None:
@@ -149,6 +171,15 @@ async def test_a_client_that_waits_for_100_gets_it_only_when_its_body_is_wanted(
         b"POST /echo HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
         b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhi\r\n0\r\n\r\n",
         b"GET /health HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"SOURCE /echo ICE/1.0\r\nHost: x\r\n\r\n",
+        b"GET /health\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nHost: y\r\nContent-Length: 0\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3, 3\r\n\r\nabc",
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\nContent-Length: 0\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n",
+        b"POST /echo HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     ],
 )
@@ -165,6 +196,8 @@ async def test_a_head_is_bounded_in_bytes_and_fields() -> None:
     """An endless head and a head of many fields are 431."""
     async with listening() as ingress:
         assert (await say(ingress, b"GET /health HTTP/1.1\r\nX: " + b"a" * 40_000)).startswith(b"HTTP/1.1 431 ")
+        whole = b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20_000 + b"\r\n\r\n"
+        assert (await say(ingress, whole)).startswith(b"HTTP/1.1 431 ")
         many = b"".join(b"x%d: 1\r\n" % number for number in range(200))
         assert (await say(ingress, b"GET /health HTTP/1.1\r\n" + many + b"\r\n")).startswith(b"HTTP/1.1 431 ")
 

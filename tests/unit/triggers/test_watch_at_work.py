@@ -15,9 +15,9 @@ from hermesd.store.records import Address, EventRow, InboxRow, NewEvent, StepRow
 from hermesd.store.sqlite import SqliteStore
 from hermesd.store.watches import Changes
 from hermesd.triggers import watch as watches
-from hermesd.triggers import watching
+from hermesd.triggers import watch_at_work
 from hermesd.triggers.watch import ONLY, NotThisTimeError, WatchSpec
-from hermesd.triggers.watching import Watching
+from hermesd.triggers.watch_at_work import WatchAtWork
 
 PATIENCE_S = 20
 
@@ -75,14 +75,14 @@ class Stage:
         """Until something is committed."""
         await self._changed.wait()
 
-    async def watch(self, source: Held, **fields: object) -> Watching:
+    async def watch(self, source: Held, **fields: object) -> WatchAtWork:
         given = {"kind": "file", "files": ["/x"], "prompt": "{paths}", "mode": "act", "debounce_s": 0.05, **fields}
         spec = WatchSpec(**given)  # type: ignore[arg-type]  # as given by the test
         row = await self.store.watches.put(WatchRow(id="w", profile="default", name="W", spec=watches.encode(spec)))
         return await self.work(row, source)
 
-    async def work(self, row: WatchRow, source: Held) -> Watching:
-        found = Watching(row, self.store, source=lambda _watch, _spec: source, homes=lambda _profile: {})
+    async def work(self, row: WatchRow, source: Held) -> WatchAtWork:
+        found = WatchAtWork(row, self.store, source=lambda _watch, _spec: source, homes=lambda _profile: {})
         await self.nursery.start(lambda task_status: found.run(task_status=task_status))
         with trio.fail_after(PATIENCE_S):
             await found.armed()
@@ -95,7 +95,7 @@ class Stage:
                 await self.change()
         return rows[::-1]
 
-    async def answer(self, row: InboxRow, watching_: Watching, *, tools: bool = False) -> None:
+    async def answer(self, row: InboxRow, at_work: WatchAtWork, *, tools: bool = False) -> None:
         """Stand in for the turn."""
         session = await self.store.open_session(row.profile, row.session_key, source=row.source)
         begun = await self.store.begin_turn(row.id, session_id=session.id)
@@ -104,7 +104,7 @@ class Stage:
             step = StepRow(turn_id=begun.turn.id, seq=0, kind="model", name="m", state="done", at=now)
             await self.store.journal([step, msgspec.structs.replace(step, seq=1, kind="tool", name="terminal")])
         await self.store.finish_turn(begun.turn.id, state="done", inbox_state="done")
-        watching_.changed()
+        at_work.changed()
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ async def test_what_cannot_be_looked_at_this_time_is_noted_and_waited_for(stage:
 
 async def test_a_source_that_breaks_is_made_anew(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a pause that grows, and what happened meanwhile counts."""
-    monkeypatch.setattr(watching, "FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(watch_at_work, "FIRST_RETRY_S", 0.01)
     source = Held(a="1")
     await stage.watch(source)
     former, source.broken = source.broken, trio.Event()

@@ -40,7 +40,7 @@ LONGEST_RETRY_S = 600.0
 ENDED = frozenset({"done", "failed", "dropped", "parked"})
 
 
-class Watching:
+class WatchAtWork:
     """``source`` makes what is looked at anew for each attempt; ``homes`` gives a profile's home channels."""
 
     def __init__(

@@ -1,0 +1,43 @@
+"""Names that a shell completes: jobs, watches and webhooks as the daemon has them, profiles as the home has them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hermesctl.context import Context
+
+LISTS = {"jobs": ("cron.list", "jobs"), "watches": ("watch.list", "watches"), "webhooks": ("webhook.list", "routes")}
+"""Kind → the method that lists them, and the field of its result."""
+KINDS = (*LISTS, "profiles")
+_METAVARS = {"JOB": "jobs", "WATCH": "watches", "PROFILE": "profiles"}
+_NAMES_OF = {"webhook": "webhooks", "profile": "profiles"}
+_MAKING = frozenset({"subscribe", "create"})
+_PLAIN = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")
+
+
+def names(kind: str, context: Context) -> list[str]:
+    """One of each. What a shell would take apart, or read as more than a name, is given by its id.
+
+    Raises UnreachableError where only the daemon knows.
+    """
+    if kind == "profiles":
+        return [profile.name for profile in context.home.profiles()]
+    method, field = LISTS[kind]
+    rows = context.call(method, profile=context.profile)[field]
+    shown = [row["name"] if _PLAIN.fullmatch(row["name"]) else str(row.get("id", "")) for row in rows]
+    return [each for each in shown if each]
+
+
+def kind_of(verb: str, action: str, parser: argparse.ArgumentParser) -> str:
+    """Whose names the first word after a verb or an action is one of; '' for none."""
+    first = next((each for each in parser._actions if not each.option_strings and not _is_verb(each)), None)
+    if first is None or action in _MAKING:
+        return ""
+    return _NAMES_OF.get(verb, "") if first.metavar == "NAME" else _METAVARS.get(str(first.metavar), "")
+
+
+def _is_verb(action: argparse.Action) -> bool:
+    return isinstance(action, argparse._SubParsersAction)

@@ -1,0 +1,4 @@
+# `nixpkgs.overlays = [ hermes-agent.overlays.default ];`, then pkgs.hermesd and pkgs.hermesd.override { … }.
+final: _: {
+  hermesd = final.callPackage ./package.nix { };
+}
