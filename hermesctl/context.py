@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 OF_THE_HOME = frozenset(
     {"gateway", "profile", "service", "stop", "config", "setup", "plan", "apply", "container", "upgrade-check"}
+    | {"activate", "managed"}
 )
 """Verbs for the daemon that owns the home, whichever profile they name."""
 

@@ -26,6 +26,8 @@ VERBS = {
     "config": "read, check and change configuration",
     "reload": "read the configuration again and apply what changed",
     "stop": "stop the daemon in order",
+    "activate": "make a home what a manifest declares, before hermesd starts",
+    "managed": "who declares what of this home, and where it is changed",
     "container": "hermesd in a container of this host: ensure, start, stop, status, exec, recreate",
     "rpc": "call a method of the socket, or print the protocol",
     "completion": "a completion script for bash, zsh or fish",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from hermesd.activation.declared import DeclaredRoutines
 from hermesd.config.reload import ConfigWatcher
 from hermesd.errors import StoreError
 from hermesd.fleet import Fleet
@@ -115,6 +116,7 @@ class App:
         self._fleet = Fleet(shared, self._root, loaded=self._on_settings)
         self.routines = Routines(shared, self._root, self._fleet)
         self.watching = Watching(store, self._root, self.routines)
+        self._declared = DeclaredRoutines(self)
         self._health = Health(home, store, self.tree, self._fleet, watchdog)
         self._watcher = ConfigWatcher(self._on_files)
         self._watched: set[str] = set()
@@ -133,6 +135,7 @@ class App:
                     nursery.start_soon(self._cut_short, coming_up)
                     await self._come_up()
                     self._is_up.set()
+                    await self._declared.apply()
                     ready()
                     log.info("ready, profiles: %d, pid %d", len(self._fleet.units), os.getpid())
                     nursery.start_soon(self._keep_house)
@@ -239,6 +242,7 @@ class App:
         self._watch_profiles()
         if any(item == "default: rpc" for item in result.applied):
             self._rpc.apply_settings()
+        await self._declared.apply()
         await self._serving.apply(self._fleet.unit(DEFAULT_PROFILE).settings.config.mcp_serve)
         return result
 
@@ -368,4 +372,4 @@ class App:
 
     def doctor_checks(self) -> list[DoctorCheck]:
         """What the daemon knows of its own health."""
-        return self._health.checks()
+        return [*self._health.checks(), *self._declared.checks()]

@@ -32,6 +32,8 @@ NAMES = (
 )
 OF_APPLY = ("apply.noted", "apply.profiles", "apply.written", "apply.reloaded", "apply.committed", "apply.removed")
 """Those that only `hermesctl apply` passes: their test walks them in order."""
+OF_FILES = ("files.before_rename", "files.after_rename")
+"""Those of files that are written by descriptor (`hermesctl activate`, `hermesctl container`)."""
 
 
 def _parse(spec: str) -> dict[str, int]:

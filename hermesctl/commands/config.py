@@ -142,9 +142,10 @@ def _change(context: Context, profile: Profile, args: argparse.Namespace) -> int
     from hermesd.config.write import set_value, unset_value
 
     key = args.key
-    if (manager := manager_of(context.home)) is not None and manager.declares(key):
-        raise manager.refusal(f"{args.action} {key}")
     variable = key_variable(profile) if key == "model.api_key" else ""
+    manager = manager_of(context.home)
+    if manager is not None and any(manager.declares(each, profile.name) for each in _touched(key, variable)):
+        raise manager.refusal(f"{args.action} {key}")
     before = {_bare(notice) for notice in _notices(profile)}
     if args.action == "set":
         value = sys.stdin.readline().rstrip("\n") if args.value == "-" else args.value
@@ -157,6 +158,13 @@ def _change(context: Context, profile: Profile, args: argparse.Namespace) -> int
         if _bare(notice) not in before:  # what was so before is not this change's news: `config check` has it all
             print(f"notice: {notice}", file=sys.stderr)
     return context.show({"path": str(change.path), "variable": change.variable, "message": text})
+
+
+def _touched(key: str, variable: str) -> list[str]:
+    """The key, and the variable of .env that a secret's value goes to."""
+    from hermesd.config.secret_keys import is_secret, variable_for
+
+    return [key, variable or variable_for(key)] if is_secret(key) and "." in key else [key]
 
 
 def _notices(profile: Profile) -> list[str]:
@@ -189,7 +197,7 @@ def _edit(context: Context, profile: Profile) -> int:
     from hermesd.config.edit import Draft
     from hermesd.config.managed import manager_of
 
-    if (manager := manager_of(context.home)) is not None:
+    if (manager := manager_of(context.home)) is not None and not manager.is_listed:
         raise manager.refusal("edit config.yaml")
     with Draft(profile) as draft:
         while True:
@@ -197,7 +205,10 @@ def _edit(context: Context, profile: Profile) -> int:
             if not draft.is_changed():
                 print("nothing changed")
                 return 0
+            taken = [key for key in draft.changed_keys() if manager is not None and manager.declares(key, profile.name)]
             try:
+                if manager is not None and taken:
+                    raise manager.refusal(f"change {', '.join(taken)}")
                 change = draft.put_in_place()
             except ConfigError as error:
                 print(f"hermesctl: {error}", file=sys.stderr)

@@ -132,7 +132,8 @@ def _check_ours(args: argparse.Namespace, context: Context) -> None:
     """Raise ConfigError where somebody else declares the configuration."""
     from hermesd.config.managed import manager_of
 
-    if (manager := manager_of(context.home)) is not None and manager.declares(f"mcp_servers.{args.name}"):
+    manager, profile = manager_of(context.home), _profile(context).name
+    if manager is not None and manager.declares(f"mcp_servers.{args.name}", profile):
         raise manager.refusal(f"{args.action} the MCP server {args.name}")
 
 

@@ -214,7 +214,7 @@ def _check_ours(action: str, name: str, context: Context) -> None:
     from hermesd.config.managed import manager_of
 
     key = f"{SECTION}.routes.{name}" if name else f"{SECTION}.routes"
-    if (manager := manager_of(context.home)) is not None and manager.declares(key):
+    if (manager := manager_of(context.home)) is not None and manager.declares(key, _profile(context).name):
         raise manager.refusal(f"{action} the webhook {name}".rstrip())
 
 

@@ -20,15 +20,16 @@ SILENT_S = 10.0
 PAUSE_S = 0.5
 YOUNG_S = 30.0
 """The entrypoint of a container that has just been started may still be making the user."""
+ON_THE_HOST = frozenset({"activate", "container"})
+"""Verbs that manage the container and its home."""
 
 
 def route(home: str, arguments: list[str]) -> int | None:
     """Run the call where the marker of this home says; its exit status, or None when it belongs here.
 
-    The verbs that manage the container do. Raises what ``read_marker`` and ``reach`` raise, and UnreachableError for a
-    container that does not come up.
+    Raises what ``read_marker`` and ``reach`` raise, and UnreachableError for a container that does not come up.
     """
-    if verb_of(arguments) == "container":
+    if verb_of(arguments) in ON_THE_HOST:
         return None
     _open_standard_streams()
     try:

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from hermesd.config import MAX_CONFIG_BYTES
+from hermesd.config.plain import leaves, tree_of
 from hermesd.config.write import Change, write_config
 from hermesd.errors import ConfigError, ConflictError
 from hermesd.home import read_bounded, write_private
@@ -44,6 +45,15 @@ class Draft:
     def is_changed(self) -> bool:
         """Whether the editor wrote anything new."""
         return _contents(self.path) != self._original
+
+    def changed_keys(self) -> list[str]:
+        """Dotted keys whose values differ, of a draft that is YAML; none of another, which cannot take its place."""
+        where = str(self.path)
+        try:
+            before, after = (dict(leaves(tree_of(data, where))) for data in (self._original, _contents(self.path)))
+        except ConfigError:
+            return []
+        return [".".join(path) for path in before | after if before.get(path, leaves) != after.get(path, leaves)]
 
     def put_in_place(self) -> Change:
         """Replace config.yaml. Raises ConfigError with file:line of the draft, ConflictError when the file has changed

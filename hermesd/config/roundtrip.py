@@ -10,6 +10,7 @@ from hermesd.errors import ConfigError
 
 # A line that ends in a colon, and below it, further right, an item of a list.
 _INDENTED_LIST = re.compile(rb"^([ ]*)[^\s#-][^\n]*:[ \t]*\n(?:[ \t]*#[^\n]*\n)*\1[ ]+-[ \t]", re.MULTILINE)
+_AMBIGUOUS = re.compile(r"(?i:y|n|yes|no|on|off|true|false|null|~|)|[-+.0-9].*", re.ASCII)  # no text in YAML 1.1
 _AFTER, _AFTER_ITEM = 2, 0  # where ruamel.yaml keeps the comment behind a key's value, and behind a list's item
 
 Document = Any
@@ -55,6 +56,16 @@ def quoted(text: str) -> Any:  # noqa: ANN401 - ruamel.yaml has no types
     return DoubleQuotedScalarString(text)
 
 
+def unambiguous(value: Any) -> Any:  # noqa: ANN401 - plain data
+    """With quotes around every text that could be taken for something else."""
+    if isinstance(value, dict):
+        return {name: unambiguous(below) for name, below in value.items()}
+    if isinstance(value, list):
+        return [unambiguous(below) for below in value]
+    is_clear = not isinstance(value, str) or (value.isprintable() and not _AMBIGUOUS.fullmatch(value))
+    return value if is_clear else quoted(value)
+
+
 def widen(holder: Document, name: str, key: str) -> Document:
     """Make the word under ``name`` the value of ``key`` in a mapping there, with the comment behind it."""
     from ruamel.yaml.comments import CommentedMap
@@ -76,6 +87,56 @@ def add(holder: Document, name: str, value: Any) -> None:  # noqa: ANN401 - a YA
         entry = [None, None, None, None]
         entry[slot] = following
         last.ca.items[key] = entry
+
+
+def replace(holder: Document, name: Any, value: Any) -> None:  # noqa: ANN401 - YAML values
+    """Set a key that is there. Comments between its value and what follows stay behind the new one."""
+    following = _take_behind(holder, name)
+    holder[name] = _commented(value)
+    _put_behind(holder, name, following)
+
+
+def remove(holder: Document, name: Any) -> None:  # noqa: ANN401 - a YAML key
+    """Take out a key. Comments between its value and what follows stay where they are."""
+    following = _take_behind(holder, name)
+    names = list(holder)
+    index = names.index(name)
+    del holder[name]
+    if index > 0:
+        _put_behind(holder, names[index - 1], following)
+    elif following and len(names) > 1:
+        text = "\n".join(line.strip().removeprefix("#").removeprefix(" ") for line in following.strip("\n").split("\n"))
+        holder.yaml_set_comment_before_after_key(names[1], before=text, indent=holder.lc.col if holder.lc.col else 0)
+
+
+def _take_behind(holder: Document, name: Any) -> str:  # noqa: ANN401 - a YAML key
+    """The comment lines behind a key's value, taken out, but for the one on its own line; '' without any."""
+    token = _take_following_comment_at(*_deepest(holder, name))
+    return "" if token is None else str(token.value)[1:]
+
+
+def _put_behind(holder: Document, name: Any, text: str) -> None:  # noqa: ANN401 - a YAML key
+    """Append comment lines to those that stand behind a key's value."""
+    if not text:
+        return
+    from ruamel.yaml.error import CommentMark
+    from ruamel.yaml.tokens import CommentToken
+
+    last, key, slot = _deepest(holder, name)
+    entry = last.ca.items.setdefault(key, [None, None, None, None])
+    token = entry[slot]
+    if isinstance(token, CommentToken):  # its column stays
+        token.value = token.value.removesuffix("\n") + f"\n{text}"
+    else:
+        entry[slot] = CommentToken(f"\n{text}", CommentMark(0), None)
+
+
+def _deepest(holder: Document, name: Any) -> tuple[Document, Any, int]:  # noqa: ANN401 - a YAML key
+    """The deepest last value below a key: its holder, its key, and where its comment is kept."""
+    below = holder[name]
+    if isinstance(below, dict | list) and below:
+        return _last(below)
+    return holder, name, _AFTER_ITEM if isinstance(holder, list) else _AFTER
 
 
 def _commented(value: Any) -> Any:  # noqa: ANN401 - a YAML value
@@ -100,11 +161,12 @@ def _last(node: Document) -> tuple[Document, str | int, int]:
 
 def _take_following_comment(node: Document) -> Any:  # noqa: ANN401 - a comment token
     """The comment lines behind a node's deepest last value, without the one on its own line; None without any."""
+    return _take_following_comment_at(*_last(node)) if node else None
+
+
+def _take_following_comment_at(holder: Document, key: Any, slot: int) -> Any:  # noqa: ANN401 - a comment token
     from ruamel.yaml.tokens import CommentToken
 
-    if not node:
-        return None
-    holder, key, slot = _last(node)
     entry = holder.ca.items.get(key)
     token = entry[slot] if entry else None
     if not isinstance(token, CommentToken):

@@ -15,7 +15,7 @@ from hermesd.config import MAX_CONFIG_BYTES, MAX_ENV_BYTES, foreign
 from hermesd.config.document import parse
 from hermesd.config.env_file import with_variable
 from hermesd.config.load import examine_contents
-from hermesd.config.roundtrip import add, dump, from_comments, load, quoted, widen
+from hermesd.config.roundtrip import add, dump, from_comments, load, unambiguous, widen
 from hermesd.config.scalars import to_value
 from hermesd.config.schema import Config
 from hermesd.config.secret_keys import IMPLIED, is_secret, variable_for
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from hermesd.home import Profile
 
 _ENV_NAME = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
-_AMBIGUOUS = re.compile(r"(?i:y|n|yes|no|on|off|true|false|null|~|)|[-+.0-9].*", re.ASCII)  # no text in YAML 1.1
 _WHOLLY_REFERENCE = re.compile(r"\$\{(?:env:)?[A-Za-z_][A-Za-z0-9_]*\}", re.ASCII)
 
 
@@ -64,7 +63,7 @@ def set_value(profile: Profile, key: str, text: str, *, variable: str = "") -> C
 def set_section(profile: Profile, key: str, section: dict[str, Any]) -> Change:
     """Set a dotted key to plain values, written over several lines as people do; errors as for ``set_value``."""
     _shape_at(key)
-    return _write(profile, config=_with_key(profile, key, _unambiguous(section)))
+    return _write(profile, config=_with_key(profile, key, unambiguous(section)))
 
 
 class Edit(NamedTuple):
@@ -85,7 +84,7 @@ def preview(
             if edit.value is None:
                 _drop(document, edit.path, keep=edit.keep)
             else:
-                _put(document, edit.path, _unambiguous(edit.value), str(profile.config_path))
+                _put(document, edit.path, unambiguous(edit.value), str(profile.config_path))
         data = dump(document, data) if document else b""
     for name, value in variables.items():
         env = with_variable(env, name, value)
@@ -173,16 +172,7 @@ def _scalar(key: str, text: str, shape: Shape) -> Any:  # noqa: ANN401 - a YAML 
         value = to_value(text, shape, plain=True)
     except ValueError as error:
         raise ConfigError(f"{key} must be {error}, not {text[:60]!r}", next_step="give another value") from None
-    return quoted(value) if isinstance(value, str) and _AMBIGUOUS.fullmatch(value) else value
-
-
-def _unambiguous(value: Any) -> Any:  # noqa: ANN401 - plain data
-    """With quotes around every text that could be taken for something else."""
-    if isinstance(value, dict):
-        return {name: _unambiguous(below) for name, below in value.items()}
-    if isinstance(value, list):
-        return [_unambiguous(below) for below in value]
-    return quoted(value) if isinstance(value, str) and _AMBIGUOUS.fullmatch(value) else value
+    return unambiguous(value)
 
 
 # -- the document ------------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ class ConfigEntries(abc.ABC):
         key = change.key
         path = (*self.path, key.name)
         manager = manager_of(self._daemon.home)
-        if manager is not None and manager.declares(".".join(path)):
+        if manager is not None and not batch.by_manager and manager.declares(".".join(path), key.profile):
             raise manager.refusal(f"{change.step.action} {self.noun} {key.name}")
         edits = batch.of(key.profile)
         edits.expected = None if key.profile in self._new_profiles else self.files[key.profile]

@@ -71,6 +71,8 @@ class Batch:
     transaction, and profiles are removed last.
     """
 
+    by_manager: bool = False
+    """Whether whoever declares the configuration asks for it, and so may change what is declared."""
     new_profiles: list[str] = field(default_factory=list)
     descriptions: dict[str, str] = field(default_factory=dict)
     edits: dict[str, Edits] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+import trio
 
 from hermesd.manifest.entry import Key
 from hermesd.manifest.merge import Applied
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from hermesd.store.protocol import Store
 
 VALUE = "manifests"
+ONE_AT_A_TIME = trio.Lock()
+"""Held from planning to the end of an apply: what was planned is what is there."""
 
 
 class Ledger:

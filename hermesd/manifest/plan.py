@@ -53,8 +53,11 @@ class Plan:
         return [change for change in self.changes if change.step.conflicts]
 
 
-async def plan(daemon: Daemon, sources: Sequence[Source], *, profile: str = "") -> Plan:
-    """Compare files with what is there. Raises ConfigError with file:line, StoreError."""
+async def plan(daemon: Daemon, sources: Sequence[Source], *, profile: str = "", by_manager: bool = False) -> Plan:
+    """Compare files with what is there. ``by_manager``: for whoever declares the configuration (``config.managed``).
+
+    Raises ConfigError with file:line, StoreError.
+    """
     shapes = {kind.section: kind.shape for kind in KINDS}
     manifest = await trio.to_thread.run_sync(lambda: read(sources, shapes, profile=profile), limiter=READING_THREADS)
     ledger = await Ledger.load(daemon.store)
@@ -71,7 +74,7 @@ async def plan(daemon: Daemon, sources: Sequence[Source], *, profile: str = "") 
         live |= await kind.live()
     wanted = await _checked(manifest, kinds, ledger)
     changes = await _changes(manifest, kinds, applied, live, wanted)
-    batch = await _enacted(changes, kinds)
+    batch = await _enacted(changes, kinds, Batch(by_manager=by_manager))
     _check_gone(batch, manifest)
     origins = {name: str(fields.get("clone_from") or name) for name, fields in new_profiles.items()}
     await trio.to_thread.run_sync(_rehearse, daemon.home, batch, origins, changes, limiter=READING_THREADS)
@@ -151,8 +154,7 @@ async def _changes(
     return found
 
 
-async def _enacted(changes: list[Change], kinds: dict[str, Kind]) -> Batch:
-    batch = Batch()
+async def _enacted(changes: list[Change], kinds: dict[str, Kind], batch: Batch) -> Batch:
     for number, change in enumerate(changes):
         await _let_others(number)
         if change.step.action in CHANGING:

@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from hermesd.config.document import Scalar, parse
+from hermesd.config.managed import refuse_managed
 from hermesd.errors import ConfigError, ConflictError
 from hermesd.home import DEFAULT_PROFILE, check_profile_name, read_bounded, write_private
 from hermesd.manifest.document import entry_shape
@@ -81,6 +82,9 @@ class Profiles:
         if change.step.action == "delete":
             if name == DEFAULT_PROFILE:
                 raise ConflictError("the profile 'default' cannot be deleted", next_step="keep it in the file")
+            if batch.by_manager:
+                return  # what it declared goes; the agent with its sessions and memories is nobody's to delete
+            refuse_managed(self._daemon.home, "profile", name, name, "delete")
             batch.gone_profiles.append(name)
         elif change.step.action == "create":
             batch.new_profiles.append(name)

@@ -20,14 +20,13 @@ _BARE = re.compile(r"[A-Za-z0-9_./:@%+,=-]+", re.ASCII)
 
 
 def env_text(manifest: Manifest) -> str:
-    """The .env: the files in their order, then the values, later ones winning.
+    """The .env: the values, then the files in their order, later ones winning.
 
     Raises ConfigError for a file that is unreadable, missing (unless ``-`` stands before it), or in the agent's reach.
     """
-    found: dict[str, str] = {}
+    found = dict(manifest.env.values)
     for path in manifest.env.files:
         found.update(_variables(path.removeprefix("-"), may_miss=path.startswith("-"), manifest=manifest))
-    found.update(manifest.env.values)
     return HEADER + "".join(_line(name, value) for name, value in sorted(found.items()))
 
 

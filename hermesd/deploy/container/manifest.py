@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SCHEMA = 1
-MAX_MANIFEST_BYTES = 1024 * 1024
+MAX_MANIFEST_BYTES = 8 * 1024 * 1024
 OF_ACTIVATE = frozenset(
-    ("workingDirectory", "managedBy", "config", "files", "auth", "plugins", "sidecar", "profiles", "cron", "webhooks")
+    {"workingDirectory", "managedBy", "config", "files", "documents", "auth", "plugins", "sidecar", "profiles"}
+    | {"cron", "webhooks", "watches", "documents"}
 )
 """Top-level keys that ``hermesctl activate`` reads."""
 OPTION_NAMES = {"extraVolumes": "volumes", "extraOptions": "options", "entrypoint": "entrypointText"}
@@ -36,7 +37,7 @@ MAX_ID = 2**31 - 1
 
 
 class Env(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What goes into the home's .env: ``files`` in their order, then ``values``; later wins.
+    """What goes into the home's .env: ``values``, then ``files`` in their order; later wins.
 
     A file is named by an absolute path; one with ``-`` before it may be missing.
     """
@@ -77,20 +78,29 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename="
 
 def parse_manifest(data: bytes, where: str) -> Manifest:
     """A manifest that is whole and makes sense; raises ConfigError that says where it does not."""
+    raw = read_object(data, where)
+    try:
+        found = msgspec.convert(_in_our_names(raw), Manifest)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error), where=where, next_step=_nearest(str(error))) from None
+    found = _with_defaults(found, where)
+    _check(found, where)
+    return found
+
+
+def read_object(data: bytes, where: str) -> dict[str, Any]:
+    """The JSON object of a manifest, no key of which is given twice. Raises ConfigError."""
     if len(data) > MAX_MANIFEST_BYTES:
         raise ConfigError(f"is larger than {MAX_MANIFEST_BYTES} bytes", where=where, next_step="make it smaller")
     try:
         raw = json.loads(data, object_pairs_hook=_unique)
-        if not isinstance(raw, dict):
-            raise ConfigError("is not a JSON object", where=where, next_step="see docs/containers.md")
-        found = msgspec.convert(_in_our_names(raw), Manifest)
     except msgspec.ValidationError as error:
-        raise ConfigError(str(error), where=where, next_step=_nearest(str(error))) from None
+        raise ConfigError(str(error), where=where, next_step="keep one of them") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"is not JSON: {error}", where=where, next_step="see docs/containers.md") from None
-    found = _with_defaults(found, where)
-    _check(found, where)
-    return found
+    if not isinstance(raw, dict):
+        raise ConfigError("is not a JSON object", where=where, next_step="see docs/containers.md")
+    return raw
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hermesd.config.managed import refuse_managed
 from hermesd.rpc import cron as queries
 from hermesd.rpc.routes import fast, slow
 from hermesd.rpc.wire import Done
@@ -69,6 +70,7 @@ async def edit(caller: Caller, params: CronEditParams) -> CronJobResult:
     """Change what is given."""
     routines = caller.daemon.routines
     job = await queries.find(caller.daemon, params.job, params.profile)
+    refuse_managed(caller.daemon.home, "job", job.name, job.profile, "edit")
     owner = routines.owner(job.profile)
     job = await routines.desk.edit(owner, job, params.fields)
     return queries.changed(owner, job, f"changed job {job.id} ({job.name})")
@@ -104,6 +106,7 @@ async def run_now(caller: Caller, params: CronJobParams) -> Done:
 async def remove(caller: Caller, params: CronJobParams) -> Done:
     """Its runs stay."""
     job = await queries.find(caller.daemon, params.job, params.profile)
+    refuse_managed(caller.daemon.home, "job", job.name, job.profile, "remove")
     await caller.daemon.store.jobs.delete(job.id)
     return Done(message=f"removed {job.name}")
 

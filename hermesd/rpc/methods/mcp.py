@@ -165,7 +165,7 @@ async def _switch(caller: Caller, params: McpServerParams, *, on: bool) -> Done:
     hub.entry(params.name)
     key = f"{key_of(params.name)}.enabled"
     profile = caller.daemon.settings(params.profile).profile
-    if (manager := manager_of(caller.daemon.home)) is not None and manager.declares(key):
+    if (manager := manager_of(caller.daemon.home)) is not None and manager.declares(key, profile.name):
         raise manager.refusal(f"{'enable' if on else 'disable'} {params.name}")
     await trio.to_thread.run_sync(set_value, profile, key, "true" if on else "false", limiter=_files)
     await caller.daemon.reload()

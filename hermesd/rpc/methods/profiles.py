@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from hermesd.config.managed import refuse_managed
 from hermesd.errors import UsageError
 from hermesd.home import check_profile_name
 from hermesd.rpc import queries
@@ -43,6 +44,7 @@ def show(caller: Caller, params: ProfileNameParams) -> ProfileSummary:
 async def create(caller: Caller, params: ProfileCreateParams) -> Done:
     """Make a profile."""
     check_profile_name(params.name)
+    refuse_managed(caller.daemon.home, "profile", params.name, params.name, "create")
     await caller.daemon.create_profile(params.name, clone_from=params.clone_from, description=params.description)
     return Done(message=f"profile {params.name} created")
 
@@ -57,7 +59,8 @@ async def use(caller: Caller, params: ProfileNameParams) -> Done:
 @slow("profile.delete")
 async def delete(caller: Caller, params: ProfileNameParams) -> Done:
     """Remove a profile."""
-    await caller.daemon.delete_profile(queries.profile(caller.daemon, _named(params.name)).name)
+    refuse_managed(caller.daemon.home, "profile", _named(params.name), params.name, "delete")
+    await caller.daemon.delete_profile(queries.profile(caller.daemon, params.name).name)
     return Done(message=f"profile {params.name} deleted")
 
 
@@ -65,6 +68,8 @@ async def delete(caller: Caller, params: ProfileNameParams) -> Done:
 async def rename(caller: Caller, params: ProfileRenameParams) -> Done:
     """Give a profile another name."""
     check_profile_name(params.new_name)
+    refuse_managed(caller.daemon.home, "profile", _named(params.name), params.name, "rename")
+    refuse_managed(caller.daemon.home, "profile", params.new_name, params.new_name, "make")
     old = queries.profile(caller.daemon, _named(params.name)).name
     await caller.daemon.rename_profile(old, params.new_name)
     return Done(message=f"profile {old} is {params.new_name} now")

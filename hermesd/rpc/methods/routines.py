@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import trio
-
 from hermesd.errors import ConflictError
 from hermesd.rpc.routes import slow
 from hermesd.rpc.wire import Done
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from hermesd.manifest.plan import Plan
     from hermesd.rpc.calls import Caller
     from hermesd.rpc.wire_routines import RoutinesFile
-
-_one_at_a_time = trio.Lock()
 
 
 @slow("routines.plan")
@@ -56,8 +52,9 @@ async def export(caller: Caller, params: RoutinesExportParams) -> Done:
 async def apply(caller: Caller, params: RoutinesApplyParams) -> RoutinesApplyResult:
     """One at a time; exactly what was shown."""
     from hermesd.manifest.apply import apply as make
+    from hermesd.manifest.ledger import ONE_AT_A_TIME
 
-    async with _one_at_a_time:
+    async with ONE_AT_A_TIME:
         found = await _plan(caller, params.files, params.profile)
         if found.revision != params.revision:
             raise ConflictError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from hermesd.config.managed import refuse_managed
 from hermesd.errors import ConflictError, UsageError
 from hermesd.rpc import watch as queries
 from hermesd.rpc.routes import slow
@@ -72,6 +73,7 @@ async def resume(caller: Caller, params: WatchParams) -> Done:
 async def remove(caller: Caller, params: WatchParams) -> Done:
     """Its runs stay; what it has asked is answered no."""
     watch = await queries.find(caller.daemon, params.watch, params.profile)
+    refuse_managed(caller.daemon.home, "watch", watch.name, watch.profile, "remove")
     await caller.daemon.watching.remove(watch)
     if (question := await queries.question_of(caller.daemon, watch)) is not None:
         with contextlib.suppress(ConflictError):  # somebody has just answered it

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SECRET = frozenset(
     {
+        ".activation",
         ".env",
         "auth.json",
         "config.yaml",

@@ -159,11 +159,20 @@ def test_only_hermes_dev_stays_on_the_host(caller: Caller, env: dict[str, str]) 
     assert bool(caller.stand_ins.calls()) != bool(env)
 
 
-@pytest.mark.parametrize("words", [("container", "--help"), ("-p", "x", "container", "--help")])
-def test_the_verbs_for_the_container_itself_stay_on_the_host(caller: Caller, words: tuple[str, ...]) -> None:
-    """There is nothing inside that could start it."""
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("container", "--help"), "ensure"),
+        (("-p", "x", "container", "--help"), "ensure"),
+        (("activate", "--help"), "--manifest"),
+    ],
+)
+def test_the_verbs_for_the_container_itself_stay_on_the_host(
+    caller: Caller, words: tuple[str, ...], shown: str
+) -> None:
+    """There is nothing inside that could start it, or that has the host's manifest."""
     caller.stand_ins.put("docker", RUNS)
-    assert "ensure" in caller.ctl(*words).stdout
+    assert shown in caller.ctl(*words).stdout
     assert not caller.stand_ins.calls()
 
 

@@ -53,8 +53,9 @@ def home(tmp_path: Path) -> Home:
     found.create()
     for name in (".env", "auth.json", "config.yaml", "state.db"):
         (found.root / name).write_text("SECRET\n")
-    (found.root / "mcp-tokens").mkdir()
-    (found.root / "mcp-tokens" / "github.json").write_text("SECRET\n")
+    for directory, name in (("mcp-tokens", "github.json"), (".activation", "applied.json")):
+        (found.root / directory).mkdir()
+        (found.root / directory / name).write_text("SECRET\n")
     found.default_profile.workspace.mkdir()
     return found
 

@@ -195,6 +195,7 @@ def test_only_regular_files_are_opened(ground: Path, kind: str, monkeypatch: pyt
 
 
 SECRETS = [".env", "auth.json", "config.yaml", "state.db", "mcp-tokens/github.json", "mcp-tokens"]
+SECRETS += [".activation/applied.json", ".activation"]
 
 
 @pytest.mark.parametrize("path", SECRETS)
