@@ -14,6 +14,7 @@ stopped        up          stopped
 from __future__ import annotations
 
 import logging
+import shutil
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
@@ -21,12 +22,13 @@ import trio
 
 from hermesd.deploy.manager import detect_service_manager
 from hermesd.deploy.s6 import S6
-from hermesd.deploy.s6_slot import SLOT_PREFIX
+from hermesd.deploy.s6_slot import SLOT_PREFIX, slot_log
 from hermesd.errors import ConfigError, ConflictError, HermesError
 from hermesd.gateway.state import append_boot_log, read_state, write_state
 from hermesd.home import DEFAULT_PROFILE, Home
 from hermesd.rpc.claim import holder
 from hermesd.rpc.wire import ProfileSummary
+from hermesd.store.sqlite.foreign import backlog_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from hermesd.config.settings import Settings
     from hermesd.gateway.state import DesiredState
     from hermesd.home import Profile
+    from hermesd.store.records import Backlog
 
 log = logging.getLogger("hermesd.apart")
 
@@ -94,9 +97,39 @@ class Apart:
         await self._in_thread(lambda: self._remove(self._profiles[name]))
         self._profiles.pop(name, None)
 
+    async def move_log(self, name: str, new_name: str | None) -> None:
+        """Let what its processes have printed follow a profile that is renamed, or go with one that is deleted.
+
+        A later profile of that name must not find it. What cannot be done is told in the log.
+        """
+        await self._in_thread(lambda: self._move_log(name, new_name))
+
+    def _move_log(self, name: str, new_name: str | None) -> None:
+        place = slot_log(self._home.root, name)
+        try:
+            if new_name is None:
+                shutil.rmtree(place)
+            else:
+                place.rename(slot_log(self._home.root, new_name))
+        except FileNotFoundError:
+            pass  # it was never a process of its own
+        except OSError as error:
+            log.warning("%s stays where it is: %s", place, error)
+
     def _remove(self, profile: Profile) -> None:
         self._manager(profile.name).unregister_profile_gateway(profile.name)
         self._clear(profile)
+
+    async def backlog(self, settings: Settings) -> Backlog:
+        """What the profile's own daemon has yet to do, whether it runs or not. Raises StoreError, OSError."""
+        root = settings.profile.root
+        path = root / (settings.config.store.path or Home(root).state_path.name)
+        return await self._in_thread(lambda: backlog_of(path))
+
+    async def has_slot(self, name: str) -> bool:
+        """Whether s6 looks after a process of the profile already, be it up or down."""
+        manager = self._found()
+        return manager is not None and name in await self._in_thread(manager.list_profile_gateways)
 
     def _boot(self, wanted: list[Profile], broken: list[Profile]) -> dict[str, HermesError]:
         failed: dict[str, HermesError] = {}
@@ -200,6 +233,17 @@ class Apart:
             current=is_current,
         )
 
+    def unanswered(self, settings: Settings, left: Backlog, *, whose: str) -> ConflictError:
+        """For a change of ``isolation`` while the one daemon has work that the other one would never see."""
+        name = settings.profile.name
+        parts = [_count(left.messages, "message", "not answered"), _count(left.answers, "answer", "not delivered")]
+        looks = "inbox, hermesctl outbox" if left.answers else "inbox"
+        return ConflictError(
+            f"isolation is not changed yet: {whose} has {' and '.join(part for part in parts if part)}",
+            where=str(settings.profile.root / "config.yaml"),
+            next_step=f"let them be done or drop them (hermesctl -p {name} {looks}), then: hermesctl reload",
+        )
+
     def refusal(self, name: str) -> ConflictError:
         """For what only its own daemon can do."""
         return ConflictError(
@@ -235,3 +279,7 @@ class Apart:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._threads)
+
+
+def _count(number: int, what: str, lacks: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'} {lacks}" if number else ""
