@@ -34,6 +34,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     try:
         options = _parse(arguments)
+        if os.getpid() == 1:
+            from hermesd.deploy.first_process import stand_by
+
+            if (status := stand_by()) is not None:
+                return status
         usual = gc.get_threshold()
         gc.set_threshold(IMPORTING)
         from hermesd.process import serve

@@ -31,6 +31,7 @@ class Daemon:
     env: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     module: str = "hermesd"  # what ``python -m`` runs
+    wrapper: tuple[str, ...] = ()  # what runs that; ``pid`` and signals are its
 
     @property
     def socket_path(self) -> Path:
@@ -59,7 +60,7 @@ class Daemon:
         log = self.output_path.open("ab")
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "--ready-fd", str(writer), *arguments],
+                [*self.wrapper, sys.executable, "-m", self.module, "--ready-fd", str(writer), *arguments],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
