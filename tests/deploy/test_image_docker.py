@@ -186,11 +186,9 @@ def post(port: int, name: str) -> int:
 def states(found: Container) -> list[str]:
     """Of all that was accepted, once all of it has come to rest."""
     deadline = time.monotonic() + PATIENCE_S
-    while True:
-        rows = json.loads(found.exec("hermesctl", "--json", "inbox", "--all").stdout)["rows"]
-        if all(row["state"] not in ("pending", "running") for row in rows):
-            return [row["state"] for row in rows]
-        assert time.monotonic() < deadline, rows
+    while {"pending", "running"} & set(found_states := rows_of(found)):
+        assert time.monotonic() < deadline, found_states
+    return found_states
 
 
 def test_killed_daemon_comes_back_in_the_same_container(docker: Engine, image: str) -> None:
@@ -208,13 +206,71 @@ def test_killed_daemon_comes_back_in_the_same_container(docker: Engine, image: s
             assert time.monotonic() < deadline, found.state("Health")
 
 
-def test_thousand_short_children_leave_no_zombie(docker: Engine, image: str) -> None:
-    """Half of them orphans of a double fork, whose parent becomes process 1."""
+def test_thousand_short_children_leave_neither_zombie_nor_orphan(docker: Engine, image: str) -> None:
+    """Case 30 with s6-svscan as process 1: by the agent's tool and by hand; a thousand double forks beside them."""
     with container(docker, image) as found:
-        found.sh("i=0; while [ $i -lt 500 ]; do true & (true &); i=$((i+1)); done; wait")
-        left = "for p in /proc/[0-9]*/stat; do cat $p 2>/dev/null; done | sed 's/.*) //' | grep -c ^Z || true"
-        assert found.sh(left) == "0"
+        found.sh("printf 'policy: {unsafe: allow, tools: {terminal: allow}}\\n' > config.yaml")
+        found.exec("hermesctl", "reload")
+        before = processes(found)
+        burst = "i=0; while [ $i -lt 1000 ]; do true & (true &); i=$((i+1)); done; wait"
+        found.sh(burst)
+        stay = "(sleep 3000 &); setsid sleep 3000 & echo made"
+        assert "made" in found.exec("hermesctl", "chat", "-q", f"$ {burst}; {stay}").stdout
+        deadline = time.monotonic() + PATIENCE_S
+        while (left := processes(found) - before) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert left == set()
         assert found.sh("cat /proc/1/comm") == "s6-svscan"
+
+
+def processes(found: Container) -> set[str]:
+    """Id and name of everything but who looks, dead ones included."""
+    listing = "for p in /proc/[0-9]*; do [ ${p#/proc/} = $$ ] || cat $p/stat 2>/dev/null; done"
+    rows = [line.split(" (", 1) for line in found.sh(f"{listing}; true").splitlines()]
+    return {f"{pid} {rest.rpartition(')')[0]}" for pid, rest in rows if not rest.startswith("cat)")}
+
+
+def test_stop_with_a_turn_under_way_is_in_order_within_dockers_ten_seconds(docker: Engine, image: str) -> None:
+    """What still drains is parked before Docker would kill, and taken up at the next start."""
+    with container(docker, image) as found:
+        docker.run("exec", "--detach", "--user", UID, found.name, "hermesctl", "chat", "-q", "slow 9000")
+        deadline = time.monotonic() + PATIENCE_S
+        while rows_of(found) != ["running"]:
+            assert time.monotonic() < deadline, rows_of(found)
+        docker.run("stop", found.name)
+        assert found.state("ExitCode") == "0", "137 would be Docker's SIGKILL"
+        docker.run("start", found.name)
+        found.ready()
+        assert rows_of(found) == ["running"]
+        assert '"stopped"' in found.logs()
+
+
+def rows_of(found: Container) -> list[str]:
+    """The states of all that was accepted."""
+    rows = json.loads(found.exec("hermesctl", "--json", "inbox", "--all").stdout)["rows"]
+    return [row["state"] for row in rows]
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.1, 0.2, 0.4])
+def test_stop_during_the_start_is_heeded(docker: Engine, image: str, delay_s: float) -> None:
+    """As long as no daemon runs there is nothing to put in order; afterwards it ends with 0. Docker never kills."""
+    with container(docker, image, wait=False) as found:
+        time.sleep(delay_s)
+        docker.run("stop", found.name)
+        assert found.state("ExitCode") in ("0", "143")
+
+
+def test_health_check_sees_a_daemon_that_is_down(docker: Engine, image: str) -> None:
+    """And that it is back."""
+    flags = ("--health-interval=1s", "--health-start-period=1ms", "--health-retries=1")
+    with container(docker, image, flags=flags) as found:
+        for action, expected in (("stop", "unhealthy"), ("start", "healthy")):
+            found.exec("hermesctl", "service", action)
+            deadline = time.monotonic() + PATIENCE_S
+            while found.state("Health.Status") != expected:
+                assert time.monotonic() < deadline, found.state("Health")
+                time.sleep(0.1)
+        assert found.state("Running") == "true"
 
 
 def test_everything_inside_is_the_user_hermes(docker: Engine, image: str) -> None:

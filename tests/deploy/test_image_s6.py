@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ def test_compose_file_and_dockerfile_agree() -> None:
     assert volume is not None
     assert service["volumes"] == [f"hermes:{volume[1]}"]
     assert service["stop_grace_period"] == "30s", "20 s for running turns, 5 s for everything else"
+    assert service["environment"]["HERMES_STOP_S"] + "s" == service["stop_grace_period"]
 
 
 @dataclass
@@ -125,7 +127,9 @@ def listen(events: Path) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def supervised(tmp_path: Path, what_for: str, config: str = "", program: str = "", starts: int = 10) -> Iterator[Tree]:
+def supervised(
+    tmp_path: Path, what_for: str, config: str = "", program: str = "", starts: int = 10, **environment: str
+) -> Iterator[Tree]:
     """s6-svscan on a copy of s6/, ended by its process id. ``starts``: how many ends in five minutes are too many."""
     needs("s6-svscan", "s6-log", "s6-ftrig-listen1")
     tree, home, programs = tmp_path / "tree", tmp_path / "home", tmp_path / "bin"
@@ -146,6 +150,7 @@ def supervised(tmp_path: Path, what_for: str, config: str = "", program: str = "
     reader, writer = os.pipe()
     environment = {
         **os.environ,
+        **environment,
         "PATH": f"{programs}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "HERMES_HOME": str(home),
@@ -264,6 +269,26 @@ def test_daemon_that_is_killed_again_and_again_is_given_up(tmp_path: Path, what_
         else:
             assert tree.wait("-D") == 0
             assert tree.process.poll() is None
+
+
+def test_a_stop_parks_the_turns_that_would_drain_for_too_long(tmp_path: Path) -> None:
+    """HERMES_STOP_S says when Docker kills; hermesd is told again in time, ends in order, and goes on with the turn."""
+    with supervised(tmp_path, "daemon", HERMES_STOP_S="4") as tree:
+        assert tree.first_event() == "U"
+        daemon = Daemon(tree.home)
+        with daemon.connect() as wire:
+            wire.send("chat.send", text="slow 5000", delivery_id="d-1")
+            wire.until("chat.update", kind="text")
+            began = time.monotonic()
+            tree.process.terminate()
+            assert tree.process.wait(PATIENCE_S) == 0
+        assert time.monotonic() - began < 15, "running turns may drain for 20 s"
+        daemon.start()
+        try:
+            (row,) = daemon.call("inbox.list", states=["running", "pending"])["rows"]
+            assert row["delivery_id"].endswith("d-1")
+        finally:
+            daemon.kill()
 
 
 def test_hangup_of_process_1_reaches_the_daemon(tmp_path: Path) -> None:
