@@ -86,7 +86,7 @@ class Host:
 
 
 @pytest.fixture(scope="module")
-def served(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Host:
+def served(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A running container with hermesd as uid 10000, and what its host has of it."""
     data = tmp_path_factory.mktemp("data")
     data.chmod(0o755)
@@ -99,7 +99,8 @@ def served(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Host:
         *("run", "-d", "--init", "--name", NAME, "--network", "host", *mounts, *environment),
         *("-v", f"{data}:/data", IMAGE, "sh", "-c", ENTER),
     )
-    return Host(docker, data)
+    yield Host(docker, data)
+    docker.run("rm", "--force", NAME)
 
 
 @pytest.fixture
