@@ -6,7 +6,9 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import socket
+import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +18,7 @@ from standardwebhooks.webhooks import Webhook
 
 from tests.servers.container import PATIENCE_S, UID, Container, call, container, new_volume
 from tests.servers.dockerd import IMAGE as BASE
-from tests.servers.dockerd import Engine
+from tests.servers.dockerd import ROOT, Engine
 from tests.servers.terminal import at_terminal
 
 pytestmark = pytest.mark.long
@@ -332,6 +334,44 @@ def test_boot_log_is_turned_over_at_256_kib(docker: Engine, image: str) -> None:
     assert status == 0
     assert said.split()[:2] == ["262144", "1"]
     assert "boot.log.2" not in said
+
+
+def compose() -> list[str]:
+    """`docker compose`, or the program of its first version; SkipTest without either."""
+    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
+        return ["docker", "compose"]
+    if shutil.which("docker-compose"):
+        return ["docker-compose"]
+    pytest.skip("compose is not installed: apt-get install docker-compose")
+
+
+def test_compose_file_brings_it_up_and_takes_it_down_in_order(docker: Engine, image: str, tmp_path: Path) -> None:
+    """As it is, without new privileges and with a volume; only the network is this engine's, which has no bridge."""
+    docker.run("tag", image, "hermesd")
+    (tmp_path / "here.yaml").write_text("services: {hermesd: {network_mode: host}}\n")
+    project = f"hermesd{os.urandom(4).hex()}"
+    files = ["--file", str(ROOT / "docker/compose.yaml"), "--file", str(tmp_path / "here.yaml")]
+    command = [*compose(), "--project-name", project, *files]
+
+    def composed(*words: str) -> str:
+        done = subprocess.run(
+            [*command, *words], env=docker.env, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    try:
+        composed("up", "--detach", "--no-build")
+        found = Container(docker, composed("ps", "-q").strip())
+        found.ready()
+        assert "You wrote: 'hello'" in found.exec("hermesctl", "chat", "-q", "hello").stdout
+        composed("stop")
+        assert found.state("ExitCode") == "0"
+        composed("start")
+        found.ready()
+        assert rows_of(found) == ["done"]
+    finally:
+        composed("down", "--volumes")
 
 
 def test_image_is_small(docker: Engine, image: str) -> None:
