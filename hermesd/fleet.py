@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from hermesd.apart import Apart, is_apart
+from hermesd.apart import ITS_OWN, MAIN, Apart, is_apart
 from hermesd.config.load import load_settings, try_load
 from hermesd.errors import ConfigError, ConflictError, HermesError, NotFoundError, StoreError
 from hermesd.gateway.profile import ProfileUnit
@@ -70,11 +70,11 @@ class Fleet:
         for profile in self._shared.home.profiles():
             try:
                 settings = load_settings(profile)
-                if not is_apart(settings):
-                    await self._open(settings)
-                else:
+                if is_apart(settings):
                     if not await self.apart.has_slot(profile.name):
                         await self._leave_nothing_here(settings)
+                    apart.append(profile)
+                elif await self._boot_task(settings):
                     apart.append(profile)
             except ConflictError as error:
                 await self._refuse(profile.name, error)
@@ -89,6 +89,16 @@ class Fleet:
                 self._log_boot(f"{name}: starting, as desired")
                 await unit.start_gateway()
             self.note_state(name)
+
+    async def _boot_task(self, settings: Settings) -> bool:
+        """Whether it goes on as a process of its own, for it was one, and has left work in the store of that."""
+        left = await self.apart.left_behind(settings)
+        goes_on = not left.is_empty and self.apart.is_possible()
+        if not goes_on:
+            await self._open(settings)
+        if not left.is_empty:
+            await self._refuse(settings.profile.name, self.apart.unanswered(settings, left, whose=ITS_OWN))
+        return goes_on
 
     async def answering(self) -> None:
         """Return once every profile takes up messages and delivers; platforms are not waited for."""
@@ -115,13 +125,13 @@ class Fleet:
             return
         if name not in self.units:
             await self._open(settings)
-        raise self.apart.unanswered(settings, left, whose="the main daemon")
+        raise self.apart.unanswered(settings, left, whose=MAIN)
 
     async def _leave_nothing_there(self, settings: Settings) -> None:
         """Raises ConflictError while work of the profile is in the store of its own process, which goes on then."""
         left = await self.apart.backlog(settings)
         if not left.is_empty:
-            raise self.apart.unanswered(settings, left, whose="the process of its own")
+            raise self.apart.unanswered(settings, left, whose=ITS_OWN)
 
     async def _open(self, settings: Settings) -> ProfileUnit:
         self._loaded(settings)
@@ -386,17 +396,31 @@ class Fleet:
         if name in self.apart:
             await self._leave_nothing_there(settings)
             await self._close(name)
+            try:
+                await self._leave_nothing_there(settings)
+            except ConflictError:  # it has taken on something to the last
+                await self.apart.add(settings.profile)
+                raise
         elif is_apart(settings):
             await self._leave_nothing_here(settings)
             await self._close(name)
         unit = self.units.get(name)
         if unit is None:
-            await self._admit(settings)
+            try:
+                await self._admit(settings)
+            finally:  # also where it stays a task for now
+                await self._start_desired(name)
             return ["loaded"]
         touched = await unit.apply(settings)
         if touched:
             self._loaded(settings)
         return touched
+
+    async def _start_desired(self, name: str) -> None:
+        unit = self.units.get(name)
+        if unit is not None and unit.desired == "running":
+            await unit.start_gateway()
+            self.note_state(name)
 
     # -- profiles --------------------------------------------------------------------------------------------------
 

@@ -177,10 +177,16 @@ def test_isolation_is_not_changed_while_a_message_is_unanswered(
         assert "the process of its own has 1 message not answered" in refused
         assert manager.is_running(SLOT) == (slot == "up")
         subprocess.run(["s6-svc", "-wD", "-T", "30000", "-kd", tree.scan / SLOT], check=True)
-    daemon.ctl("gateway", "start", "-p", "coder")
+    daemon.kill()
+    manager.unregister_profile_gateway("coder")  # as a new container finds it
+    daemon.start()
+    assert manager.is_running(SLOT), "the key is gone, but the message is in its store"
+    tree.wait(SLOT, "-U")
     interrupt(child, "")
     assert daemon.call("daemon.reload")["refused"] == []
     assert manager.list_profile_gateways() == []
+    rows = {row["name"]: row for row in daemon.call("profile.list")["profiles"]}
+    assert (rows["coder"]["state"], rows["coder"].get("error", "")) == ("running", ""), "as is desired"
     assert daemon.ctl("-p", "coder", "chat", "-q", "hello").returncode == 0
 
 
