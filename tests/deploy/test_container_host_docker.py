@@ -172,6 +172,7 @@ def test_what_is_baked_in_recreates_the_container_and_loses_only_the_writable_la
     assert host.traces() == "state\nhome\n"
 
 
+@pytest.mark.long
 def test_a_package_in_a_nix_store_outlives_the_garbage_collector(host: Host) -> None:
     """A real Nix: a root below the state directory keeps it, and the container is kept as it is."""
     if not shutil.which("nix-store"):
@@ -231,6 +232,7 @@ def test_a_link_in_the_place_of_a_mounted_directory_is_refused_before_the_start(
     assert target.stat().st_uid == 0
 
 
+@pytest.mark.long
 def test_what_root_plants_inside_gains_nothing_outside(host: Host) -> None:
     """Links in the places of files are replaced, and their targets stay; those of directories are refused."""
     host.container["entrypoint"] = ASLEEP

@@ -253,13 +253,22 @@ def rows_of(found: Container) -> list[str]:
     return [row["state"] for row in rows]
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.1, 0.2, 0.4])
-def test_stop_during_the_start_is_heeded(docker: Engine, image: str, delay_s: float) -> None:
-    """As long as no daemon runs there is nothing to put in order; afterwards it ends with 0. Docker never kills."""
+def test_stop_during_the_start_is_heeded(docker: Engine, image: str) -> None:
+    """While no daemon runs there is nothing to put in order. Between two scripts it is deaf, so told twice."""
     with container(docker, image, wait=False) as found:
-        time.sleep(delay_s)
-        docker.run("stop", found.name)
+        deadline = time.monotonic() + PATIENCE_S
+        while found.state("Running") == "true":
+            assert time.monotonic() < deadline, found.logs()
+            docker.run("kill", "--signal", "TERM", found.name, check=False)
         assert found.state("ExitCode") in ("0", "143")
+
+
+def test_log_that_cannot_be_written_keeps_nothing_from_starting(docker: Engine, image: str) -> None:
+    """A pipe in the place of boot.log would block the first script, which is process 1."""
+    volume = new_volume()
+    assert call(docker, image, "sh", "-c", "rm -f logs/boot.log; mkfifo logs/boot.log", flags=volume)[0] == 0
+    with container(docker, image, flags=volume) as found:
+        assert "You wrote: 'hello'" in found.exec("hermesctl", "chat", "-q", "hello").stdout
 
 
 def test_health_check_sees_a_daemon_that_is_down(docker: Engine, image: str) -> None:

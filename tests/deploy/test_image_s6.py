@@ -82,6 +82,21 @@ def test_compose_file_and_dockerfile_agree() -> None:
     assert service["environment"]["HERMES_STOP_S"] + "s" == service["stop_grace_period"]
 
 
+def test_stop_that_comes_before_the_tree_of_services_is_heeded(tmp_path: Path) -> None:
+    """The first script is process 1 by then, which the kernel spares every signal that it has no handler for."""
+    needs("flock")
+    (tmp_path / "find").write_text(f"#!/bin/sh\n: > {tmp_path}/begun\nexec sleep 2\n")  # what it runs first
+    (tmp_path / "find").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "HERMES_HOME": str(tmp_path)}
+    with subprocess.Popen([ROOT / "docker/boot"], env=environment) as boot:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (tmp_path / "begun").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        boot.terminate()
+        assert boot.wait(PATIENCE_S) == 128 + signal.SIGTERM, "a negative one would be no handler's"
+
+
 @dataclass
 class Tree:
     """The image's services in a directory of the test."""
