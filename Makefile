@@ -53,7 +53,7 @@ systemd: $(VENV)/.test ## hermesd as a service of a real systemd, in a machine o
 	@HERMESD_RESTARTS=$(RESTARTS) $(BIN)/python -m pytest -rs -m systemd tests/deploy tests/nix $(ARGS)
 
 containers: $(VENV)/.test ## hermesd in containers of a real Docker Engine of its own (root), the long forms included
-	@scripts/test-packages dockerd=docker.io debootstrap=debootstrap
+	@scripts/test-packages dockerd=docker.io debootstrap=debootstrap docker-compose=docker-compose sudo=sudo
 	@$(BIN)/python -m pytest -m 'long or not long' tests/deploy/test_container_*.py \
 	  tests/deploy/test_image_*.py $(ARGS)
 

@@ -8,13 +8,15 @@ import sys
 from hermesd import __version__
 from hermesd.errors import HermesError
 
-USAGE = """usage: hermesd [--home DIR] [--detach] [--ready-fd N] [--log-level LEVEL] [--version]
+MAX_STATUS = 255
+USAGE = """usage: hermesd [--home DIR] [--detach] [--ready-fd N] [--stop-status N] [--log-level LEVEL] [--version]
 
 Runs every agent of a home as one supervised process, in the foreground.
 
   --home DIR         the home directory (default: $HERMES_HOME, or ~/.hermes)
   --detach           go to the background once ready; hermesd.pid holds the process id
   --ready-fd N       write a newline to descriptor N when ready, and close it (s6 readiness)
+  --stop-status N    exit status after `hermesctl stop` (default: 0), to be told from a stop by a signal
   --log-level LEVEL  debug, info (default), warning, error
   --version          print the version
 
@@ -30,6 +32,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     try:
         options = _parse(arguments)
+        if os.getpid() == 1:
+            from hermesd.deploy.first_process import stand_by
+
+            if (status := stand_by()) is not None:
+                return status
         from hermesd.collector import importing
 
         with importing():
@@ -44,12 +51,13 @@ def main(argv: list[str] | None = None) -> int:
 class Options:
     """What the command line asked for."""
 
-    __slots__ = ("detach", "home", "log_level", "ready_fd")
+    __slots__ = ("detach", "home", "log_level", "ready_fd", "stop_status")
 
     def __init__(self) -> None:
         self.home = ""
         self.detach = False
         self.ready_fd = -1
+        self.stop_status = 0
         self.log_level = "info"
 
 
@@ -64,7 +72,7 @@ def _parse(arguments: list[str]) -> Options:
         if name == "--detach" and not has_value:
             options.detach = True
             continue
-        if name not in ("--home", "--ready-fd", "--log-level"):
+        if name not in ("--home", "--ready-fd", "--stop-status", "--log-level"):
             raise UsageError(f"unknown option {word!r}", next_step="see hermesd --help")
         if not has_value:
             if not rest:
@@ -83,6 +91,10 @@ def _set(options: Options, name: str, value: str) -> None:
         if value not in ("debug", "info", "warning", "error"):
             raise UsageError(f"{value!r} is not a log level", next_step="use debug, info, warning or error")
         options.log_level = value
+    elif name == "--stop-status":
+        if not (value.isascii() and value.isdigit() and int(value) <= MAX_STATUS):
+            raise UsageError(f"{value!r} is not an exit status", next_step=f"give a number from 0 to {MAX_STATUS}")
+        options.stop_status = int(value)
     else:
         if not value.isdigit() or int(value) < 3:
             raise UsageError(f"{value!r} is not a descriptor", next_step="give a number of 3 or more")

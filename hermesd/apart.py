@@ -14,6 +14,7 @@ stopped        up          stopped
 from __future__ import annotations
 
 import logging
+import shutil
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
@@ -21,15 +22,19 @@ import trio
 
 from hermesd.deploy.manager import detect_service_manager
 from hermesd.deploy.s6 import S6
-from hermesd.deploy.s6_slot import SLOT_PREFIX
-from hermesd.errors import ConfigError, ConflictError, HermesError
+from hermesd.deploy.s6_slot import SLOT_PREFIX, slot_log
+from hermesd.errors import ConfigError, ConflictError, HermesError, StoreError
 from hermesd.gateway.state import append_boot_log, read_state, write_state
 from hermesd.home import DEFAULT_PROFILE, Home
 from hermesd.rpc.claim import holder
 from hermesd.rpc.wire import ProfileSummary
+from hermesd.store.records import Backlog
+from hermesd.store.sqlite.file import BESIDE_NAME
+from hermesd.store.sqlite.foreign import backlog_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+    from pathlib import Path
 
     from hermesd.config.settings import Settings
     from hermesd.gateway.state import DesiredState
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hermesd.apart")
 
 T = TypeVar("T")
+MAIN, ITS_OWN = "the main daemon", "the process of its own"
 Slot = Literal["none", "down", "up"]
 Action = Literal["register, start", "register", "start", "stop", "leave"]
 
@@ -94,9 +100,53 @@ class Apart:
         await self._in_thread(lambda: self._remove(self._profiles[name]))
         self._profiles.pop(name, None)
 
+    async def move_log(self, name: str, new_name: str | None) -> None:
+        """Let what its processes have printed follow a profile that is renamed, or go with one that is deleted.
+
+        A later profile of that name must not find it. What cannot be done is told in the log.
+        """
+        await self._in_thread(lambda: self._move_log(name, new_name))
+
+    def _move_log(self, name: str, new_name: str | None) -> None:
+        place = slot_log(self._home.root, name)
+        try:
+            if new_name is None:
+                shutil.rmtree(place)
+            else:
+                place.rename(slot_log(self._home.root, new_name))
+        except FileNotFoundError:
+            pass  # it was never a process of its own
+        except OSError as error:
+            log.warning("%s stays where it is: %s", place, error)
+
     def _remove(self, profile: Profile) -> None:
         self._manager(profile.name).unregister_profile_gateway(profile.name)
         self._clear(profile)
+
+    async def backlog(self, settings: Settings) -> Backlog:
+        """What the profile's own daemon has yet to do, whether it runs or not. Raises StoreError, OSError."""
+        return await self._in_thread(lambda: backlog_of(_store_of(settings)))
+
+    async def left_behind(self, settings: Settings) -> Backlog:
+        """The same of a profile that is a task now, and may have been a process: nothing where that cannot be read."""
+        nothing = Backlog(messages=0, answers=0)
+        path = _store_of(settings)
+        if settings.profile.name == DEFAULT_PROFILE or not (path.exists() or path.with_name(BESIDE_NAME).exists()):
+            return nothing
+        try:
+            return await self.backlog(settings)
+        except (StoreError, OSError) as error:
+            log.warning("what %s has not answered as a process of its own is not known: %s", path.parent, error)
+            return nothing
+
+    def is_possible(self) -> bool:
+        """Whether an s6-svscan of this user is here."""
+        return self._found() is not None
+
+    async def has_slot(self, name: str) -> bool:
+        """Whether s6 looks after a process of the profile already, be it up or down."""
+        manager = self._found()
+        return manager is not None and name in await self._in_thread(manager.list_profile_gateways)
 
     def _boot(self, wanted: list[Profile], broken: list[Profile]) -> dict[str, HermesError]:
         failed: dict[str, HermesError] = {}
@@ -200,6 +250,19 @@ class Apart:
             current=is_current,
         )
 
+    def unanswered(self, settings: Settings, left: Backlog, *, whose: str) -> ConflictError:
+        """For a change of ``isolation`` while the one daemon has work that the other one would never see."""
+        name = settings.profile.name
+        parts = [_count(left.messages, "message", "not answered"), _count(left.answers, "answer", "not delivered")]
+        left_words = f"{whose} has {' and '.join(part for part in parts if part)}"
+        where = str(settings.profile.root / "config.yaml")
+        if whose == ITS_OWN and not self.is_possible():
+            step = f"let it answer them under s6: hermesctl -p {name} config set isolation process"
+            return ConflictError(f"there is no s6 here, and {left_words}", where=where, next_step=step)
+        looks = "inbox, hermesctl outbox" if left.answers else "inbox"
+        step = f"let them be done or drop them (hermesctl -p {name} {looks}), then: hermesctl reload"
+        return ConflictError(f"isolation is not changed yet: {left_words}", where=where, next_step=step)
+
     def refusal(self, name: str) -> ConflictError:
         """For what only its own daemon can do."""
         return ConflictError(
@@ -235,3 +298,13 @@ class Apart:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._threads)
+
+
+def _store_of(settings: Settings) -> Path:
+    """Where the profile's own daemon keeps its state."""
+    root = settings.profile.root
+    return root / (settings.config.store.path or Home(root).state_path.name)
+
+
+def _count(number: int, what: str, lacks: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'} {lacks}" if number else ""

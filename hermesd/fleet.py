@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from hermesd.apart import Apart, is_apart
+from hermesd.apart import ITS_OWN, MAIN, Apart, is_apart
 from hermesd.config.load import load_settings, try_load
 from hermesd.errors import ConfigError, ConflictError, HermesError, NotFoundError, StoreError
 from hermesd.gateway.profile import ProfileUnit
@@ -71,9 +71,13 @@ class Fleet:
             try:
                 settings = load_settings(profile)
                 if is_apart(settings):
+                    if not await self.apart.has_slot(profile.name):
+                        await self._leave_nothing_here(settings)
                     apart.append(profile)
-                else:
-                    await self._open(settings)
+                elif await self._boot_task(settings):
+                    apart.append(profile)
+            except ConflictError as error:
+                await self._refuse(profile.name, error)
             except ConfigError as error:
                 if profile.name == DEFAULT_PROFILE:
                     raise
@@ -86,6 +90,16 @@ class Fleet:
                 await unit.start_gateway()
             self.note_state(name)
 
+    async def _boot_task(self, settings: Settings) -> bool:
+        """Whether it goes on as a process of its own, for it was one, and has left work in the store of that."""
+        left = await self.apart.left_behind(settings)
+        goes_on = not left.is_empty and self.apart.is_possible()
+        if not goes_on:
+            await self._open(settings)
+        if not left.is_empty:
+            await self._refuse(settings.profile.name, self.apart.unanswered(settings, left, whose=ITS_OWN))
+        return goes_on
+
     async def answering(self) -> None:
         """Return once every profile takes up messages and delivers; platforms are not waited for."""
         for name in list(self.units):
@@ -93,11 +107,31 @@ class Fleet:
                 await self._root.settled(path)
 
     async def _admit(self, settings: Settings) -> None:
-        """A task of this daemon, or a process of its own."""
+        """A task of this daemon, or a process of its own. Raises HermesError."""
         if is_apart(settings):
+            await self._leave_nothing_here(settings)
             await self.apart.add(settings.profile)
         else:
             await self._open(settings)
+
+    async def _leave_nothing_here(self, settings: Settings) -> None:
+        """Raises ConflictError while work of the profile is in this store, which a process of its own never sees.
+
+        The profile is a task of this daemon then, so that the work gets done.
+        """
+        name = settings.profile.name
+        left = await self._shared.store.backlog(name)
+        if left.is_empty:
+            return
+        if name not in self.units:
+            await self._open(settings)
+        raise self.apart.unanswered(settings, left, whose=MAIN)
+
+    async def _leave_nothing_there(self, settings: Settings) -> None:
+        """Raises ConflictError while work of the profile is in the store of its own process, which goes on then."""
+        left = await self.apart.backlog(settings)
+        if not left.is_empty:
+            raise self.apart.unanswered(settings, left, whose=ITS_OWN)
 
     async def _open(self, settings: Settings) -> ProfileUnit:
         self._loaded(settings)
@@ -359,16 +393,34 @@ class Fleet:
     async def _take(self, name: str, settings: Settings) -> list[str]:
         if is_apart(settings) and name in self.apart:
             return []  # its own daemon watches its files, too
-        if is_apart(settings) or name in self.apart:
+        if name in self.apart:
+            await self._leave_nothing_there(settings)
+            await self._close(name)
+            try:
+                await self._leave_nothing_there(settings)
+            except ConflictError:  # it has taken on something to the last
+                await self.apart.add(settings.profile)
+                raise
+        elif is_apart(settings):
+            await self._leave_nothing_here(settings)
             await self._close(name)
         unit = self.units.get(name)
         if unit is None:
-            await self._admit(settings)
+            try:
+                await self._admit(settings)
+            finally:  # also where it stays a task for now
+                await self._start_desired(name)
             return ["loaded"]
         touched = await unit.apply(settings)
         if touched:
             self._loaded(settings)
         return touched
+
+    async def _start_desired(self, name: str) -> None:
+        unit = self.units.get(name)
+        if unit is not None and unit.desired == "running":
+            await unit.start_gateway()
+            self.note_state(name)
 
     # -- profiles --------------------------------------------------------------------------------------------------
 
@@ -398,6 +450,7 @@ class Fleet:
             await trio.to_thread.run_sync(self._files.delete, name, limiter=FILE_THREADS)
             await pins.move(self._shared.store, name, None)
             await lists.move(self._shared.store, name, None)
+            await self.apart.move_log(name, None)
 
     async def rename(self, name: str, new_name: str) -> None:
         """Stop it, move directory and rows, open it again as it was."""
@@ -414,18 +467,17 @@ class Fleet:
                 await trio.to_thread.run_sync(self._files.rename, name, new_name, limiter=FILE_THREADS)
             finally:
                 await self._end_renaming()
+            await self.apart.move_log(name, new_name)
             await self._open_renamed(new_name, gateway_on=was_on)
 
     async def _open_renamed(self, name: str, *, gateway_on: bool) -> None:
         try:
-            settings = load_settings(self._shared.home.profile(name))
-            if is_apart(settings):
-                await self.apart.add(settings.profile)
-                return
-            unit = await self._open(settings)
+            await self._admit(load_settings(self._shared.home.profile(name)))
         except HermesError as error:
             await self._refuse(name, error)
-            return
+        unit = self.units.get(name)
+        if unit is None:
+            return  # broken, or a process of its own
         if gateway_on:
             await unit.start_gateway()
         self.note_state(name)

@@ -47,11 +47,11 @@ def serve(options: Options) -> int:
     home.create()
     if options.detach:
         return _detached(home, options)
-    _run(home, options, Notifier(options.ready_fd), on_ready=lambda: None)
-    return 0
+    return _run(home, options, Notifier(options.ready_fd), on_ready=lambda: None)
 
 
-def _run(home: Home, options: Options, notifier: Notifier, *, on_ready: Callable[[], None]) -> None:
+def _run(home: Home, options: Options, notifier: Notifier, *, on_ready: Callable[[], None]) -> int:
+    """Until it has stopped; the exit status, which can tell a client's wish from a signal's."""
     os.umask(0o077)
     early = EarlySignals()
     with _told(home.pid_path):
@@ -70,16 +70,18 @@ def _run(home: Home, options: Options, notifier: Notifier, *, on_ready: Callable
             log.close()
     finally:
         claim.release()
+    return options.stop_status if early.is_clients_stop else 0
 
 
 class EarlySignals:
     """What arrives before the loop listens is remembered, and what arrives after it is ignored: it is stopping then.
 
-    A handler rather than SIG_IGN, which children would inherit.
+    A handler rather than SIG_IGN, which children would inherit. ``is_clients_stop``: no signal had come when it began.
     """
 
     def __init__(self) -> None:
         self.stop = False
+        self.is_clients_stop = False
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._note)
 
@@ -153,23 +155,26 @@ async def _main(
 ) -> None:
     with watchdog.watching():
         async with trio.open_nursery() as nursery:
-            await nursery.start(_heed_signals, app, notifier)
+            await nursery.start(_heed_signals, app, notifier, early)
             if early.stop:
                 app.request_stop(now=False)
             nursery.start_soon(beat, notifier, app.store.answers)
-            nursery.start_soon(_tell_of_stop, app, notifier)
+            nursery.start_soon(_tell_of_stop, app, notifier, early)
             try:
                 await app.run(ready=ready)
             finally:
                 nursery.cancel_scope.cancel()
 
 
-async def _tell_of_stop(app: App, notifier: Notifier) -> None:
+async def _tell_of_stop(app: App, notifier: Notifier, early: EarlySignals) -> None:
     await app.asked_to_stop()
+    early.is_clients_stop = not early.stop
     notifier.stopping()
 
 
-async def _heed_signals(app: App, notifier: Notifier, *, task_status: trio.TaskStatus[None]) -> None:
+async def _heed_signals(
+    app: App, notifier: Notifier, early: EarlySignals, *, task_status: trio.TaskStatus[None]
+) -> None:
     wanted, reloads = trio.open_memory_channel[None](1)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_reload_each_time, app, notifier, reloads)  # beside: a stop must not wait for a reload's end
@@ -180,6 +185,7 @@ async def _heed_signals(app: App, notifier: Notifier, *, task_status: trio.TaskS
                     with contextlib.suppress(trio.WouldBlock):  # one that has not begun yet covers this one
                         wanted.send_nowait(None)
                 else:
+                    early.stop = True
                     app.request_stop(now=False)
 
 
@@ -246,14 +252,13 @@ def _detached(home: Home, options: Options) -> int:
             os.dup2(null, 2)
             os.close(null)
 
-        _run(home, options, Notifier(options.ready_fd), on_ready=on_ready)
-        status = 0
+        status = _run(home, options, Notifier(options.ready_fd), on_ready=on_ready)
     except HermesError as error:
         sys.stderr.write(f"hermesd: {error}\n")
         sys.stderr.flush()
         status = error.exit_status
     finally:
-        if status:
+        if status:  # nobody reads it any more once it was ready
             with contextlib.suppress(OSError):
                 os.write(writer, bytes([status]))
         os._exit(status)

@@ -155,7 +155,8 @@ class S6:
     def _control(self, name: str, order: str, *, until: str, wait_ms: int) -> None:
         """Give an order and wait for its outcome.
 
-        Not where that is the case already: s6-svc would return at once, and might give its order later than our next.
+        Where that is the case already, s6-svc would return before it has given its order, and give it later than our
+        next: so nothing is told to what is ready, and a stop is told first and waited for then.
         """
         where = self._directory(name)
         found = self._stat(name, "up", "ready")
@@ -163,11 +164,15 @@ class S6:
             raise ConfigError(
                 "no s6-supervise looks after it", where=str(where), next_step=f"run s6-svscanctl -a {self.scan}"
             )
-        settled = {"-wU": ["true", "true"], "-wD": ["false", "true"]}.get(until) == found
-        waiting = [] if settled or not until else [until, f"-T{wait_ms}"]
+        if until == "-wU" and found == ["true", "true"]:
+            until = ""
         step = f"look why: hermesctl logs, or {log_of(self.home, name)}/current"
-        command = ["s6-svc", *waiting, order, str(where)]
-        run(command, self._environment, timeout_s=wait_ms / 1000 + 30, next_step=step)
+        if until == "-wD":
+            commands = [["s6-svc", order, str(where)], ["s6-svwait", "-D", f"-t{wait_ms}", str(where)]]
+        else:
+            commands = [["s6-svc", *([until, f"-T{wait_ms}"] if until else []), order, str(where)]]
+        for command in commands:
+            run(command, self._environment, timeout_s=wait_ms / 1000 + 30, next_step=step)
 
     def _stat(self, name: str, *fields: str) -> list[str]:
         """Nothing when no supervisor looks after it."""

@@ -24,8 +24,11 @@ EVENT_MODE = 0o3730
 
 TAKEN_UP_MS = 30_000
 
-_RESCAN = 's6-svscanctl -a "$1"; ! s6-svok "$2" || s6-ftrig-notify "$3" s'
-"""Run by who listens already: a scan of s6-svscan's own may have come first, and its event before the listening."""
+_RESCAN = 's6-svscanctl -a "$1"; ! s6-svstat "$2" > /dev/null 2>&1 || s6-ftrig-notify "$3" s'
+"""Run by who listens already: a scan of s6-svscan's own may have come first, and its event before the listening.
+
+s6-svstat rather than s6-svok: s6-supervise takes orders a moment before it can be asked for its state.
+"""
 
 
 class ServiceDirectory(NamedTuple):

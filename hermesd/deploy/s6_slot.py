@@ -23,6 +23,8 @@ OWNER = "data/home"
 """Whose it is: the home of the hermesd that has made the directory. One without it is left alone."""
 
 LOG_BYTES, LOG_FILES = 1_048_576, 5
+ASKED = 100
+"""hermesd's status after a stop that a client has asked for. After a signal, as `s6-svc -r` sends it, it is 0."""
 STARTS, STARTS_WITHIN_S = 10, 300
 """As StartLimitBurst= and StartLimitIntervalSec= of the systemd unit: beyond it the service stays down."""
 
@@ -33,12 +35,13 @@ _RUN = """\
 umask 077
 exec 2>&1 </dev/null
 export HERMES_HOME={home}
-exec {program} --ready-fd {fd}
+exec {program} --ready-fd {fd} --stop-status {asked}
 """
 FINISH = f"""\
 #!/bin/sh
-# 78: a wrong configuration is not mended by another start. 125 tells s6-supervise to leave it down.
-[ "$1" = 78 ] && exit 125
+# 78: a wrong configuration is not mended by another start. {ASKED}: `hermesctl stop`; after a signal it is 0.
+# 125 tells s6-supervise to leave it down.
+[ "$1" = 78 ] || [ "$1" = {ASKED} ] && exit 125
 # So does s6-permafailon after {STARTS} ends in {STARTS_WITHIN_S} s.
 exec s6-permafailon {STARTS_WITHIN_S} {STARTS} 1-255,SIGKILL,SIGABRT,SIGSEGV,SIGBUS,SIGILL true
 """
@@ -55,7 +58,9 @@ def daemon_directory(installation: Installation) -> ServiceDirectory:
     """The directory ``hermesd``."""
     home = installation.home
     program = shlex.quote(installation.hermesd)
-    return _directory(_RUN.format(home=shlex.quote(str(home)), program=program, fd=READY_FD), home, daemon_log(home))
+    return _directory(
+        _RUN.format(home=shlex.quote(str(home)), program=program, fd=READY_FD, asked=ASKED), home, daemon_log(home)
+    )
 
 
 def slot_directory(home: Path, profile: str, *, down: bool, extra_env: Mapping[str, str]) -> ServiceDirectory:
@@ -66,7 +71,7 @@ def slot_directory(home: Path, profile: str, *, down: bool, extra_env: Mapping[s
     envdir = "s6-envdir -fn env " if extra_env else ""
     program = f"{envdir}{shlex.quote(sys.executable)} -P -m hermesd"
     root = home / "profiles" / profile
-    text = _RUN.format(home=shlex.quote(str(root)), program=program, fd=READY_FD)
+    text = _RUN.format(home=shlex.quote(str(root)), program=program, fd=READY_FD, asked=ASKED)
     found = _directory(text, home, slot_log(home, profile))
     files = {**found.files, **{f"env/{_variable(name)}": value for name, value in extra_env.items()}}
     return found._replace(files={**files, "down": ""} if down else files)

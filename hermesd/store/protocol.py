@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hermesd.store.jobs import JobStore
     from hermesd.store.records import (
         Accepted,
+        Backlog,
         BegunTurn,
         Cursor,
         EventPage,
@@ -222,6 +223,9 @@ class Store(Protocol):
 
     async def counts(self) -> InboxCounts:
         """Rows by state."""
+
+    async def backlog(self, profile: str) -> Backlog:
+        """What of a profile is under way or waits to be."""
 
     async def delete_profile(self, profile: str) -> None:
         """Remove every row of a profile."""

@@ -371,6 +371,21 @@ class EventPage(Record, frozen=True, kw_only=True):
     truncated: bool = False
 
 
+class Backlog(Record, frozen=True, kw_only=True):
+    """What only the daemon of this store can go on with: ``messages`` not answered, ``answers`` not delivered yet.
+
+    What waits for a person's decision (parked, held, dead) is not among them, nor what a client of the socket fetches.
+    """
+
+    messages: int
+    answers: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing."""
+        return self.messages == self.answers == 0
+
+
 class InboxCounts(Record, frozen=True, kw_only=True):
     """How many rows stand in each state, for status and metrics."""
 

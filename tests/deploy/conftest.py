@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers import image as images
 from tests.servers.dockerd import IMAGE, Engine, engine
 
 
@@ -23,3 +24,9 @@ def docker() -> Iterator[Engine]:
         found.run("tag", IMAGE, "base:1")
         found.run("tag", IMAGE, "base:2")
         yield found
+
+
+@pytest.fixture(scope="session")
+def image(docker: Engine) -> str:
+    """hermesd's own image, built once."""
+    return images.build(docker)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,6 +165,42 @@ def test_what_is_baked_in_recreates_the_container_and_loses_only_the_writable_la
         assert host.traces() == "state\nhome\n"
     assert host.inside("ls -d /more; echo $MORE") == "/more\n1\n"
     assert host.done("ensure") == f"{NAME}: kept\n"
+    before = host.id()
+    host.leave_traces()
+    assert host.done("recreate").splitlines()[-1] == f"{NAME}: recreated"
+    assert host.id() != before
+    assert host.traces() == "state\nhome\n"
+
+
+@pytest.mark.long
+def test_a_package_in_a_nix_store_outlives_the_garbage_collector(host: Host) -> None:
+    """A real Nix: a root below the state directory keeps it, and the container is kept as it is."""
+    if not shutil.which("nix-store"):
+        pytest.skip("nix is not installed")
+    store = functools.partial(subprocess.run, capture_output=True, text=True, timeout=120, check=False)
+    added = store(["nix-store", "--add", host.declared["package"]])
+    if added.returncode:
+        pytest.skip(f"nothing can be added to its store: {added.stderr.strip()[:200]}")
+    package = added.stdout.strip()
+    try:
+        host.declared["package"] = package
+        host.container["entrypoint"] = ASLEEP
+        host.done("ensure")
+        host.done("start")
+        first = host.id()
+        host.leave_traces()
+        (host.state / ".gc-root").unlink()
+        host.done("ensure")  # a root that has gone comes back
+        kept = store(["nix-store", "--delete", package])  # what collecting does with each path, for this one only
+        assert "still alive" in kept.stderr
+        assert Path(package, "bin/hermesctl").exists()
+        assert host.done("ensure") == f"{NAME}: kept\n"
+        assert host.id() == first
+        assert host.traces() == "state\nhome\nlayer\n"
+    finally:
+        (host.state / ".gc-root").unlink(missing_ok=True)
+        removed = store(["nix-store", "--delete", package])
+    assert removed.returncode == 0, "only the root had kept it"
 
 
 def test_an_image_that_cannot_be_had_leaves_the_old_container_running(host: Host) -> None:
@@ -192,6 +230,34 @@ def test_a_link_in_the_place_of_a_mounted_directory_is_refused_before_the_start(
         assert "home: is a symbolic link" in found.stderr
     assert host.docker.run("inspect", "-f", "{{.State.Status}}", NAME).stdout == "created\n"
     assert target.stat().st_uid == 0
+
+
+@pytest.mark.long
+def test_what_root_plants_inside_gains_nothing_outside(host: Host) -> None:
+    """Links in the places of files are replaced, and their targets stay; those of directories are refused."""
+    host.container["entrypoint"] = ASLEEP
+    host.declared["env"] = {"values": {"MODE": "quiet"}}
+    host.done("ensure")
+    host.done("start")
+    precious = host.place / "precious"
+    precious.write_text("precious")
+    precious.chmod(0o600)
+    names = [".hermes/.env", ".hermes/.container-mode", "current-package", ".gc-root"]
+    host.inside("; ".join(f"ln -sfn {precious} /data/{name}" for name in names))
+    host.inside(f"ln -f /etc/shadow /data/.hermes/x; ln -sfn {precious} /data/.hermes/hermesd.sock")
+    assert all((host.state / name).readlink() == precious for name in names)
+    host.done("ensure")
+    assert (precious.read_text(), precious.stat().st_uid, precious.stat().st_mode & 0o777) == ("precious", 0, 0o600)
+    assert str((host.state / "current-package").readlink()) == host.declared["package"]
+    for name in names[:2]:
+        assert (host.state / name).is_file()
+        assert not (host.state / name).is_symlink()
+    assert (host.state / ".hermes/.container-mode").stat().st_uid == 0, "who is believed by hermesctl of others"
+    host.inside(f"mv /data/workspace /data/was; ln -s {host.place} /data/workspace")
+    host.docker.run("stop", "-t", "1", NAME)
+    for action in ("ensure", "start", "recreate"):
+        found = host.verb(action)
+        assert (found.returncode, "workspace: is a symbolic link" in found.stderr) == (78, True), found.stderr
 
 
 @pytest.mark.long

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.dockerd import IMAGE, Engine, runtime_mounts, write_package
+from tests.servers.dockerd import IMAGE, ROOT, Engine, runtime_mounts, write_package
 from tests.servers.terminal import at_terminal
 
 NAME = "hermes-agent"
@@ -84,7 +86,7 @@ class Host:
 
 
 @pytest.fixture(scope="module")
-def served(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Host:
+def served(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A running container with hermesd as uid 10000, and what its host has of it."""
     data = tmp_path_factory.mktemp("data")
     data.chmod(0o755)
@@ -97,7 +99,8 @@ def served(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Host:
         *("run", "-d", "--init", "--name", NAME, "--network", "host", *mounts, *environment),
         *("-v", f"{data}:/data", IMAGE, "sh", "-c", ENTER),
     )
-    return Host(docker, data)
+    yield Host(docker, data)
+    docker.run("rm", "--force", NAME)
 
 
 @pytest.fixture
@@ -211,6 +214,79 @@ def test_a_container_that_comes_up_meanwhile_is_waited_for(host: Host) -> None:
         host.docker.run("start", NAME)
         terminal.expect("here")
         assert terminal.wait() == 0
+
+
+@pytest.mark.long
+def test_a_stopped_container_is_an_error_after_ten_silent_seconds_through_pipes(host: Host) -> None:
+    """Nobody sees a spinner there, and a script may have started the container a moment ago."""
+    host.docker.run("stop", "-t", "5", NAME)
+    began = time.monotonic()
+    done = host.ctl("status")
+    assert time.monotonic() - began >= 10
+    assert (done.returncode, done.stdout) == (69, "")
+    assert done.stderr.startswith(f"hermesctl: container {NAME}: the container is not running (exited), also not")
+
+
+def test_hermes_dev_stays_on_the_host(host: Host) -> None:
+    """Where no daemon runs: it is not the one inside that answers. Inside it changes nothing."""
+    host.env = {"HERMES_DEV": "1"}
+    try:
+        done = host.ctl("status")
+        assert done.returncode == 69
+        assert str(host.home) in done.stderr
+    finally:
+        host.env = {}
+    host.ctl("status")  # waits for the entrypoint
+    inside = ["exec", "-u", "hermes", "-e", "HERMES_DEV=1", NAME, PROGRAM, "version"]
+    assert host.docker.run(*inside).returncode == 0
+
+
+AS_NOBODY = """
+import os, sys
+import hermesctl.fast, hermesctl.__main__, hermesctl.routing.route, hermesctl.routing.call, hermesctl.routing.spinner
+import hermesctl.routing.backend, hermesctl.routing.attend, hermesctl.routing.marker, hermesctl.routing.place
+import _strptime, datetime, encodings.idna, termios, select
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+os.chdir("/")
+sys.exit(hermesctl.fast.run(["hermesctl", *sys.argv[1:]]))
+"""
+NOPASSWD = 'Defaults env_keep += "DOCKER_HOST"\nnobody ALL=(root) NOPASSWD: {}\n'
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_sudo_is_asked_where_the_engine_refuses_this_user(host: Host, allowed: bool) -> None:
+    """A real sudo with rules of its own, in a mount namespace: nobody may run docker by it, or nothing at all."""
+    docker = shutil.which("docker")
+    if os.geteuid() != 0 or not shutil.which("sudo") or not docker:
+        pytest.skip("needs root, sudo and docker")
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o755)
+        rules = place / "sudoers"
+        rules.write_text(NOPASSWD.format(docker) if allowed else "root ALL=(ALL) ALL\n")
+        rules.chmod(0o440)
+        (place / ".container-mode").write_text(f"hermes_bin={host.put('who', 'id -un; exit 37')}\n")
+        (place / ".container-mode").chmod(0o644)
+        enter = f'mount --bind {rules} /etc/sudoers && exec {sys.executable} -c "$0" "$@"'
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", enter, AS_NOBODY, "-p", "coder", "status"],
+            env={**host.environment, "HERMES_HOME": name, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    if allowed:
+        assert (done.returncode, done.stdout, done.stderr) == (37, "hermes\n", "")
+    else:
+        assert done.returncode == 77, done.stderr
+        assert done.stdout == ""
+        assert "docker refuses this user: permission denied" in done.stderr
+        assert "so does sudo" in done.stderr
+        assert "NOPASSWD" in done.stderr
 
 
 @pytest.mark.long

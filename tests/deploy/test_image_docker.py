@@ -6,94 +6,25 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.servers import image as images
+from tests.servers.container import PATIENCE_S, UID, Container, call, container, new_volume
 from tests.servers.dockerd import IMAGE as BASE
-from tests.servers.dockerd import Engine
+from tests.servers.dockerd import ROOT, Engine
 from tests.servers.terminal import at_terminal
 
 pytestmark = pytest.mark.long
 
-UID = "10000"
 MAX_OVER_BASE_BYTES = 250_000_000
-PATIENCE_S = 60.0
 KEY = "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="
-
-
-@pytest.fixture(scope="module")
-def image(docker: Engine) -> str:
-    """Built once for all tests here."""
-    return images.build(docker)
-
-
-class Container:
-    """A container with a volume of its own."""
-
-    def __init__(self, docker: Engine, name: str) -> None:
-        self.docker = docker
-        self.name = name
-
-    def exec(self, *words: str, user: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-        flags = ["--user", user] if user else []
-        return self.docker.run("exec", *flags, self.name, *words, check=check)
-
-    def sh(self, script: str) -> str:
-        return self.exec("sh", "-c", script, user=UID).stdout.strip()
-
-    def ready(self) -> None:
-        """The daemon answers, and not the one before: a dead one's socket is there, but refuses."""
-        deadline = time.monotonic() + PATIENCE_S
-        while self.exec("hermesctl", "status", user=UID, check=False).returncode:
-            assert time.monotonic() < deadline, self.logs()
-
-    def logs(self) -> str:
-        done = self.docker.run("logs", self.name)
-        return done.stdout + done.stderr
-
-    def wait(self) -> int:
-        """Its end; its exit status."""
-        return int(self.docker.run("wait", self.name).stdout)
-
-    def state(self, field: str) -> str:
-        return self.docker.run("inspect", "--format", f"{{{{.State.{field}}}}}", self.name).stdout.strip()
-
-
-@contextlib.contextmanager
-def container(
-    docker: Engine, image: str, *words: str, flags: tuple[str, ...] = (), wait: bool = True
-) -> Iterator[Container]:
-    """One in the background, ready on entry unless it is not to be waited for; removed with its volume."""
-    made = docker.run("run", "--detach", "--network=host", *flags, image, *words).stdout.strip()
-    found = Container(docker, made)
-    try:
-        if wait:
-            found.ready()
-        yield found
-    finally:
-        docker.run("rm", "--force", "--volumes", made)
-
-
-def call(
-    docker: Engine, image: str, *words: str, flags: tuple[str, ...] = (), stdin: str | None = None
-) -> tuple[int, str]:
-    """`docker run --rm`: exit status and what was printed."""
-    options = {"input": stdin} if stdin is not None else {}
-    done = docker.run("run", "--rm", "--network=host", *flags, image, *words, check=False, **options)
-    return done.returncode, done.stdout + done.stderr
-
-
-def new_volume() -> tuple[str, str]:
-    """The flags for a volume that outlives its containers; it goes with the engine."""
-    return ("--volume", f"home-{os.urandom(4).hex()}:/opt/data")
 
 
 # -- what it is run with -----------------------------------------------------------------------------------------------
@@ -257,11 +188,9 @@ def post(port: int, name: str) -> int:
 def states(found: Container) -> list[str]:
     """Of all that was accepted, once all of it has come to rest."""
     deadline = time.monotonic() + PATIENCE_S
-    while True:
-        rows = json.loads(found.exec("hermesctl", "--json", "inbox", "--all").stdout)["rows"]
-        if all(row["state"] not in ("pending", "running") for row in rows):
-            return [row["state"] for row in rows]
-        assert time.monotonic() < deadline, rows
+    while {"pending", "running"} & set(found_states := rows_of(found)):
+        assert time.monotonic() < deadline, found_states
+    return found_states
 
 
 def test_killed_daemon_comes_back_in_the_same_container(docker: Engine, image: str) -> None:
@@ -279,13 +208,80 @@ def test_killed_daemon_comes_back_in_the_same_container(docker: Engine, image: s
             assert time.monotonic() < deadline, found.state("Health")
 
 
-def test_thousand_short_children_leave_no_zombie(docker: Engine, image: str) -> None:
-    """Half of them orphans of a double fork, whose parent becomes process 1."""
+def test_thousand_short_children_leave_neither_zombie_nor_orphan(docker: Engine, image: str) -> None:
+    """Case 30 with s6-svscan as process 1: by the agent's tool and by hand; a thousand double forks beside them."""
     with container(docker, image) as found:
-        found.sh("i=0; while [ $i -lt 500 ]; do true & (true &); i=$((i+1)); done; wait")
-        left = "for p in /proc/[0-9]*/stat; do cat $p 2>/dev/null; done | sed 's/.*) //' | grep -c ^Z || true"
-        assert found.sh(left) == "0"
+        found.sh("printf 'policy: {unsafe: allow, tools: {terminal: allow}}\\n' > config.yaml")
+        found.exec("hermesctl", "reload")
+        before = processes(found)
+        burst = "i=0; while [ $i -lt 1000 ]; do true & (true &); i=$((i+1)); done; wait"
+        found.sh(burst)
+        stay = "(sleep 3000 &); setsid sleep 3000 & echo made"
+        assert "made" in found.exec("hermesctl", "chat", "-q", f"$ {burst}; {stay}").stdout
+        deadline = time.monotonic() + PATIENCE_S
+        while (left := processes(found) - before) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert left == set()
         assert found.sh("cat /proc/1/comm") == "s6-svscan"
+
+
+def processes(found: Container) -> set[str]:
+    """Id and name of everything but who looks, dead ones included."""
+    listing = "for p in /proc/[0-9]*; do [ ${p#/proc/} = $$ ] || cat $p/stat 2>/dev/null; done"
+    rows = [line.split(" (", 1) for line in found.sh(f"{listing}; true").splitlines()]
+    return {f"{pid} {rest.rpartition(')')[0]}" for pid, rest in rows if not rest.startswith("cat)")}
+
+
+def test_stop_with_a_turn_under_way_is_in_order_within_dockers_ten_seconds(docker: Engine, image: str) -> None:
+    """What still drains is parked before Docker would kill, and taken up at the next start."""
+    with container(docker, image) as found:
+        docker.run("exec", "--detach", "--user", UID, found.name, "hermesctl", "chat", "-q", "slow 9000")
+        deadline = time.monotonic() + PATIENCE_S
+        while rows_of(found) != ["running"]:
+            assert time.monotonic() < deadline, rows_of(found)
+        docker.run("stop", found.name)
+        assert found.state("ExitCode") == "0", "137 would be Docker's SIGKILL"
+        docker.run("start", found.name)
+        found.ready()
+        assert rows_of(found) == ["running"]
+        assert '"stopped"' in found.logs()
+
+
+def rows_of(found: Container) -> list[str]:
+    """The states of all that was accepted."""
+    rows = json.loads(found.exec("hermesctl", "--json", "inbox", "--all").stdout)["rows"]
+    return [row["state"] for row in rows]
+
+
+def test_stop_during_the_start_is_heeded(docker: Engine, image: str) -> None:
+    """While no daemon runs there is nothing to put in order. Between two scripts it is deaf, so told twice."""
+    with container(docker, image, wait=False) as found:
+        deadline = time.monotonic() + PATIENCE_S
+        while found.state("Running") == "true":
+            assert time.monotonic() < deadline, found.logs()
+            docker.run("kill", "--signal", "TERM", found.name, check=False)
+        assert found.state("ExitCode") in ("0", "143")
+
+
+def test_log_that_cannot_be_written_keeps_nothing_from_starting(docker: Engine, image: str) -> None:
+    """A pipe in the place of boot.log would block the first script, which is process 1."""
+    volume = new_volume()
+    assert call(docker, image, "sh", "-c", "rm -f logs/boot.log; mkfifo logs/boot.log", flags=volume)[0] == 0
+    with container(docker, image, flags=volume) as found:
+        assert "You wrote: 'hello'" in found.exec("hermesctl", "chat", "-q", "hello").stdout
+
+
+def test_health_check_sees_a_daemon_that_is_down(docker: Engine, image: str) -> None:
+    """And that it is back."""
+    flags = ("--health-interval=1s", "--health-start-period=1ms", "--health-retries=1")
+    with container(docker, image, flags=flags) as found:
+        for action, expected in (("stop", "unhealthy"), ("start", "healthy")):
+            found.exec("hermesctl", "service", action)
+            deadline = time.monotonic() + PATIENCE_S
+            while found.state("Health.Status") != expected:
+                assert time.monotonic() < deadline, found.state("Health")
+                time.sleep(0.1)
+        assert found.state("Running") == "true"
 
 
 def test_everything_inside_is_the_user_hermes(docker: Engine, image: str) -> None:
@@ -347,6 +343,44 @@ def test_boot_log_is_turned_over_at_256_kib(docker: Engine, image: str) -> None:
     assert status == 0
     assert said.split()[:2] == ["262144", "1"]
     assert "boot.log.2" not in said
+
+
+def compose() -> list[str]:
+    """`docker compose`, or the program of its first version; SkipTest without either."""
+    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
+        return ["docker", "compose"]
+    if shutil.which("docker-compose"):
+        return ["docker-compose"]
+    pytest.skip("compose is not installed: apt-get install docker-compose")
+
+
+def test_compose_file_brings_it_up_and_takes_it_down_in_order(docker: Engine, image: str, tmp_path: Path) -> None:
+    """As it is, without new privileges and with a volume; only the network is this engine's, which has no bridge."""
+    docker.run("tag", image, "hermesd")
+    (tmp_path / "here.yaml").write_text("services: {hermesd: {network_mode: host}}\n")
+    project = f"hermesd{os.urandom(4).hex()}"
+    files = ["--file", str(ROOT / "docker/compose.yaml"), "--file", str(tmp_path / "here.yaml")]
+    command = [*compose(), "--project-name", project, *files]
+
+    def composed(*words: str) -> str:
+        done = subprocess.run(
+            [*command, *words], env=docker.env, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    try:
+        composed("up", "--detach", "--no-build")
+        found = Container(docker, composed("ps", "-q").strip())
+        found.ready()
+        assert "You wrote: 'hello'" in found.exec("hermesctl", "chat", "-q", "hello").stdout
+        composed("stop")
+        assert found.state("ExitCode") == "0"
+        composed("start")
+        found.ready()
+        assert rows_of(found) == ["done"]
+    finally:
+        composed("down", "--volumes")
 
 
 def test_image_is_small(docker: Engine, image: str) -> None:

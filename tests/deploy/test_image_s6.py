@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,6 +79,22 @@ def test_compose_file_and_dockerfile_agree() -> None:
     assert volume is not None
     assert service["volumes"] == [f"hermes:{volume[1]}"]
     assert service["stop_grace_period"] == "30s", "20 s for running turns, 5 s for everything else"
+    assert service["environment"]["HERMES_STOP_S"] + "s" == service["stop_grace_period"]
+
+
+def test_stop_that_comes_before_the_tree_of_services_is_heeded(tmp_path: Path) -> None:
+    """The first script is process 1 by then, which the kernel spares every signal that it has no handler for."""
+    needs("flock")
+    (tmp_path / "find").write_text(f"#!/bin/sh\n: > {tmp_path}/begun\nexec sleep 2\n")  # what it runs first
+    (tmp_path / "find").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "HERMES_HOME": str(tmp_path)}
+    with subprocess.Popen([ROOT / "docker/boot"], env=environment) as boot:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (tmp_path / "begun").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        boot.terminate()
+        assert boot.wait(PATIENCE_S) == 128 + signal.SIGTERM, "a negative one would be no handler's"
 
 
 @dataclass
@@ -125,12 +142,17 @@ def listen(events: Path) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def supervised(tmp_path: Path, what_for: str, config: str = "", program: str = "") -> Iterator[Tree]:
-    """s6-svscan on a copy of s6/, ended by its process id."""
+def supervised(
+    tmp_path: Path, what_for: str, config: str = "", program: str = "", starts: int = 10, **environment: str
+) -> Iterator[Tree]:
+    """s6-svscan on a copy of s6/, ended by its process id. ``starts``: how many ends in five minutes are too many."""
     needs("s6-svscan", "s6-log", "s6-ftrig-listen1")
     tree, home, programs = tmp_path / "tree", tmp_path / "home", tmp_path / "bin"
     shutil.copytree(ROOT / "s6", tree)
     (tree / ".container").mkdir()
+    finish = (tree / "hermesd/finish").read_text()
+    assert " 300 10 " in finish
+    (tree / "hermesd/finish").write_text(finish.replace(" 300 10 ", f" 300 {starts} "))
     home.mkdir(mode=0o700)
     (home / "logs").mkdir(mode=0o700)
     if config:
@@ -143,6 +165,7 @@ def supervised(tmp_path: Path, what_for: str, config: str = "", program: str = "
     reader, writer = os.pipe()
     environment = {
         **os.environ,
+        **environment,
         "PATH": f"{programs}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "HERMES_HOME": str(home),
@@ -219,6 +242,68 @@ def test_daemon_that_is_kept_down_by_hand_does_not_end_the_container(tmp_path: P
         tree.process.terminate()
         assert tree.process.wait(PATIENCE_S) == 0
         assert not (tree.home / "hermesd.pid").exists()
+
+
+@pytest.mark.parametrize("order", ["-r", "-t"])
+def test_daemon_that_is_restarted_by_hand_does_not_end_the_container(tmp_path: Path, order: str) -> None:
+    """``s6-svc -r`` sends it the signal of a planned stop, too; the status tells that from `hermesctl stop`."""
+    with supervised(tmp_path, "daemon") as tree:
+        assert tree.first_event() == "U"
+        first = tree.stat("pid")
+        subprocess.run(["s6-svc", "-wR", "-T", PATIENCE_MS, order, tree.service], check=True)
+        assert tree.stat("pid") != first
+        assert tree.process.poll() is None
+        assert tree.ctl("stop").returncode == 0
+        assert tree.process.wait(PATIENCE_S) == 0
+
+
+def test_hermesctl_restarts_shows_and_reads_the_service(tmp_path: Path) -> None:
+    """``hermesctl service restart|status|logs``, as it is called inside."""
+    with supervised(tmp_path, "daemon") as tree:
+        assert tree.first_event() == "U"
+        first = tree.stat("pid")
+        daemon = Daemon(tree.home, {"HERMES_S6_SCANDIR": str(tree.place)})
+        done = daemon.ctl("service", "restart")
+        assert (done.returncode, done.stdout) == (0, "hermesd was restarted\n"), done.stderr
+        assert tree.process.poll() is None
+        shown = daemon.ctl("service", "status").stdout
+        assert shown.splitlines()[0] == "s6: ready, starts at boot"
+        assert tree.stat("pid") != first
+        assert f"pid {tree.stat('pid')}" in shown
+        assert daemon.ctl("service", "logs").stdout.count('"ready, profiles: 1') == 2
+
+
+@pytest.mark.parametrize(("what_for", "ends"), [("daemon", True), ("program", False)])
+def test_daemon_that_is_killed_again_and_again_is_given_up(tmp_path: Path, what_for: str, ends: bool) -> None:
+    """After ten ends in five minutes, here three: the container ends with 128 + 9, or goes on without it."""
+    dies = "#!/bin/sh\nkill -KILL $$\n"
+    with supervised(tmp_path, what_for, program=dies, starts=3) as tree:
+        assert tree.first_event() == "O"
+        if ends:
+            assert tree.process.wait(PATIENCE_S) == 128 + signal.SIGKILL
+        else:
+            assert tree.wait("-D") == 0
+            assert tree.process.poll() is None
+
+
+def test_a_stop_parks_the_turns_that_would_drain_for_too_long(tmp_path: Path) -> None:
+    """HERMES_STOP_S says when Docker kills; hermesd is told again in time, ends in order, and goes on with the turn."""
+    with supervised(tmp_path, "daemon", HERMES_STOP_S="4") as tree:
+        assert tree.first_event() == "U"
+        daemon = Daemon(tree.home)
+        with daemon.connect() as wire:
+            wire.send("chat.send", text="slow 5000", delivery_id="d-1")
+            wire.until("chat.update", kind="text")
+            began = time.monotonic()
+            tree.process.terminate()
+            assert tree.process.wait(PATIENCE_S) == 0
+        assert time.monotonic() - began < 15, "running turns may drain for 20 s"
+        daemon.start()
+        try:
+            (row,) = daemon.call("inbox.list", states=["running", "pending"])["rows"]
+            assert row["delivery_id"].endswith("d-1")
+        finally:
+            daemon.kill()
 
 
 def test_hangup_of_process_1_reaches_the_daemon(tmp_path: Path) -> None:

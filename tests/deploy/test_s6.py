@@ -127,6 +127,22 @@ def test_a_slot_runs_a_hermesd_of_the_profile_and_goes_without_a_trace(tree: Tre
         manager.start("gateway-coder")
 
 
+def test_a_stop_by_a_client_lasts_and_a_restart_by_a_signal_does_not_end_it(
+    manager: S6, installation: Installation, home: Path, tree: Tree
+) -> None:
+    """`hermesctl stop` holds until `hermesctl service start`; after `s6-svc -r`, a signal, it is there again."""
+    manager.install(installation)
+    daemon = Daemon(home, {"HERMES_S6_SCANDIR": str(tree.scan)})
+    pid = manager.status().pid
+    subprocess.run(["s6-svc", "-wR", "-T", "30000", "-r", tree.scan / "hermesd"], check=True)
+    assert manager.status().pid not in (0, pid)
+    assert daemon.ctl("stop").returncode == 0
+    tree.wait("hermesd", "-D")
+    assert tree.stat("hermesd", "up,wantedup,exitcode") == "false false 100"
+    assert daemon.ctl("service", "start").stdout == "hermesd runs\n"
+    assert manager.is_running()
+
+
 def test_what_ends_again_and_again_stays_down_and_the_start_says_so(
     tree: Tree, manager: S6, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,6 +131,63 @@ def test_changing_isolation_renaming_and_deleting_move_the_slot(
     assert not (home / "profiles/writer").exists()
     assert not tree.children()
     assert [row.name for row in tree.scan.iterdir()] == [".s6-svscan"]
+
+
+def unanswered(daemon: Daemon) -> list[dict[str, Any]]:
+    """What of the inbox has not come to rest."""
+    rows: list[dict[str, Any]] = daemon.call("inbox.list", states=["pending", "running"])["rows"]
+    return rows
+
+
+def interrupt(daemon: Daemon, profile: str) -> None:
+    """End the turn that runs, and wait for that."""
+    daemon.call("chat.interrupt", profile=profile)
+    deadline = time.monotonic() + 30
+    while unanswered(daemon):
+        assert time.monotonic() < deadline, unanswered(daemon)
+
+
+def test_isolation_is_not_changed_while_a_message_is_unanswered(
+    tree: Tree, home: Path, daemon: Daemon, manager: S6
+) -> None:
+    """Its store would stay behind: refused both ways, also after a kill, and done once the message is."""
+    child = coder(home, "")
+    config = child.home / "config.yaml"
+    daemon.start()
+    daemon.call("chat.send", profile="coder", text="slow 5000", wait=False)
+    config.write_text(OWN)
+    (refused,) = daemon.call("daemon.reload")["refused"]
+    assert "the main daemon has 1 message not answered" in refused
+    assert "hermesctl -p coder inbox" in refused
+    daemon.kill()
+    daemon.start()
+    assert manager.list_profile_gateways() == []
+    rows = {row["name"]: row for row in daemon.call("profile.list")["profiles"]}
+    assert "1 message not answered" in rows["coder"]["error"]
+    assert len(unanswered(daemon)) == 1
+    interrupt(daemon, "coder")
+    assert daemon.call("daemon.reload")["refused"] == []
+    assert manager.list_profile_gateways() == ["coder"]
+
+    assert daemon.ctl("gateway", "start", "-p", "coder").returncode == 0
+    child.call("chat.send", text="slow 5000", wait=False)
+    config.write_text("")
+    for slot in ("up", "down"):
+        (refused,) = daemon.call("daemon.reload")["refused"]
+        assert "the process of its own has 1 message not answered" in refused
+        assert manager.is_running(SLOT) == (slot == "up")
+        subprocess.run(["s6-svc", "-wD", "-T", "30000", "-kd", tree.scan / SLOT], check=True)
+    daemon.kill()
+    manager.unregister_profile_gateway("coder")  # as a new container finds it
+    daemon.start()
+    assert manager.is_running(SLOT), "the key is gone, but the message is in its store"
+    tree.wait(SLOT, "-U")
+    interrupt(child, "")
+    assert daemon.call("daemon.reload")["refused"] == []
+    assert manager.list_profile_gateways() == []
+    rows = {row["name"]: row for row in daemon.call("profile.list")["profiles"]}
+    assert (rows["coder"]["state"], rows["coder"].get("error", "")) == ("running", ""), "as is desired"
+    assert daemon.ctl("-p", "coder", "chat", "-q", "hello").returncode == 0
 
 
 @pytest.mark.parametrize(("wanted", "slot"), MATRIX)

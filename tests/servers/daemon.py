@@ -48,6 +48,7 @@ class Daemon:
     module: str = "hermesd"  # what ``python -m`` runs
     loaded: tuple[str, ...] = ()  # modules that it need not load itself, for tests that would only wait for that
     executed: bool = False  # always a new interpreter: for tests of the process itself, of its memory and its start
+    wrapper: tuple[str, ...] = ()  # what runs that; ``pid`` and signals are its
 
     @property
     def socket_path(self) -> Path:
@@ -76,9 +77,9 @@ class Daemon:
         log = self.output_path.open("ab")
         try:
             words = ["--ready-fd", str(writer), *arguments]
-            if self.executed or self.module != "hermesd" or not can_fork(environment):
+            if self.executed or self.wrapper or self.module != "hermesd" or not can_fork(environment):
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", self.module, *words],
+                    [*self.wrapper, sys.executable, "-m", self.module, *words],
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=log,

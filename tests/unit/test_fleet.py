@@ -167,6 +167,26 @@ async def test_renaming_to_a_taken_name_changes_nothing(house: House) -> None:
         assert fleet.unit("coder") is unit
 
 
+async def test_what_a_process_of_its_own_has_left_is_told_where_none_can_run(house: House) -> None:
+    """The home came from a container with s6; the profile is a task, and its other store is not forgotten."""
+    house.write("coder")
+    root = house.home.profile_root("coder")
+    async with trio.open_nursery() as nursery:
+        house.store = SqliteStore.open(root / "state.db")
+        await nursery.start(lambda task_status: house.store.run(task_status=task_status))
+        await house.say("default", "hello", "1")
+        nursery.cancel_scope.cancel()
+    house.store.close()
+    async with house.fleet() as fleet:
+        assert "coder" in fleet.units
+        assert "there is no s6 here, and the process of its own has 1 message not answered" in str(
+            fleet.broken["coder"]
+        )
+        (root / "state.db").unlink()
+        await fleet.reload()
+        assert fleet.broken == {}
+
+
 async def test_deleting_removes_what_its_tools_kept(house: House) -> None:
     """Small values of its sessions and turns are its rows too; another profile's stay."""
     house.write("coder")

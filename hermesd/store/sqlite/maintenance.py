@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hermesd.errors import ConflictError
-from hermesd.store.records import InboxCounts
+from hermesd.store.records import Backlog, InboxCounts
 
 if TYPE_CHECKING:
     from hermesd.store.sqlite.transaction import Transaction, View
@@ -35,6 +35,14 @@ def counts(view: View) -> InboxCounts:
         sessions=view.value("SELECT count(*) FROM sessions"),
         events=view.value("SELECT count(*) FROM events"),
     )
+
+
+def backlog(view: View, profile: str | None) -> Backlog:
+    """Of one profile, or (None) of all."""
+    whose = "(?1 IS NULL OR profile = ?1)"
+    messages = f"SELECT count(*) FROM inbox WHERE state IN ('pending', 'running') AND {whose}"  # noqa: S608 - a constant
+    answers = f"SELECT count(*) FROM outbox WHERE state IN ('pending', 'attempting') AND platform <> 'rpc' AND {whose}"  # noqa: S608 - same
+    return Backlog(messages=view.value(messages, profile), answers=view.value(answers, profile))
 
 
 def delete_profile(tx: Transaction, profile: str) -> None:

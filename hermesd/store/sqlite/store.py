@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from hermesd.store.records import (
         Accepted,
+        Backlog,
         BegunTurn,
         Cursor,
         EventPage,
@@ -353,6 +354,10 @@ class SqliteStore:
     async def counts(self) -> InboxCounts:
         """Rows by state."""
         return await self._read.in_thread(maintenance.counts)
+
+    async def backlog(self, profile: str) -> Backlog:
+        """What of a profile is under way or waits to be."""
+        return await self._read.in_thread(lambda view: maintenance.backlog(view, profile))
 
     async def delete_profile(self, profile: str) -> None:
         """Remove every row of a profile."""

@@ -294,7 +294,8 @@ def test_s6_gets_a_service_directory_whose_finish_script_keeps_a_wrong_configura
     """78 becomes 125; anything else is started again."""
     files = {str(file.path.relative_to(tmp_path / "hermesd")): file.text for file in S6(tmp_path).files(installation)}
     assert files["notification-fd"] == "3\n"
-    assert "--ready-fd 3" in files["run"]
+    assert "--ready-fd 3 --stop-status 100" in files["run"]
+    assert '"$1" = 100' in files["finish"]
     script = tmp_path / "finish"
     script.write_text(files["finish"])
     assert subprocess.run(["sh", script, "78", "0"], check=False).returncode == 125

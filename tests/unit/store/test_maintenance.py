@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
+import trio
 
-from hermesd.errors import ConflictError, NotFoundError
-from hermesd.store.records import Cursor
+from hermesd.errors import ConflictError, NotFoundError, StoreError
+from hermesd.store.records import Backlog, Cursor
 from hermesd.store.sqlite import SqliteStore, maintenance
+from hermesd.store.sqlite.foreign import backlog_of
 from tests.unit.store.samples import accept, begun, event, message, reply, step
 
 
@@ -32,6 +35,36 @@ async def test_counts_are_by_state(store: SqliteStore) -> None:
     counts = await store.counts()
     assert (counts.inbox, counts.outbox, counts.sessions) == ({"done": 1, "pending": 1}, {"pending": 1}, 1)
     assert counts.events == await store.last_event_id()
+
+
+async def test_backlog_is_what_only_the_daemon_can_go_on_with(store: SqliteStore, path: Path) -> None:
+    """Of one profile here, of all from outside: not what has ended, waits for a person, or is a client's to fetch."""
+    await _done(store, "1")
+    await accept(store, "2")
+    await begun(store, "3", profile="coder")
+    await store.offer([reply("fetched", platform="rpc")])
+    (dropped,) = await store.accept([event("4")])
+    await store.resolve_inbox(dropped.id, action="drop")
+    assert await store.backlog("default") == Backlog(messages=1, answers=1)
+    assert await store.backlog("coder") == Backlog(messages=1, answers=0)
+    assert (await store.backlog("nobody")).is_empty
+    assert backlog_of(path) == Backlog(messages=2, answers=1), "while its daemon runs"
+
+
+async def test_backlog_of_a_store_that_is_closed_is_seen_and_nothing_is_made(path: Path, tmp_path: Path) -> None:
+    """Its daemon may be down, or never have run; a file that is none of ours is said to be so."""
+    assert backlog_of(path).is_empty
+    assert not path.parent.exists()
+    async with trio.open_nursery() as nursery:
+        opened = SqliteStore.open(path)
+        await nursery.start(lambda task_status: opened.run(task_status=task_status))
+        await accept(opened, "1")
+        nursery.cancel_scope.cancel()
+    opened.close()
+    assert backlog_of(path) == Backlog(messages=1, answers=0)
+    (tmp_path / "torn.db").write_bytes(path.read_bytes()[:4000])
+    with pytest.raises(StoreError):
+        backlog_of(tmp_path / "torn.db")
 
 
 async def test_pruning_forgets_delivery_ids_and_keeps_conversations(store: SqliteStore) -> None:
