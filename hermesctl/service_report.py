@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from hermesctl.context import Context
     from hermesd.deploy.manager import ServiceManager, ServiceState
     from hermesd.rpc.render.page import Page
+
+_LOGGED_AT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+  ")
+"""What `s6-log T` writes before a line; ours has its time within."""
 
 
 def status(args: argparse.Namespace, context: Context) -> int:
@@ -81,11 +85,12 @@ def _rendered(command: list[str]) -> int:
 
 
 def _line(page: Page, text: str) -> str:
-    """A line of the manager's, in which ours begins with ``{``."""
+    """A line of the manager's, in which ours begins with ``{``. One time is enough: s6-log puts its own before ours."""
     from hermesd.rpc.render.logs import line
     from hermesd.rpc.render.terminal import clean
 
     before, brace, ours = text.rstrip("\n").partition("{")
     if not brace:
         return clean(text).rstrip("\n")
-    return clean(before) + line(page, brace + ours, untimed="")
+    shown = line(page, brace + ours, untimed="")
+    return shown if _LOGGED_AT.fullmatch(before) else clean(before) + shown
