@@ -18,7 +18,7 @@ ACTIONS = {
     "show": "one skill with its text, as an agent is given it",
 }
 USE = """\
-A skill is given to an agent by --skills of `hermesctl cron create` and `hermesctl webhook subscribe`.
+A skill is given to an agent by --skills of `hermesctl cron create`, `webhook subscribe` and `watch add`.
 One of your own is a file skills/NAME/SKILL.md of the home or of a profile; it stands for a bundled one of its name.
 """
 

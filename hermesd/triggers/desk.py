@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hermesd.errors import ConflictError, UsageError
-from hermesd.skills.library import read_skills
 from hermesd.store.records import Address, JobRow
 from hermesd.triggers import job as jobs
 from hermesd.triggers import naming, schedule, turn_check
@@ -34,7 +33,6 @@ _SLUG = re.compile(r"[^a-z0-9]+")
 
 PLAIN = (
     *TurnSpec.__struct_fields__,
-    "skills",
     "script",
     "no_agent",
     "misfire",
@@ -144,7 +142,6 @@ def _check(owner: Owner, spec: JobSpec) -> None:
         raise UsageError("--no-agent needs a script", next_step="give --script NAME")
     if spec.script:
         find_script(spec.script, owner.root / "scripts")
-    read_skills(spec.skills, owner.root)
     turn_check.check_turn(owner, spec, origin=spec.origin)
 
 
