@@ -21,6 +21,10 @@ USE = """\
 A skill is given to an agent by --skills of `hermesctl cron create`, `webhook subscribe` and `watch add`.
 One of your own is a file skills/NAME/SKILL.md of the home or of a profile; it stands for a bundled one of its name.
 """
+_ASTRAY = {
+    "what": "HERMES_BUNDLED_SKILLS names no directory, so none are bundled",
+    "next_step": "unset it, or have it name a directory of skills",
+}
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -36,13 +40,15 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Do the action for the profile after ``-p``, or the current one."""
     from hermesd.skills.library import all_skills, find_skill
+    from hermesd.skills.places import is_astray
 
     root = root_of(context)
     if args.action == "show":
         skill = find_skill(args.name, root)
         return context.show({"skill": _view(skill) | {"text": skill.text}}, _one(skill))
     found = all_skills(root)
-    return context.show({"skills": [_view(skill) for skill in found]}, _table(found))
+    shown: dict[str, Any] = {"skills": [_view(skill) for skill in found]}
+    return context.show(shown | ({"warnings": [_ASTRAY]} if is_astray() else {}), _table(found))
 
 
 def root_of(context: Context) -> Path:

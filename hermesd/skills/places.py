@@ -44,6 +44,12 @@ def places(root: Path) -> list[Place]:
     return found
 
 
+def is_astray() -> bool:
+    """Whether the variable names a directory that is not there, so that there are no bundled skills."""
+    named = os.environ.get(VARIABLE, "")
+    return named != "" and not Path(named).expanduser().is_dir()
+
+
 def in_place(place: Place, name: str) -> Path | None:
     """The file of a skill, ``NAME/SKILL.md`` or ``CATEGORY/NAME/SKILL.md``; it may be a link that leads nowhere."""
     directory = place.directory

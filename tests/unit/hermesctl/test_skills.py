@@ -55,7 +55,12 @@ def test_one_is_shown_as_the_agent_is_given_it(home: Path, capsys: pytest.Captur
 def test_none_and_an_unknown_one_are_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With the next step; an unknown profile, too."""
     assert main(["skills", "list"]) == 0
-    assert "write one: skills/NAME/SKILL.md" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "write one: skills/NAME/SKILL.md" in said.out
+    assert "warning: HERMES_BUNDLED_SKILLS names no directory" in said.err
+    (home.parent / "bundled").mkdir()
+    assert main(["skills", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"skills": []}
     write(home / "skills", "review", "Read.")
     assert main(["skills", "show", "revew"]) == 1
     assert "did you mean 'review'?" in capsys.readouterr().err
