@@ -51,23 +51,28 @@ def is_astray() -> bool:
 
 
 def in_place(place: Place, name: str) -> Path | None:
-    """The file of a skill, ``NAME/SKILL.md`` or ``CATEGORY/NAME/SKILL.md``; it may be a link that leads nowhere."""
-    directory = place.directory
-    for path in (directory / name, *(category / name for category in _directories(directory))):
-        if os.path.lexists(path / SKILL_FILE):
-            return path / SKILL_FILE
-    return None
+    """The file of a skill, ``NAME/SKILL.md`` or ``CATEGORY/NAME/SKILL.md``; it may be a link that leads nowhere.
+
+    Raises ConfigError.
+    """
+    if _holds_one(place.directory / name):
+        return place.directory / name / SKILL_FILE
+    categories = (each for each in _directories(place.directory) if not _holds_one(each))
+    return next((each / name / SKILL_FILE for each in categories if _holds_one(each / name)), None)
 
 
 def all_in(place: Place) -> Iterator[Path]:
     """The files of all skills of a place, by name, those without a category first. Raises ConfigError."""
     directories = _directories(place.directory)
-    bare = [each for each in directories if os.path.lexists(each / SKILL_FILE)]
+    bare = [each for each in directories if _holds_one(each)]
     yield from (each / SKILL_FILE for each in bare)
     for category in directories:
         if category not in bare:
-            found = (each / SKILL_FILE for each in _directories(category))
-            yield from (path for path in found if os.path.lexists(path))
+            yield from (each / SKILL_FILE for each in _directories(category) if _holds_one(each))
+
+
+def _holds_one(directory: Path) -> bool:
+    return os.path.lexists(directory / SKILL_FILE)
 
 
 def _directories(directory: Path) -> list[Path]:
@@ -84,4 +89,4 @@ def _directories(directory: Path) -> list[Path]:
 
 
 def _is_ours(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and entry.is_dir()
+    return not entry.name.startswith(".") and os.path.isdir(entry.path)  # noqa: PTH112 - False for whatever cannot be seen

@@ -71,9 +71,13 @@ def test_a_skill_may_stand_in_a_category_and_one_without_wins(home: Path) -> Non
     """Hidden directories are no places for skills."""
     write(home / "skills" / "research", "arxiv", "Ask the arXiv API.")
     write(home / "skills" / ".archive", "old", "Gone.")
+    write(home / "skills" / "research" / "arxiv", "examples", "What lies within a skill is none.")
     assert find_skill("arxiv", home).text == "Ask the arXiv API."
     assert [each.name for each in all_skills(home)] == ["arxiv"]
     write(home / "skills", "arxiv", "Ask somebody.")
+    write(home / "skills" / "arxiv", "notes", "Nor is this.")
+    with pytest.raises(NotFoundError):
+        find_skill("notes", home)
     assert find_skill("arxiv", home).text == "Ask somebody."
     assert [each.text for each in all_skills(home)] == ["Ask somebody."]
 
@@ -87,7 +91,7 @@ def test_an_agent_is_given_the_text_without_its_front_matter(home: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "../skills/a", "a/b", "/etc", ".hidden", "a\0b", "x" * 300, "*", "\udcff"]
+    "name", ["", ".", "..", "../skills/a", "a/b", "/etc", ".hidden", "a\0b", "x" * 300, "*", "\ud800"]
 )
 def test_what_is_no_name_is_not_there(home: Path, name: str) -> None:
     """Nothing outside of the directories is ever opened for it."""
@@ -169,6 +173,7 @@ def test_a_link_leads_to_a_skill_or_nowhere(home: Path, tmp_path: Path) -> None:
         (home / "skills" / name).mkdir()
         (home / "skills" / name / "SKILL.md").symlink_to(target)
     (home / "skills" / "pipe").mkdir()
+    (home / "skills" / "loop").symlink_to("loop")
     os.mkfifo(home / "skills" / "pipe" / "SKILL.md")
     found = {each.name: each for each in all_skills(home)}
     assert {name for name, each in found.items() if each.error} == {"key", "gone", "null", "self", "pipe"}
