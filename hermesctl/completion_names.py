@@ -1,4 +1,4 @@
-"""Names that a shell completes: jobs, watches and webhooks as the daemon has them, profiles as the home has them."""
+"""Names that a shell completes: jobs, watches and webhooks as the daemon has them, profiles and skills as files do."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 LISTS = {"jobs": ("cron.list", "jobs"), "watches": ("watch.list", "watches"), "webhooks": ("webhook.list", "routes")}
 """Kind → the method that lists them, and the field of its result."""
-KINDS = (*LISTS, "profiles")
+KINDS = (*LISTS, "profiles", "skills")
 _METAVARS = {"JOB": "jobs", "WATCH": "watches", "PROFILE": "profiles"}
-_NAMES_OF = {"webhook": "webhooks", "profile": "profiles"}
+_NAMES_OF = {"webhook": "webhooks", "profile": "profiles", "skills": "skills"}
 _MAKING = frozenset({"subscribe", "create"})
 _PLAIN = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")
 
@@ -25,6 +25,11 @@ def names(kind: str, context: Context) -> list[str]:
     """
     if kind == "profiles":
         return [profile.name for profile in context.home.profiles()]
+    if kind == "skills":
+        from hermesctl.commands.skills import root_of
+        from hermesd.skills.library import all_skills
+
+        return [skill.name for skill in all_skills(root_of(context)) if _PLAIN.fullmatch(skill.name)]
     method, field = LISTS[kind]
     rows = context.call(method, profile=context.profile)[field]
     shown = [row["name"] if _PLAIN.fullmatch(row["name"]) else str(row.get("id", "")) for row in rows]

@@ -15,6 +15,7 @@ def register_turn_options(parser: argparse.ArgumentParser) -> None:
     add("--deliver", metavar="WHERE", help="where the answer goes, see below (local)")
     add("--tz", metavar="ZONE", help="time zone of the schedule, like Europe/Berlin")
     register_choice_options(parser, default=None)
+    add("--skills", "--skill", metavar="A,B", help="skills that the agent is given; see `hermesctl skills`")
     add("--workdir", metavar="DIR", help="where its script and its commands run")
     add("--timeout", type=float, metavar="S", help="seconds a run may take")
     add("--max-turns", type=int, metavar="N", help="steps a run may take")
@@ -39,6 +40,7 @@ def turn_fields(args: argparse.Namespace) -> dict[str, Any]:  # JSON
         "model": args.model,
         "provider": args.provider,
         "toolsets": words(args.toolsets),
+        "skills": words(args.skills),
         "workdir": args.workdir,
         "timeout_s": args.timeout,
         "max_turns": args.max_turns,

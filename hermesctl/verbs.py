@@ -15,6 +15,7 @@ VERBS = {
     "profile": "agents: list, show, create, use, rename, delete",
     "mcp": "MCP servers: list, show, add, call, approve, restart and more",
     "plugins": "other people's code in the daemon: list, show, enable, disable",
+    "skills": "texts that tell an agent how something is done: list, show",
     "cron": "scheduled jobs: create, list, show, runs, pause, run and more",
     "watch": "files, outputs and units that are watched: add, list, show, runs, pause and more",
     "webhook": "signed HTTP requests: subscribe, list, show, test, rotate, remove, import",

@@ -82,7 +82,7 @@ def _make(profile: Profile, name: str, section: dict[str, Any], secret: str) -> 
 
 
 def _check(profile: Profile, name: str) -> None:
-    """Raise ConfigError, UsageError for what cannot be used of a route, before a sender relies on it."""
+    """Raise ConfigError, UsageError, NotFoundError for what cannot be used of a route, before a sender relies on it."""
     from hermesd.config.load import load_settings
     from hermesd.triggers.webhook_check import check_route
 
@@ -97,7 +97,7 @@ def warned_of(profile: Profile, name: str) -> list[dict[str, str]]:
 
     settings = load_settings(profile)
     route = settings.config.platforms.webhook.routes[name]
-    found = warnings(route, settings.config, settings.secrets, root=profile.root)
+    found = warnings(route, settings.config, settings.secrets)
     return [{"what": each.what, "next_step": each.next_step} for each in found]
 
 
@@ -148,7 +148,7 @@ def take_over(path: Path, profile: Profile) -> tuple[list[str], list[str]]:
     for each in subscriptions:
         try:
             _make(profile, each.name, each.section, each.secret)
-        except (ConfigError, ConflictError, UsageError) as error:
+        except (ConfigError, ConflictError, NotFoundError, UsageError) as error:
             said.append(f"{each.name}: {error.what}")
             continue
         made.append(each.name)

@@ -36,7 +36,6 @@ let
     "hermesd"
     "hermesctl"
     "scripts"
-    "skills"
   ];
   source = builtins.path {
     name = "hermesd-source";
@@ -94,15 +93,15 @@ ps.buildPythonApplication {
     ":"
     (ps.makePythonPath extra)
   ]
-  ++ lib.optionals (builtins.pathExists ../skills) [
+  ++ [
     "--set-default"
     "HERMES_BUNDLED_SKILLS"
     "${placeholder "out"}/share/hermesd/skills"
   ];
 
-  postInstall = lib.optionalString (builtins.pathExists ../skills) ''
+  postInstall = ''
     mkdir -p $out/share/hermesd
-    cp -r skills $out/share/hermesd/skills
+    ln -s $out/${ps.python.sitePackages}/hermesd/skills/bundled $out/share/hermesd/skills
   '';
 
   # A package of a plugin must not stand in for one of hermesd's own. Here, since nixpkgs has no install check without

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from hermesctl.arguments import TARGETS, actions
-from hermesctl.turn_options import register_turn_options, said, turn_fields, words
+from hermesctl.turn_options import register_turn_options, said, turn_fields
 from hermesd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +77,6 @@ def _register_fields(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--name", metavar="NAME", help="what it is called (the first words of its prompt)")
     register_turn_options(parser)
-    add("--skills", "--skill", metavar="A,B", help="texts of skills that the prompt begins with")
     add("--script", metavar="FILE", help="below the profile's scripts/; what it prints is context")
     add("--no-agent", dest="no_agent", action="store_true", default=None, help="deliver what the script prints")
     add("--context-from", metavar="JOB", help="begin with that job's last words")
@@ -129,7 +128,6 @@ def _made(result: dict[str, Any]) -> str:  # JSON
 def _fields(args: argparse.Namespace) -> dict[str, Any]:  # JSON
     given = turn_fields(args) | {
         "schedule": args.schedule,
-        "skills": words(args.skills),
         "script": args.script,
         "no_agent": args.no_agent,
         "context_from": args.context_from,

@@ -50,7 +50,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FIELD=VALUE",
         help="take only what it holds for; also !=, *= (contains), ~ (regex), FIELD, !FIELD, {all: …}; repeatable",
     )
-    add("--skills", default="", metavar="A,B", help="skills that the agent is given")
+    add("--skills", default="", metavar="A,B", help="skills that the agent is given; see `hermesctl skills`")
     add("--deliver", default="log", metavar="WHERE", help="where the answer goes, see below (log)")
     add("--deliver-chat-id", default="", metavar="CHAT", help="the chat of a platform in --deliver")
     add(

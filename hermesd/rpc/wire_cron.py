@@ -18,7 +18,6 @@ class JobFields(TurnFields, kw_only=True, omit_defaults=True, forbid_unknown_fie
     """What may be said of a job; None leaves it as it is, or unset. ``expires`` is an instant or a length of time."""
 
     schedule: str | None = None
-    skills: list[str] | None = None
     script: str | None = None
     no_agent: bool | None = None
     misfire: Misfire | None = None

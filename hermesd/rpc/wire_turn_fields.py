@@ -17,6 +17,7 @@ class TurnFields(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknow
     model: str | None = None
     provider: str | None = None
     toolsets: list[str] | None = None
+    skills: list[str] | None = None
     workdir: str | None = None
     timeout_s: float | None = None
     max_turns: int | None = None

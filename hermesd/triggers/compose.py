@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hermesd.errors import NotFoundError
-from hermesd.home import read_bounded
 from hermesd.store.records import NewEvent
-from hermesd.tools.schema import nearest
 from hermesd.triggers.deliver import parse_deliver
 from hermesd.triggers.turn_spec import overrides
 from hermesd.turns.outgoing import with_places
@@ -15,12 +12,9 @@ from hermesd.turns.prompt import INSTRUCTIONS, mark_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from hermesd.store.records import Address, JobRow
     from hermesd.triggers.job import JobSpec
-
-MAX_SKILL_BYTES = 64 * 1024
 
 HOW = (
     "You are doing the scheduled job {name!r}, due {due}. Nobody is there to answer questions. Your last message is "
@@ -65,28 +59,3 @@ def event_of(
         | {INSTRUCTIONS: HOW.format(name=job.name, due=spec.schedule.local(instant))}
         | overrides(spec),
     )
-
-
-def read_skills(names: list[str], directory: Path) -> str:
-    """The texts of skills (``skills/<category>/<name>/SKILL.md`` or ``skills/<name>/SKILL.md``).
-
-    Raises NotFoundError naming one that is not there.
-    """
-    return "\n\n".join(f"Skill {name!r}:\n{_skill(name, directory)}" for name in names)
-
-
-def _skill(name: str, directory: Path) -> str:
-    if name and "/" not in name and name not in (".", ".."):
-        for path in (directory / name / "SKILL.md", *sorted(directory.glob(f"*/{_literal(name)}/SKILL.md"))):
-            if path.is_file():
-                return read_bounded(path, max_bytes=MAX_SKILL_BYTES, follow=True).decode("utf-8", "replace").strip()
-    meant = nearest(
-        name, {path.parent.name for path in (*directory.glob("*/SKILL.md"), *directory.glob("*/*/SKILL.md"))}
-    )
-    step = f"did you mean {meant!r}?" if meant else f"put it into {directory}/<category>/{name[:80]}"
-    raise NotFoundError(f"there is no skill {name[:80]!r}", next_step=step)
-
-
-def _literal(name: str) -> str:
-    """A name in which glob's wildcards mean themselves."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in name)

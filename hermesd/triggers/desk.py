@@ -15,8 +15,8 @@ import msgspec
 
 from hermesd.errors import ConflictError, UsageError
 from hermesd.store.records import Address, JobRow
-from hermesd.triggers import compose, naming, schedule, turn_check
 from hermesd.triggers import job as jobs
+from hermesd.triggers import naming, schedule, turn_check
 from hermesd.triggers.job import MAX_CATCH_UP, JobSpec
 from hermesd.triggers.script import find_script
 from hermesd.triggers.turn_spec import TurnSpec
@@ -33,7 +33,6 @@ _SLUG = re.compile(r"[^a-z0-9]+")
 
 PLAIN = (
     *TurnSpec.__struct_fields__,
-    "skills",
     "script",
     "no_agent",
     "misfire",
@@ -143,7 +142,6 @@ def _check(owner: Owner, spec: JobSpec) -> None:
         raise UsageError("--no-agent needs a script", next_step="give --script NAME")
     if spec.script:
         find_script(spec.script, owner.root / "scripts")
-    compose.read_skills(spec.skills, owner.root / "skills")
     turn_check.check_turn(owner, spec, origin=spec.origin)
 
 

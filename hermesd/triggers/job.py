@@ -32,7 +32,6 @@ class JobSpec(TurnSpec, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     schedule: Schedule
-    skills: list[str] = msgspec.field(default_factory=list)
     script: str = ""
     no_agent: bool = False
     origin: Address | None = None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from hermesd.errors import ConflictError, HermesError, NotFoundError
+from hermesd.skills.library import read_skills
 from hermesd.store.records import Address, NewOutbox
 from hermesd.triggers import compose
 from hermesd.triggers import job as jobs
@@ -106,10 +107,10 @@ class JobRunner:
         said = Said("")
         try:
             to = compose.places(job, spec, around.homes)
-            directory = around.profile.root / "skills"
-            skills = await trio.to_thread.run_sync(compose.read_skills, spec.skills, directory, limiter=FILE_THREADS)
+            root = around.profile.root
+            skills = await trio.to_thread.run_sync(read_skills, spec.skills, root, limiter=FILE_THREADS)
             if spec.script:
-                path = find_script(spec.script, around.profile.root / "scripts")
+                path = find_script(spec.script, root / "scripts")
                 await persist(lambda: self._store.jobs.begin_script(run.id))
                 cwd = _directory(around.workspace, spec.workdir)
                 tag = f"{around.tag}job:{run.id}"

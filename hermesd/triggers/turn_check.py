@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hermesd.errors import UsageError
 from hermesd.providers import choice
+from hermesd.skills.library import read_skills
 from hermesd.tools.registry import check_toolsets
 from hermesd.triggers import obstacles
 from hermesd.triggers.deliver import homes, parse_deliver
@@ -54,12 +55,16 @@ def given(fields: TurnFields, names: Iterable[str], bounds: Mapping[str, tuple[f
 
 
 def check_turn(owner: Owner, spec: TurnSpec, *, origin: Address | None = None) -> None:
-    """Refuse what could not run. ``origin``: the chat it was asked for in. Raises UsageError, ConfigError."""
+    """Refuse what could not run. ``origin``: the chat it was asked for in.
+
+    Raises UsageError, ConfigError, NotFoundError (a skill).
+    """
     if len(spec.prompt) > MAX_PROMPT:
         raise UsageError(f"the prompt has {len(spec.prompt)} characters", next_step=f"{MAX_PROMPT} at most")
     to = parse_deliver(spec.deliver, homes=owner.homes, origin=origin, where="deliver")
     obstacles.check_targets(to, owner.config.platforms, where="deliver")
     choice.check_provider(spec.provider)
+    read_skills(spec.skills, owner.root)
     if spec.toolsets:
         check_toolsets(spec.toolsets)
     if spec.workdir and not Path(spec.workdir).expanduser().is_dir():

@@ -13,6 +13,7 @@ class TurnSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str = ""
     provider: str = ""
     toolsets: list[str] = msgspec.field(default_factory=list)
+    skills: list[str] = msgspec.field(default_factory=list)
     workdir: str = ""
     timeout_s: float = 0.0
     max_turns: int = 0

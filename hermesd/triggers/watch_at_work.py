@@ -19,6 +19,7 @@ import msgspec
 import trio
 
 from hermesd.errors import HermesError, NotFoundError
+from hermesd.skills.library import read_usable
 from hermesd.store.records import Address
 from hermesd.triggers import watch as watches
 from hermesd.triggers import watch_compose
@@ -27,6 +28,7 @@ from hermesd.turns.persist import persist
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from hermesd.store.protocol import Store
     from hermesd.store.records import TurnRow, WatchRow
@@ -37,11 +39,15 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 600.0
+_FILE_THREADS = trio.CapacityLimiter(2)
 ENDED = frozenset({"done", "failed", "dropped", "parked"})
 
 
 class WatchAtWork:
-    """``source`` makes what is looked at anew for each attempt; ``homes`` gives a profile's home channels."""
+    """``source`` makes what is looked at anew for each attempt.
+
+    ``homes`` and ``root`` give a profile's home channels and its directory.
+    """
 
     def __init__(
         self,
@@ -50,6 +56,7 @@ class WatchAtWork:
         *,
         source: Callable[[WatchRow, WatchSpec], Source],
         homes: Callable[[str], Mapping[str, str]],
+        root: Callable[[str], Path],
     ) -> None:
         self.id = watch.id
         self.profile = watch.profile
@@ -60,6 +67,7 @@ class WatchAtWork:
         self._store = store
         self._source = source
         self._homes = homes
+        self._root = root
         self._seen: dict[str, str] = {}
         self._dirty = trio.Event()
         self._last = 0.0
@@ -148,11 +156,22 @@ class WatchAtWork:
 
     async def _fire(self, spec: WatchSpec, changes: Changes) -> None:
         watch = await persist(lambda: self._store.watches.get(self.id))
-        event = watch_compose.event_of(watch, spec, changes, self._seen, self._places(watch, spec))
+        to, skills = self._places(watch, spec), await self._skills(watch, spec)
+        event = watch_compose.event_of(watch, spec, changes, self._seen, to, skills=skills)
         run = await persist(lambda: self._store.watches.fire(self.id, changes, event))
         if run is not None:
             self.open_inbox = run.inbox_id
             self._remember(changes)
+
+    async def _skills(self, watch: WatchRow, spec: WatchSpec) -> str:
+        """Their texts. One that is gone does not cost the event: it is said, to the agent as well."""
+        if not spec.skills:
+            return ""
+        root = self._root(watch.profile)
+        text, errors = await trio.to_thread.run_sync(read_usable, spec.skills, root, limiter=_FILE_THREADS)
+        for error in errors:
+            log.warning("watch %s goes without a skill: %s", watch.id, error)
+        return text
 
     def _places(self, watch: WatchRow, spec: WatchSpec) -> list[Address]:
         try:

@@ -35,13 +35,18 @@ AGREED = "Your user was asked and wants this done."
 
 
 def event_of(
-    watch: WatchRow, spec: WatchSpec, changes: Changes, seen: Mapping[str, str], to: list[Address]
+    watch: WatchRow, spec: WatchSpec, changes: Changes, seen: Mapping[str, str], to: list[Address], *, skills: str = ""
 ) -> NewEvent:
-    """The event of one difference; ``seen`` is what was seen before. It has a session of its own."""
+    """The event of one difference; ``seen`` is what was seen before. It has a session of its own.
+
+    ``skills`` are the texts of its skills: their owner's, and so no part of what is told of the difference.
+    """
     address, meta = with_places(to)
     number = watch.fired + 1
     asks = spec.mode == "suggest"
     how = HOW.format(name=watch.name, what=shown(spec.what), who=AGREED if asks else ALONE)
+    if skills:
+        how = f"{how}\n\n{skills}"
     meta |= {WATCH: watch.id, "may_be_silent": "1", UNTRUSTED_PARTS: "1", INSTRUCTIONS: how} | overrides(spec)
     if asks:
         meta[SUGGEST] = question_of(watch, spec, changes, seen)

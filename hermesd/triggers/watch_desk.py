@@ -59,7 +59,7 @@ class WatchDesk:
         self._store = store
 
     async def add(self, owner: Owner, fields: WatchFields, *, paused: bool = False) -> WatchRow:
-        """Make a watch. Raises UsageError, ConfigError, ConflictError."""
+        """Make a watch. Raises UsageError, ConfigError, ConflictError, NotFoundError (a skill)."""
         existing = await self._store.watches.listing(profile=owner.name)
         if len(existing) >= MAX_WATCHES:
             raise ConflictError(
@@ -90,7 +90,7 @@ class WatchDesk:
 
 
 def read_fields(owner: Owner, fields: WatchFields) -> WatchSpec:
-    """A watch as it was described. Raises UsageError, ConfigError for what could not work."""
+    """A watch as it was described. Raises UsageError, ConfigError, NotFoundError for what could not work."""
     kinds = [kind for name, kind in KINDS.items() if getattr(fields, name)]
     if len(kinds) != 1:
         raise UsageError(

@@ -133,7 +133,11 @@ class Watchers:
         if self._nursery is None or watch.state != "active" or watch.id in self._at_work:
             return None
         at_work = WatchAtWork(
-            watch, self._store, source=self.source, homes=lambda profile: self._surroundings(profile).homes
+            watch,
+            self._store,
+            source=self.source,
+            homes=lambda profile: self._surroundings(profile).homes,
+            root=lambda profile: self._surroundings(profile).profile.root,
         )
         self._at_work[watch.id] = at_work
         await self._nursery.start(self._work, at_work)

@@ -21,11 +21,11 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
-from hermesd.errors import NotFoundError, StoreError
+from hermesd.errors import StoreError
 from hermesd.home import DEFAULT_PROFILE, PROFILE_NAME
 from hermesd.mcp.oauth.ssrf import is_loopback_host, literal
+from hermesd.skills.library import read_usable
 from hermesd.store.records import NewEvent
-from hermesd.triggers.compose import read_skills
 from hermesd.triggers.filters import Filters, Seen, compile_filters, read_files
 from hermesd.triggers.rate import TokenBucket
 from hermesd.triggers.signatures import PLACEHOLDER_SECRETS, Verdict, verify
@@ -63,7 +63,7 @@ class _Route:
     filters: Filters
     max_body_bytes: int
     bucket: TokenBucket
-    skills: Path
+    root: Path
     is_local: bool
     """Whether it is listened for on loopback only."""
 
@@ -137,7 +137,7 @@ class Webhooks:
                 filters=compile_filters(route.filters, where=f"{where}.{name}", home=root),
                 max_body_bytes=config.max_body_bytes,
                 bucket=TokenBucket(config.rate_per_minute, clock=self._clock),
-                skills=(root or Path()) / "skills",
+                root=root or Path(),
                 is_local=is_loopback_host(config.host),
             )
             for name, route in config.routes.items()
@@ -349,8 +349,7 @@ def _event(delivery: _Delivery, *, skills: str) -> NewEvent:
 
 async def _skills(route: _Route) -> str:
     """The texts of its skills. A missing one does not cost the event: it is said, to the agent as well."""
-    try:
-        return await trio.to_thread.run_sync(read_skills, route.config.skills, route.skills, limiter=FILE_THREADS)
-    except NotFoundError as error:
-        logger.warning("webhook %s of %s goes without its skills: %s", route.name, route.profile, error.what)
-        return f"Note: {error.what}."
+    text, errors = await trio.to_thread.run_sync(read_usable, route.config.skills, route.root, limiter=FILE_THREADS)
+    for error in errors:
+        logger.warning("webhook %s of %s goes without a skill: %s", route.name, route.profile, error)
+    return text

@@ -153,6 +153,23 @@ def test_skills_and_another_jobs_words_come_before_the_prompt(working: Daemon) -
     assert "no skill 'nope'" in refused.stderr
 
 
+def test_a_bundled_skill_is_given_to_the_agent_unless_the_user_has_one_of_its_name(working: Daemon) -> None:
+    """Nothing of it is written into the home, and its user's own counts from the next run on."""
+    job = made(working, "0 8 * * *", "What is new?", "--skills", "morning-digest")
+    text = working.call("inbox.show", id=ran(working, job)["run"]["inbox_id"])["row"]["text"]
+    assert text.startswith("Skill 'morning-digest':\nYou write one message that is read on a phone")
+    assert text.endswith("What is new?")
+    assert not (working.home / "skills").exists()
+    refused = working.ctl("cron", "create", "0 8 * * *", "x", "--skills", "morning-digst")
+    assert refused.returncode == 1
+    assert "did you mean 'morning-digest'?" in refused.stderr
+    own = working.home / "skills" / "morning-digest"
+    own.mkdir(parents=True)
+    (own / "SKILL.md").write_text("Say good morning.")
+    text = working.call("inbox.show", id=ran(working, job)["run"]["inbox_id"])["row"]["text"]
+    assert text == "Skill 'morning-digest':\nSay good morning.\n\nWhat is new?"
+
+
 REFUSED = [
     (["30 2 30 2 *", "x"], "never comes due"),
     (["every 5s", "x"], "out of bounds"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_first_run import bare_environment, copy_of_the_tree
+from tests.integration.test_first_run import ROOT, bare_environment, copy_of_the_tree
 
 
 def run(*command: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -43,6 +44,8 @@ def test_an_installed_hermesd_starts_answers_and_leaves_nothing_behind(
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {"hermesd/py.typed", "hermesctl/py.typed"} <= set(names)
+    skills = {path.parent.name for path in (ROOT / "hermesd/skills/bundled").glob("*/SKILL.md")}
+    assert {f"hermesd/skills/bundled/{name}/SKILL.md" for name in skills} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"hermesd", "hermesctl"}
     [sdist] = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
@@ -65,6 +68,10 @@ def test_an_installed_hermesd_starts_answers_and_leaves_nothing_behind(
     environment = {**bare_environment(tmp_path), "HERMES_HOME": str(home)}
     where = run(python, "-c", "import hermesd; print(hermesd.__file__)", env=environment).stdout
     assert where.startswith(str(place))
+    listed = json.loads(run(place / "bin/hermesctl", "skills", "list", "--json", env=environment).stdout)["skills"]
+    assert {each["name"] for each in listed} == skills
+    assert all(each["path"].startswith(str(place)) and not each.get("error") for each in listed)
+    assert not home.exists()
     run(place / "bin/hermesd", "--detach", env=environment)
     try:
         assert "PROFILE" in run(place / "bin/hermesctl", "status", env=environment).stdout

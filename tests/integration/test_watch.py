@@ -266,6 +266,17 @@ def test_options_of_another_kind_and_names_that_cannot_be_shown_are_refused(work
     assert working.call("watch.list")["watches"] == []
 
 
+def test_a_skill_that_is_not_there_is_refused_and_a_bundled_one_shown(working: Daemon, notes: Path) -> None:
+    """With the nearest name."""
+    words = ("--file", str(notes), "Say what it means.")
+    refused = working.ctl("watch", "add", *words, "--skills", "incident-tirage")
+    assert refused.returncode == 1
+    assert "no skill 'incident-tirage'\n  → did you mean 'incident-triage'?" in refused.stderr
+    watch = added(working, *words, "--skills", "incident-triage", "--name", "Triage")
+    assert watch["fields"]["skills"] == ["incident-triage"]
+    assert "incident-triage" in working.ctl("watch", "show", "Triage").stdout
+
+
 def test_runs_are_listed_of_one_watch_or_of_all(working: Daemon, notes: Path) -> None:
     """A watch that sees nothing new is tested without an empty line behind."""
     first = added(working, "--file", str(notes), "--act", "--name", "One", "x")

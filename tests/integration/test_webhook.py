@@ -257,20 +257,23 @@ async def test_deliver_only_sends_the_text_without_a_turn(tmp_path: Path) -> Non
 
 
 async def test_a_routes_model_tools_and_skills_go_with_the_event(tmp_path: Path) -> None:
-    """A skill's text is the owner's: it is no part of the untrusted text. A missing one is said, and costs nothing."""
+    """A skill's text is the owner's: no part of the untrusted text. A missing or bad one is said, and costs nothing."""
     async with site(tmp_path) as here:
         assert (await here.signed("/webhooks/else"))[0] == 202
         (tmp_path / "skills" / "review").mkdir(parents=True)
         (tmp_path / "skills" / "review" / "SKILL.md").write_text("Read every line.")
         here.webhooks.set_profile("default", CONFIG, root=tmp_path)
         assert (await here.signed("/webhooks/else"))[0] == 202
-        with_it, without = await here.store.inbox()
+        (tmp_path / "skills" / "review" / "SKILL.md").write_text("x" * 100_000)
+        assert (await here.signed("/webhooks/else"))[0] == 202
+        too_large, with_it, without = await here.store.inbox()
     assert with_it.meta["use_model"] == "gpt"
     assert with_it.meta["use_provider"] == "openai"
     assert with_it.meta["use_toolsets"] == "web,files"
     assert "Read every line." in with_it.meta[INSTRUCTIONS]
     assert "Read every line." not in with_it.text
     assert "no skill 'review'" in without.meta[INSTRUCTIONS]
+    assert too_large.meta[INSTRUCTIONS] == "Note: the skill 'review' cannot be used."
 
 
 async def test_each_answer_is_counted_by_its_reason(tmp_path: Path) -> None:

@@ -143,18 +143,12 @@ def test_what_cannot_be_made_changes_nothing(working: Daemon) -> None:
         ("a/b",): "is not a route's name",
         ("c", "--header", "X-Own"): "for --scheme hmac",
         ("c", "--toolsets", "nope"): "there is no toolset 'nope'",
+        ("c", "--skills", "pr-revue"): "there is no skill 'pr-revue'\n  → did you mean 'pr-review'?",
     }.items():
         refused = working.ctl("webhook", "subscribe", *words)
         assert refused.returncode != 0
         assert reason in refused.stderr
     assert [(working.home / name).read_bytes() for name in ("config.yaml", ".env")] == before
-
-
-def test_a_skill_that_is_not_there_yet_is_said(working: Daemon) -> None:
-    """The route is made: a request is taken without it."""
-    made = working.ctl("webhook", "subscribe", "hook", "--skills", "review")
-    assert made.returncode == 0
-    assert "hermesctl: warning: there is no skill 'review' yet\n  → put it into" in made.stderr
 
 
 def test_what_a_route_could_not_do_is_said_when_it_is_made(working: Daemon) -> None:

@@ -105,28 +105,27 @@ def test_the_managed_guard(package: Path, tmp_path: Path) -> None:
     assert "config.yaml was changed" in said
 
 
-def test_the_skills_of_the_tree(package: Path, tmp_path: Path) -> None:
-    """Those of the tree are in the package, which is told of them; this tree has none."""
-    assert check("bundled_skills", "--package", package, "--source", ROOT) == (0, "")
-    source = tmp_path / "source"
-    (source / "skills" / "a").mkdir(parents=True)
-    (source / "skills" / "a" / "SKILL.md").write_text("x")
-    made = tmp_path / "made"
-    made.mkdir()
+def test_the_skills_of_the_tree(tmp_path: Path) -> None:
+    """Those of the tree are in the package, its programs are told where and find them; each way to fail is told."""
+    share = tmp_path / "share" / "hermesd" / "skills"
+    share.parent.mkdir(parents=True)
+    shutil.copytree(ROOT / "hermesd" / "skills" / "bundled", share)
+    environment = f"PYTHONPATH={ROOT} HERMES_BUNDLED_SKILLS={share}"
     for program in ("hermesd", "hermesctl"):
-        write_program(made, program, ":")
-    status, said = check("bundled_skills", "--package", made, "--source", source)
+        write_program(tmp_path, program, f'{environment} exec {sys.executable} -m {program} "$@"')
+    assert check("bundled_skills", "--package", tmp_path, "--source", ROOT) == (0, "")
+
+    (share / "pr-review" / "SKILL.md").rename(share / "pr-review" / "README.md")
+    (share / "other").mkdir()
+    (share / "other" / "SKILL.md").write_text("x")
+    write_program(tmp_path, "hermesd", ":")
+    status, said = check("bundled_skills", "--package", tmp_path, "--source", ROOT)
     assert status == 1
-    assert "the skill a is in the tree and not in the package" in said
-    assert "hermesd is not told of skills" in said
-    shutil.copytree(source / "skills", made / "share" / "hermesd" / "skills")
-    for program in ("hermesd", "hermesctl"):
-        write_program(made, program, "HERMES_BUNDLED_SKILLS=x exec true")
-    assert check("bundled_skills", "--package", made, "--source", source) == (0, "")
-    assert (
-        "the skill a is in the package and not in the tree"
-        in check("bundled_skills", "--package", made, "--source", ROOT)[1]
-    )
+    assert "the skill pr-review is in the tree and not in the package" in said
+    assert "the skill other is in the package and not in the tree" in said
+    assert "hermesd is not told of" in said
+    assert "hermesctl skills list has no usable pr-review" in said
+    assert "the tree has no skills" in check("bundled_skills", "--package", tmp_path, "--source", tmp_path)[1]
 
 
 @NEEDS_ACTIVATE

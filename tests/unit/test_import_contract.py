@@ -27,6 +27,7 @@ LAYERS: list[set[str]] = [
     {"turns", "serving"},
     {"plugins"},
     {"mcp"},
+    {"skills"},
     {"tools", "providers"},
     {"config", "profiles", "log"},
     {"rpc.wire_methods"},

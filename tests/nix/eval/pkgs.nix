@@ -35,6 +35,7 @@ let
 
   python = drv "python3" {
     interpreter = "/usr/bin/python3";
+    sitePackages = "lib/python3/site-packages";
     withPackages =
       choose:
       built "python3-env" {
@@ -56,6 +57,7 @@ let
       needs = map (each: "${each}") (given.dependencies or [ ] ++ given.build-system or [ ]);
       wrapper = given.makeWrapperArgs or [ ];
       patch = given.postPatch or "";
+      install = given.postInstall or "";
       check = given.postFixup or "";
       src = given.src;
     };

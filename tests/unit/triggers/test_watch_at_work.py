@@ -18,6 +18,7 @@ from hermesd.triggers import watch as watches
 from hermesd.triggers import watch_at_work
 from hermesd.triggers.watch import ONLY, NotThisTimeError, WatchSpec
 from hermesd.triggers.watch_at_work import WatchAtWork
+from hermesd.turns.prompt import INSTRUCTIONS
 
 PATIENCE_S = 20
 
@@ -61,8 +62,9 @@ class Held:
 class Stage:
     """A store, a nursery, and the inbox as it fills."""
 
-    def __init__(self, store: SqliteStore, nursery: trio.Nursery) -> None:
+    def __init__(self, store: SqliteStore, nursery: trio.Nursery, root: Path) -> None:
         self.store = store
+        self.root = root
         self.nursery = nursery
         self._changed = trio.Event()
         store.subscribe(self._on_events)
@@ -82,7 +84,13 @@ class Stage:
         return await self.work(row, source)
 
     async def work(self, row: WatchRow, source: Held) -> WatchAtWork:
-        found = WatchAtWork(row, self.store, source=lambda _watch, _spec: source, homes=lambda _profile: {})
+        found = WatchAtWork(
+            row,
+            self.store,
+            source=lambda _watch, _spec: source,
+            homes=lambda _profile: {},
+            root=lambda _profile: self.root,
+        )
         await self.nursery.start(lambda task_status: found.run(task_status=task_status))
         with trio.fail_after(PATIENCE_S):
             await found.armed()
@@ -111,7 +119,7 @@ class Stage:
 async def stage(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Stage]:
     store = SqliteStore.open(tmp_path / "home" / "state.db")
     await nursery.start(lambda task_status: store.run(task_status=task_status))
-    yield Stage(store, nursery)
+    yield Stage(store, nursery, tmp_path / "home")
     store.close()
 
 
@@ -125,6 +133,26 @@ async def test_what_is_there_at_first_begins_nothing(stage: Stage) -> None:
     assert row.text == "<untrusted>\nchanged a\ndeleted b\ncreated c\n</untrusted>"
     assert row.source == "watch:w"
     assert await stage.store.watches.seen("w") == {"a": "2", "c": "1"}
+
+
+async def test_its_skills_are_instructions_and_one_that_is_gone_costs_nothing(stage: Stage) -> None:
+    """They are the owner's words: they stand apart from what was seen. The agent is told of one that is not there."""
+    source = Held()
+    own = stage.root / "skills" / "mine" / "SKILL.md"
+    own.parent.mkdir(parents=True)
+    own.write_text("Look twice.")
+    work = await stage.watch(source, skills=["mine", "incident-triage"])
+    source.put(a="1")
+    [first] = await stage.inbox(1)
+    assert first.text == "<untrusted>\ncreated a\n</untrusted>"
+    told = first.meta[INSTRUCTIONS]
+    assert told.index("because of the watch 'W'") < told.index("Look twice.") < told.index("You look; you do not mend.")
+    await stage.answer(first, work)
+    own.unlink()
+    source.put(a="1", b="1")
+    [_, second] = await stage.inbox(2)
+    assert "Note: there is no skill 'mine'." in second.meta[INSTRUCTIONS]
+    assert "You look; you do not mend." in second.meta[INSTRUCTIONS]
 
 
 async def test_a_difference_waits_for_the_end_of_the_last_ones_turn(stage: Stage) -> None:
