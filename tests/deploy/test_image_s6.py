@@ -267,10 +267,14 @@ def test_hermesctl_restarts_shows_and_reads_the_service(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout) == (0, "hermesd was restarted\n"), done.stderr
         assert tree.process.poll() is None
         shown = daemon.ctl("service", "status").stdout
-        assert shown.splitlines()[0] == "s6: ready, starts at boot"
+        assert shown.splitlines()[:3] == ["service  ready", "manager  s6", "starts   at boot"]
         assert tree.stat("pid") != first
-        assert f"pid {tree.stat('pid')}" in shown
-        assert daemon.ctl("service", "logs").stdout.count('"ready, profiles: 1') == 2
+        assert f"process  {tree.stat('pid')}, started again after a failure: never\n" in shown
+        subprocess.run(["s6-svc", "-wR", "-T", PATIENCE_MS, "-k", tree.service], check=True)
+        assert "started again after a failure: once\n" in daemon.ctl("service", "status").stdout
+        assert daemon.ctl("service", "logs").stdout.count("ready, profiles: 1") == 3
+        assert daemon.ctl("service", "stop").returncode == 0
+        assert "→ start it: hermesctl service start\n" in daemon.ctl("status").stderr, "one beside it has no supervisor"
 
 
 @pytest.mark.parametrize(("what_for", "ends"), [("daemon", True), ("program", False)])
