@@ -260,23 +260,23 @@ async def test_where_nothing_is_desired_the_last_state_decides(
     assert tree.stat(SLOT, "wantedup") == str(starts).lower()
 
 
-async def test_a_state_file_that_cannot_be_read_keeps_one_profile_from_starting_and_no_other(
+async def test_files_that_the_system_refuses_keep_one_profile_from_starting_and_no_other(
     tree: Tree, home: Path, manager: S6, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is named with the next step, at the start and by every later order."""
+    """The file is named with the next step, at the start and by every later order."""
     monkeypatch.setenv("HERMES_S6_SCANDIR", str(tree.scan))
     Home(home).create()
     root = coder(home).home
-    (root / "gateway_state.json").mkdir()  # for root, too, that is no file
+    (root / "hermesd.sock").mkdir()  # which is not to be unlinked, not even by root
     apart, profile = Apart(Home(home)), Home(home).profile("coder")
     failed = await apart.boot([profile], ["default"])
     assert isinstance(failed["coder"], ConfigError)
-    assert failed["coder"].where == str(root / "gateway_state.json")
+    assert failed["coder"].where == str(root / "hermesd.sock")
     assert failed["coder"].next_step
-    (root / "gateway_state.json").rmdir()
+    (root / "hermesd.sock").rmdir()
     await apart.add(profile)
-    (root / "gateway_state.json").mkdir()
-    with pytest.raises(ConfigError, match=r"gateway_state\.json"):
+    root.rename(home / "profiles" / "elsewhere")
+    with pytest.raises(ConfigError, match="cannot be used: No such file"):
         await apart.stop("coder")
 
 
