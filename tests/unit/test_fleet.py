@@ -13,9 +13,10 @@ import trio
 
 from hermesd.config.settings import Settings
 from hermesd.errors import ConflictError, NotFoundError
-from hermesd.fleet import RENAMING, Fleet, gateway_status
+from hermesd.fleet import RENAMING, Fleet
 from hermesd.gateway.http_front import HttpFront
 from hermesd.gateway.shared import Shared
+from hermesd.gateway.states import gateway_status
 from hermesd.home import Home
 from hermesd.store.records import Address, NewEvent
 from hermesd.store.sqlite import SqliteStore
