@@ -110,9 +110,17 @@ def control(args: argparse.Namespace, context: Context) -> int:
     """Start, stop or restart it."""
     manager = manager_of(args)
     if args.action == "start":
-        _refuse_beside_another(manager, context.home)
+        _refuse_beside_another(manager, _home_of(manager, context))
     acts = {"start": manager.start, "stop": manager.stop, "restart": manager.restart}
     return _tell(context, acts[args.action]())
+
+
+def _home_of(manager: ServiceManager, context: Context) -> Home:
+    """Of the service that is installed: the machine's is seldom root's own, who starts it."""
+    from hermesd.deploy.systemd import Systemd
+
+    there = manager.installed() if isinstance(manager, Systemd) else None
+    return Home(there.home) if there is not None else context.home
 
 
 def installation_of(args: argparse.Namespace, context: Context) -> Installation:

@@ -102,7 +102,7 @@ def test_slots_of_single_profiles_are_refused_where_there_are_none(manager: Serv
 
 
 def systemd(tmp_path: Path) -> Systemd:
-    (tmp_path / "run/systemd").mkdir(parents=True)
+    (tmp_path / "run/systemd").mkdir(parents=True, exist_ok=True)
     environment = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(tmp_path / "run")}
     return Systemd("user", environment={**environment, "XDG_CONFIG_HOME": str(tmp_path / "config")}, uid=os.getuid())
 
@@ -393,6 +393,24 @@ def test_beside_a_daemon_started_by_hand_no_service_is_started(daemon: Daemon, r
     assert not [line for line in calls.read_text().splitlines() if "is-active" not in line]
     daemon.kill()
     assert "runs already" not in ctl(daemon.home, "service", "start", "--user", "--manager", "systemd").stderr
+
+
+def test_a_daemon_of_another_home_is_not_in_the_way_of_the_service(
+    daemon: Daemon, tmp_path: Path, record: Recorder
+) -> None:
+    """root starts the machine's service, and may run a daemon of its own; the service's home is what counts."""
+    other = tmp_path / "other"
+    installation = Installation("user", "/opt/h/bin/hermesd", "/opt/h/bin/hermesctl", other, other / "hermesd.sock")
+    calls = record("systemctl", fails="is-active")
+    systemd(tmp_path).install(installation)
+    daemon.start()
+    places = {"XDG_RUNTIME_DIR": str(tmp_path / "run"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    words = ("service", "start", "--user", "--manager", "systemd")
+    assert ctl(daemon.home, *words, **places).returncode == 0
+    assert "start hermesd.socket hermesd.service" in calls.read_text()
+    there = installation._replace(home=daemon.home, socket=daemon.home / "hermesd.sock")
+    systemd(tmp_path).install(there, force=True)
+    assert f"pid {daemon.pid} runs already" in ctl(tmp_path / "elsewhere", *words, **places).stderr
 
 
 @pytest.mark.parametrize("words", ["service install", "service uninstall", "gateway install", "gateway uninstall"])
