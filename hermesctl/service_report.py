@@ -48,10 +48,11 @@ def logs(args: argparse.Namespace, context: Context) -> int:
     """Print it, our own lines as `hermesctl logs` does; with --json as the manager has them."""
     if args.lines < 0:
         raise UsageError(f"{args.lines} lines cannot be shown", where="--lines", next_step="give a number from 0 up")
-    command = manager_of(args).log_command(lines=args.lines, follow=args.follow)
+    manager = manager_of(args)
+    command = manager.log_command(lines=args.lines, follow=args.follow)
     sys.stdout.flush()
     try:
-        return _passed_on(command) if context.json else _rendered(command)
+        return _passed_on(command) if context.json else _rendered(command, is_stamped=manager.kind == "s6")
     except FileNotFoundError as error:
         raise ConfigError(f"{command[0]} is not installed", next_step="use `hermesctl logs`") from error
 
@@ -62,7 +63,8 @@ def _passed_on(command: list[str]) -> int:
     return subprocess.run(command, check=False).returncode
 
 
-def _rendered(command: list[str]) -> int:
+def _rendered(command: list[str], *, is_stamped: bool) -> int:
+    """``is_stamped``: our lines have a time already when the manager puts date and time before them."""
     import subprocess
 
     from hermesctl.output import columns, use_color
@@ -73,14 +75,14 @@ def _rendered(command: list[str]) -> int:
         assert process.stdout is not None
         try:
             for text in process.stdout:
-                print(_line(page, text), flush=True)
+                print(_line(page, text, is_stamped=is_stamped), flush=True)
         except BaseException:  # nobody reads any more, or Ctrl-C: one that follows would go on for ever
             process.terminate()
             raise
         return process.wait()
 
 
-def _line(page: Page, text: str) -> str:
+def _line(page: Page, text: str, *, is_stamped: bool) -> str:
     """A line of the manager's, in which ours begins with ``{``."""
     from hermesd.rpc.render.logs import line
     from hermesd.rpc.render.terminal import clean
@@ -88,4 +90,6 @@ def _line(page: Page, text: str) -> str:
     before, brace, ours = text.rstrip("\n").partition("{")
     if not brace:
         return clean(text).rstrip("\n")
+    if is_stamped and len(before.split()) == 2:
+        return line(page, brace + ours)
     return clean(before) + line(page, brace + ours, untimed="")
