@@ -114,9 +114,7 @@ def _without_profile(argv: list[str]) -> list[str]:
 
 def _how_to_start(home: Home) -> str:
     """By its service, where this home has one: a daemon started by hand would be in its way."""
-    from hermesctl.daemon_service import service_of
+    from hermesctl.daemon_service import start_command
 
-    scope = service_of(home)
-    if scope is None:
-        return HOW_TO_START
-    return "start it: hermesctl service start" if scope == "user" else "start it: sudo hermesctl service start --system"
+    command = start_command(home)
+    return f"start it: {command}" if command else HOW_TO_START

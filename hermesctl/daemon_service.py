@@ -86,6 +86,10 @@ def install(args: argparse.Namespace, context: Context) -> int:
     manager = manager_of(args)
     if not args.only_print:
         _refuse_if_managed(context.home, "install a service")
+        if manager.kind == "none":  # before it is asked what for
+            from hermesd.deploy.unmanaged import HOW_TO_DO_WITHOUT, refuse
+
+            refuse(HOW_TO_DO_WITHOUT)
     installation = installation_of(args, context)
     if args.only_print:
         for file in manager.files(installation):
@@ -106,9 +110,17 @@ def control(args: argparse.Namespace, context: Context) -> int:
     """Start, stop or restart it."""
     manager = manager_of(args)
     if args.action == "start":
-        _refuse_beside_another(manager, context.home)
+        _refuse_beside_another(manager, _home_of(manager, context))
     acts = {"start": manager.start, "stop": manager.stop, "restart": manager.restart}
     return _tell(context, acts[args.action]())
+
+
+def _home_of(manager: ServiceManager, context: Context) -> Home:
+    """Of the service that is installed: the machine's is seldom root's own, who starts it."""
+    from hermesd.deploy.systemd import Systemd
+
+    there = manager.installed() if isinstance(manager, Systemd) else None
+    return Home(there.home) if there is not None else context.home
 
 
 def installation_of(args: argparse.Namespace, context: Context) -> Installation:
@@ -212,6 +224,20 @@ def _refuse_beside_another(manager: ServiceManager, home: Home) -> None:
             where=str(home.pid_path),
             next_step="stop it first: hermesctl stop",
         )
+
+
+def start_command(home: Home) -> str:
+    """What starts the service of this home; '' where it has none."""
+    from hermesd.deploy.manager import detect_service_manager
+
+    if detect_service_manager() == "s6":
+        from hermesd.deploy.s6 import S6
+
+        return "hermesctl service start" if S6(home=home.root).is_installed() else ""
+    scope = service_of(home)
+    return (
+        {"user": "hermesctl service start", "system": "sudo hermesctl service start --system"}[scope] if scope else ""
+    )
 
 
 def service_of(home: Home) -> Scope | None:

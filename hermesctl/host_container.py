@@ -12,14 +12,16 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from hermesctl.routing.backend import UNANSWERED
 from hermesctl.routing.marker import Marker
 from hermesd.deploy.container import commands, lifecycle
 from hermesd.deploy.container.identity import identity
 from hermesd.deploy.container.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
-from hermesd.errors import ConfigError, HermesError, UnreachableError
+from hermesd.errors import ConfigError, HermesError, NotFoundError, UnreachableError
 
 if TYPE_CHECKING:
     from hermesctl.context import Context
+    from hermesctl.routing.backend import Seen
 
 TIMEOUT_S = 60.0
 CHANGE_TIMEOUT_S = 1800.0
@@ -46,7 +48,8 @@ class Programs:
         done = _run(argv, CHANGE_TIMEOUT_S)
         if done.status:
             raise HermesError(
-                f"{argv[0]} {argv[1]} failed: {lifecycle.last_words(done)}", next_step=f"see `{argv[0]} --help`"
+                f"{argv[0]} {argv[1]} failed: {lifecycle.last_words(done)}",
+                next_step="look at the whole command: repeat this with --dry-run",
             )
 
     def say(self, text: str) -> None:
@@ -67,7 +70,7 @@ def _run(argv: list[str], timeout_s: float) -> lifecycle.Done:
             env={**os.environ, "LC_ALL": "C"},
         )
     except FileNotFoundError:
-        raise UnreachableError(f"{argv[0]} is not installed", next_step=f"install {argv[0]}") from None
+        raise UnreachableError(f"{argv[0]} is not installed", where="PATH", next_step=f"install {argv[0]}") from None
     except subprocess.TimeoutExpired:
         raise UnreachableError(
             f"{argv[0]} {argv[1]} did not end within {timeout_s:.0f} s", next_step=f"see `{argv[0]} info`"
@@ -75,6 +78,19 @@ def _run(argv: list[str], timeout_s: float) -> lifecycle.Done:
     return lifecycle.Done(
         done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
     )
+
+
+def _not_running(backend: str, name: str, seen: Seen) -> HermesError:
+    """Why no program can be run in it."""
+    if seen.state == lifecycle.ABSENT:
+        step = "create it: hermesctl container ensure --manifest FILE"
+        return NotFoundError(f"there is no container {name}", where=backend, next_step=step)
+    if seen.state == UNANSWERED:
+        what, step = f"{backend} does not answer: {seen.detail}", f"see `{backend} info`"
+    else:
+        what = f"the container is not running ({seen.state})"
+        step = "start it: hermesctl container start --manifest FILE"
+    return UnreachableError(what, where=f"container {name}", next_step=step)
 
 
 class HostContainer:
@@ -164,11 +180,7 @@ class HostContainer:
             return 0
         reached = reach(container.backend, container.name)
         if reached.seen.state != lifecycle.RUNNING:
-            raise UnreachableError(
-                f"the container is not running ({reached.seen.state})",
-                where=container.name,
-                next_step="start it: hermesctl container start --manifest FILE",
-            )
+            raise _not_running(container.backend, container.name, reached.seen)
         argv = exec_argv(marker._replace(hermes_bin=words[0]), reached.prefix, words[1:], has_terminal=has_terminal)
         return run(marker, reached.prefix, argv, words[1:], has_terminal=has_terminal)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from hermesctl.context import Context
     from hermesd.deploy.manager import ServiceManager, ServiceState
     from hermesd.rpc.render.page import Page
-
-_LOGGED_AT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+  ")
-"""What `s6-log T` writes before a line; ours has its time within."""
 
 
 def status(args: argparse.Namespace, context: Context) -> int:
@@ -52,10 +48,11 @@ def logs(args: argparse.Namespace, context: Context) -> int:
     """Print it, our own lines as `hermesctl logs` does; with --json as the manager has them."""
     if args.lines < 0:
         raise UsageError(f"{args.lines} lines cannot be shown", where="--lines", next_step="give a number from 0 up")
-    command = manager_of(args).log_command(lines=args.lines, follow=args.follow)
+    manager = manager_of(args)
+    command = manager.log_command(lines=args.lines, follow=args.follow)
     sys.stdout.flush()
     try:
-        return _passed_on(command) if context.json else _rendered(command)
+        return _passed_on(command) if context.json else _rendered(command, is_stamped=manager.kind == "s6")
     except FileNotFoundError as error:
         raise ConfigError(f"{command[0]} is not installed", next_step="use `hermesctl logs`") from error
 
@@ -66,7 +63,8 @@ def _passed_on(command: list[str]) -> int:
     return subprocess.run(command, check=False).returncode
 
 
-def _rendered(command: list[str]) -> int:
+def _rendered(command: list[str], *, is_stamped: bool) -> int:
+    """``is_stamped``: our lines have a time already when the manager puts date and time before them."""
     import subprocess
 
     from hermesctl.output import columns, use_color
@@ -77,20 +75,21 @@ def _rendered(command: list[str]) -> int:
         assert process.stdout is not None
         try:
             for text in process.stdout:
-                print(_line(page, text), flush=True)
+                print(_line(page, text, is_stamped=is_stamped), flush=True)
         except BaseException:  # nobody reads any more, or Ctrl-C: one that follows would go on for ever
             process.terminate()
             raise
         return process.wait()
 
 
-def _line(page: Page, text: str) -> str:
-    """A line of the manager's, in which ours begins with ``{``. One time is enough: s6-log puts its own before ours."""
+def _line(page: Page, text: str, *, is_stamped: bool) -> str:
+    """A line of the manager's, in which ours begins with ``{``."""
     from hermesd.rpc.render.logs import line
     from hermesd.rpc.render.terminal import clean
 
     before, brace, ours = text.rstrip("\n").partition("{")
     if not brace:
         return clean(text).rstrip("\n")
-    shown = line(page, brace + ours, untimed="")
-    return shown if _LOGGED_AT.fullmatch(before) else clean(before) + shown
+    if is_stamped and len(before.split()) == 2:
+        return line(page, brace + ours)
+    return clean(before) + line(page, brace + ours, untimed="")

@@ -9,6 +9,8 @@ from hermesd import __version__
 from hermesd.errors import HermesError
 
 MAX_STATUS = 255
+MAX_DESCRIPTOR = 2**31 - 1
+MAX_DIGITS = 10
 USAGE = """usage: hermesd [--home DIR] [--detach] [--ready-fd N] [--stop-status N] [--log-level LEVEL] [--version]
 
 Runs every agent of a home as one supervised process, in the foreground.
@@ -33,6 +35,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         options = _parse(arguments)
         if os.getpid() == 1:
+            if options.detach:
+                from hermesd.errors import UsageError
+
+                what, step = "the first process of a container cannot leave it to another", "leave --detach out"
+                raise UsageError(what, where="--detach", next_step=step)
             from hermesd.deploy.first_process import stand_by
 
             if (status := stand_by()) is not None:
@@ -92,13 +99,18 @@ def _set(options: Options, name: str, value: str) -> None:
             raise UsageError(f"{value!r} is not a log level", next_step="use debug, info, warning or error")
         options.log_level = value
     elif name == "--stop-status":
-        if not (value.isascii() and value.isdigit() and int(value) <= MAX_STATUS):
-            raise UsageError(f"{value!r} is not an exit status", next_step=f"give a number from 0 to {MAX_STATUS}")
-        options.stop_status = int(value)
+        if (number := _number(value)) not in range(MAX_STATUS + 1):
+            raise UsageError(f"{value[:60]!r} is not an exit status", next_step=f"give a number from 0 to {MAX_STATUS}")
+        options.stop_status = number
     else:
-        if not value.isdigit() or int(value) < 3:
-            raise UsageError(f"{value!r} is not a descriptor", next_step="give a number of 3 or more")
-        options.ready_fd = int(value)
+        if (number := _number(value)) not in range(3, MAX_DESCRIPTOR + 1):
+            raise UsageError(f"{value[:60]!r} is not a descriptor", next_step="give a number of 3 or more")
+        options.ready_fd = number
+
+
+def _number(text: str) -> int:
+    """In decimal digits; -1 for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else -1
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ stopped        up          stopped
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -33,7 +34,7 @@ from hermesd.store.sqlite.file import BESIDE_NAME
 from hermesd.store.sqlite.foreign import backlog_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     from hermesd.config.settings import Settings
@@ -121,11 +122,16 @@ class Apart:
 
     def _remove(self, profile: Profile) -> None:
         self._manager(profile.name).unregister_profile_gateway(profile.name)
-        self._clear(profile)
+        with _refused(profile):
+            self._clear(profile)
 
     async def backlog(self, settings: Settings) -> Backlog:
-        """What the profile's own daemon has yet to do, whether it runs or not. Raises StoreError, OSError."""
-        return await self._in_thread(lambda: backlog_of(_store_of(settings)))
+        """What the profile's own daemon has yet to do, whether it runs or not. Raises ConfigError, StoreError."""
+        return await self._in_thread(lambda: self._backlog(settings))
+
+    def _backlog(self, settings: Settings) -> Backlog:
+        with _refused(settings.profile):
+            return backlog_of(_store_of(settings))
 
     async def left_behind(self, settings: Settings) -> Backlog:
         """The same of a profile that is a task now, and may have been a process: nothing where that cannot be read."""
@@ -135,7 +141,7 @@ class Apart:
             return nothing
         try:
             return await self.backlog(settings)
-        except (StoreError, OSError) as error:
+        except (StoreError, ConfigError) as error:
             log.warning("what %s has not answered as a process of its own is not known: %s", path.parent, error)
             return nothing
 
@@ -152,13 +158,9 @@ class Apart:
         failed: dict[str, HermesError] = {}
         manager = self._found()
         if manager is not None:
-            for left in manager.sweep():
-                self._note(f"removed what a crash left of a slot: {left}")
             registered = set(manager.list_profile_gateways())
             self._profiles.update({profile.name: profile for profile in broken if profile.name in registered})
-            for name in sorted(registered - {profile.name for profile in (*wanted, *broken)}):
-                manager.unregister_profile_gateway(name)
-                self._note(f"{name}: its slot was removed")
+            self._tidy(manager, registered - {profile.name for profile in (*wanted, *broken)})
         for profile in wanted:
             try:
                 self._settle(manager or self._manager(profile.name), profile)
@@ -168,8 +170,23 @@ class Apart:
                 self._profiles[profile.name] = profile
         return failed
 
+    def _tidy(self, manager: S6, gone: set[str]) -> None:
+        """Remove what a crash has left, and slots of profiles that are gone; what stays is no reason not to start."""
+        try:
+            for left in manager.sweep():
+                self._note(f"removed what a crash left of a slot: {left}")
+            for name in sorted(gone):
+                manager.unregister_profile_gateway(name)
+                self._note(f"{name}: its slot was removed")
+        except HermesError as error:
+            self._note(f"slots that are of no use stay until the next start: {error}")
+
     def _settle(self, manager: S6, profile: Profile) -> None:
-        """One row of the matrix."""
+        """One row of the matrix. Raises HermesError."""
+        with _refused(profile):
+            self._follow_matrix(manager, profile)
+
+    def _follow_matrix(self, manager: S6, profile: Profile) -> None:
         found = read_state(profile)
         slot = self._slot(manager, profile.name)
         action = MATRIX[found.desired_state, slot]
@@ -217,11 +234,12 @@ class Apart:
 
     def _act(self, name: str, desired: DesiredState, order: Callable[[str], list[str]]) -> None:
         profile = self._profiles[name]
-        if desired == "running":
-            self._desire(profile, desired)
-        order(SLOT_PREFIX + name)
-        if desired == "stopped":
-            self._desire(profile, desired)
+        with _refused(profile):
+            if desired == "running":
+                self._desire(profile, desired)
+            order(SLOT_PREFIX + name)
+            if desired == "stopped":
+                self._desire(profile, desired)
 
     def _desire(self, profile: Profile, desired: DesiredState) -> None:
         found = read_state(profile)
@@ -298,6 +316,20 @@ class Apart:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._threads)
+
+
+@contextlib.contextmanager
+def _refused(profile: Profile) -> Iterator[None]:
+    """What the system refuses of a profile's files is a refusal of this profile: the others go on."""
+    try:
+        yield
+    except OSError as error:
+        where = str(profile.root / (error.filename or ""))  # a name below an open directory, or a whole path
+        what, step = (
+            f"cannot be used: {error.strerror}",
+            "let this user read and write it, and see that its disk is well",
+        )
+        raise ConfigError(what, where=where, next_step=step) from error
 
 
 def _store_of(settings: Settings) -> Path:

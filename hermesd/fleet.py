@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,15 +12,8 @@ from hermesd.apart import ITS_OWN, MAIN, Apart, is_apart
 from hermesd.config.load import load_settings, try_load
 from hermesd.errors import ConfigError, ConflictError, HermesError, NotFoundError, StoreError
 from hermesd.gateway.profile import ProfileUnit
-from hermesd.gateway.state import (
-    DesiredState,
-    GatewayState,
-    PlatformState,
-    RunState,
-    append_boot_log,
-    read_state,
-    write_state,
-)
+from hermesd.gateway.state import append_boot_log
+from hermesd.gateway.states import FILE_THREADS, GatewayStates, gateway_status
 from hermesd.home import DEFAULT_PROFILE, check_profile_name
 from hermesd.mcp import lists, pins
 from hermesd.profiles import ProfileStore
@@ -33,6 +25,7 @@ if TYPE_CHECKING:
 
     from hermesd.config.settings import Settings
     from hermesd.gateway.shared import Shared
+    from hermesd.gateway.state import DesiredState
     from hermesd.home import Profile
     from hermesd.supervision.supervisor import Supervisor
 
@@ -40,7 +33,6 @@ log = logging.getLogger("hermesd.fleet")
 
 PROFILE_GROUP = 2
 RENAMING = "fleet:renaming"
-FILE_THREADS = trio.CapacityLimiter(4)
 
 
 class Fleet:
@@ -54,7 +46,7 @@ class Fleet:
         self.units: dict[str, ProfileUnit] = {}
         self.broken: dict[str, HermesError] = {}
         self.apart = Apart(shared.home)
-        self._noted: dict[str, GatewayState] = {}
+        self._states = GatewayStates()
         self._lock = trio.Lock()
 
     # -- coming up -------------------------------------------------------------------------------------------------
@@ -135,17 +127,10 @@ class Fleet:
 
     async def _open(self, settings: Settings) -> ProfileUnit:
         self._loaded(settings)
-        try:
-            found = read_state(settings.profile)
-        except OSError as error:
-            where = str(settings.profile.gateway_state_path)
-            what = f"cannot be read: {error.strerror}"
-            raise ConfigError(what, where=where, next_step="make it readable for this user") from error
+        found = self._states.read(settings.profile)
         if found.problem:
             log.error("%s", found.problem)
             self._log_boot(f"{settings.profile.name}: {found.problem}")
-        else:
-            self._noted[settings.profile.name] = msgspec.structs.replace(found, exit_reason=None, updated_at="")
         unit = ProfileUnit(settings, self._shared, desired=found.desired_state)
         self.units[unit.name] = unit
         await unit.populate()
@@ -171,7 +156,7 @@ class Fleet:
         unit.supervisor.limit(trio.current_time() + allowed_s)
         await self._root.remove(f"profile/{name}")
         del self.units[name]
-        self._noted.pop(name, None)
+        self._states.forget(name)
         await unit.close()
         await self._reconcile_http()
 
@@ -313,42 +298,16 @@ class Fleet:
         return (name or self.current()) in self.apart
 
     async def _desire(self, unit: ProfileUnit, desired: DesiredState) -> None:
-        profile = unit.settings.profile
-
-        def write() -> None:
-            write_state(profile, msgspec.structs.replace(read_state(profile), desired_state=desired))
-
-        try:
-            await trio.to_thread.run_sync(write, limiter=FILE_THREADS)
-        except OSError as error:
-            where, step = str(profile.gateway_state_path), "free some space or repair the disk, and ask again"
-            raise StoreError(f"cannot be written: {error.strerror}", where=where, next_step=step) from error
-        unit.desired = desired
-        self._noted.pop(unit.name, None)
+        await self._states.desire(unit, desired)
         await self._record(f"gateway.{desired}", unit.name)
 
     async def _reconcile_http(self) -> None:
         await self._shared.http.reconcile({a for unit in self.units.values() for a in unit.http_addresses()})
 
     def note_state(self, name: str) -> None:
-        """Write gateway_state.json as it is now, for people and for supervisors that look at files."""
-        unit = self.units.get(name)
-        if unit is None:
-            return
-        states = unit.platform_states()
-        state = GatewayState(
-            desired_state=unit.desired,
-            pid=os.getpid() if unit.gateway_on else 0,
-            gateway_state=gateway_status(unit.gateway_on, states.values()),
-            platforms={platform: PlatformState(state=word) for platform, word in states.items()},
-        )
-        if self._noted.get(name) != state:
-            try:
-                write_state(unit.settings.profile, state, durable=False)
-            except (OSError, ConfigError) as error:  # it is for people: the next change of state tries again
-                log.warning("gateway_state.json of %s is not as it should be: %s", name, error)
-            else:
-                self._noted[name] = state
+        """Let gateway_state.json say what is, where the profile is a task."""
+        if (unit := self.units.get(name)) is not None:
+            self._states.note(unit)
 
     # -- configuration ---------------------------------------------------------------------------------------------
 
@@ -499,15 +458,3 @@ class Fleet:
         """Make it the current one."""
         self._shared.home.profile(name)
         await trio.to_thread.run_sync(self._files.use, name, limiter=FILE_THREADS)
-
-
-def gateway_status(on: bool, states: Iterable[str]) -> RunState:
-    """gateway_state.json's word for the platforms' states."""
-    found = set(states)
-    if "draining" in found:
-        return "draining"
-    if not on or found == {"stopped"}:
-        return "stopped"
-    if found & {"failed", "backoff"}:
-        return "startup_failed" if found == {"failed"} else "degraded"
-    return "starting" if "starting" in found else "running"

@@ -46,7 +46,11 @@ def _start(argv: list[str], mask: set[int | signal.Signals], *, has_terminal: bo
             argv[0], argv, os.environ, setsigmask=mask, setsigdef=ignored_by_python, setsid=not has_terminal
         )
     except OSError as error:
-        raise UnreachableError(f"{argv[0]} cannot be started: {error.strerror}") from None
+        raise UnreachableError(
+            f"{argv[0]} cannot be started: {error.strerror}",
+            where="PATH",
+            next_step=f"see which {argv[0]} is first there",
+        ) from None
 
 
 def _ended(pid: int) -> int | None:

@@ -8,6 +8,7 @@ import os
 import plistlib
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.parsers.expat import ExpatError
 
 from hermesd.deploy import unitfile
 from hermesd.deploy.command import check_program, run, succeeds
@@ -22,7 +23,7 @@ from hermesd.deploy.manager import (
     ServiceState,
     WithoutRegistration,
 )
-from hermesd.errors import ConflictError
+from hermesd.errors import ConfigError, ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,9 +76,7 @@ class Launchd(WithoutRegistration):
         """See ServiceManager."""
         check_program("launchctl", self._environment)
         (file,) = self.files(installation)
-        there = unitfile.read(file.path)
-        if there is not None and OURS not in there and not force:
-            raise ConflictError("was not made by hermesctl", where=str(file.path), next_step="move it away")
+        there = self._ours(force=force)
         if there == file.text and self.is_running():
             return ["nothing to do: it is installed and runs"]
         if there is not None:
@@ -90,6 +89,7 @@ class Launchd(WithoutRegistration):
     def uninstall(self, *, force: bool = False) -> list[str]:
         """See ServiceManager."""
         self._refuse_unless_installed()
+        self._ours(force=force)
         succeeds(["launchctl", "bootout", self._target], self._environment)
         unitfile.remove(self.path)
         return [f"removed {self.path}"]
@@ -127,8 +127,14 @@ class Launchd(WithoutRegistration):
 
     def log_command(self, *, lines: int, follow: bool) -> list[str]:
         """See ServiceManager."""
-        home = plistlib.loads((unitfile.read(self.path) or "").encode())[OURS]["home"]
-        return ["tail", "-n", str(lines), *(["-f"] if follow else []), str(Path(home, "logs", "launchd.log"))]
+        self._refuse_unless_installed()
+        try:
+            home = Path(plistlib.loads((unitfile.read(self.path) or "").encode())[OURS]["home"])
+        except (ValueError, LookupError, TypeError, ExpatError) as error:
+            raise ConfigError(
+                "was not made by hermesctl", where=str(self.path), next_step="use `hermesctl logs`"
+            ) from error
+        return ["tail", "-n", str(lines), *(["-f"] if follow else []), str(home / "logs" / "launchd.log")]
 
     @property
     def _domain(self) -> str:
@@ -137,6 +143,13 @@ class Launchd(WithoutRegistration):
     @property
     def _target(self) -> str:
         return f"{self._domain}/{LABEL}"
+
+    def _ours(self, *, force: bool) -> str | None:
+        """The property list that is there. Raises ConflictError for somebody else's."""
+        there = unitfile.read(self.path)
+        if there is not None and OURS not in there and not force:
+            raise ConflictError("was not made by hermesctl", where=str(self.path), next_step="move it away")
+        return there
 
     def _refuse_unless_installed(self) -> None:
         if not self.path.exists():

@@ -20,7 +20,7 @@ from hermesd.deploy.manager import (
     ServiceFile,
     ServiceState,
 )
-from hermesd.deploy.s6_slot import OWNER, SLOT_PREFIX, daemon_directory, log_of, slot_directory
+from hermesd.deploy.s6_slot import ASKED, OWNER, SLOT_PREFIX, daemon_directory, log_of, slot_directory
 from hermesd.errors import ConfigError
 from hermesd.home import Home, check_profile_name
 
@@ -31,6 +31,8 @@ SCAN_DIRECTORY = Path("/run/service")
 START_MS = 60_000
 STOP_MS = 330_000
 """A profile that is stopped by hand may drain for five minutes."""
+PLANNED = ("exitcode 0", f"exitcode {ASKED}")
+"""s6-svdt's words for ends that somebody has wanted."""
 
 
 class S6:
@@ -96,13 +98,17 @@ class S6:
         """See ServiceManager."""
         return self._stat(name, "up") == ["true"]
 
+    def is_installed(self) -> bool:
+        """Whether hermesd is a service here, of this home or as the image has it."""
+        return (self.scan / DAEMON).is_dir() and self._owner(DAEMON) in (None, self.home)
+
     def status(self, name: str = DAEMON) -> ServiceState:
         """See ServiceManager."""
         found = self._stat(name, "up", "ready", "pid", "normallyup") or ["false", "false", "-1", "false"]
         up, ready, pid, normally = found
         state = "ready" if ready == "true" and up == "true" else "starting" if up == "true" else "down"
-        running = up == "true"
-        return ServiceState(running, state, enabled=normally == "true", pid=int(pid) if running else 0)
+        running, enabled = up == "true", normally == "true"
+        return ServiceState(running, state, enabled, int(pid) if running else 0, self._failures(name) if running else 0)
 
     def log_command(self, *, lines: int, follow: bool, name: str = DAEMON) -> list[str]:
         """See ServiceManager."""
@@ -181,6 +187,12 @@ class S6:
             return []
         return run(["s6-svstat", "-o", ",".join(fields), str(where)], self._environment).split()
 
+    def _failures(self, name: str) -> int:
+        """How often it has ended by itself, of the last hundred ends that s6-supervise remembers: s6-svdt(1)."""
+        said = run(["s6-svdt", str(self._directory(name))], self._environment)
+        ends = [line.partition(" ")[2] for line in said.splitlines()]
+        return sum(end not in PLANNED for end in ends)
+
     def _is_supervised(self, where: Path) -> bool:
         return succeeds(["s6-svok", str(where)], self._environment)
 
@@ -190,7 +202,9 @@ class S6:
             return where
         if not _is_slot(name):
             raise NotInstalledError(
-                "hermesd is not installed as a service", where=str(where), next_step="hermesctl service install"
+                "hermesd is not installed as a service",
+                where=str(where),
+                next_step="install it: hermesctl service install",
             )
         raise NotInstalledError(
             f"the profile {name.removeprefix(SLOT_PREFIX)!r} is not registered as a service of its own",

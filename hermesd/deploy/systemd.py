@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
+BOOTED = Path("/run/systemd/system")
+"""Made by systemd as process 1: sd_booted(3)."""
 LINGER = Path("/var/lib/systemd/linger")
 STARTS_S = 330.0  # TimeoutStartSec=300 of the unit, and some
+LEAST_STOP_S = 60
 STOPS_S = 30.0  # beside what the unit allows a stop
 
 
@@ -74,7 +77,7 @@ class Systemd(WithoutRegistration):
             user=found.get("user", ""),
             group=found.get("group", ""),
             search_path=found.get("search_path", ""),
-            stop_s=int(found.get("stop_s", 60)),
+            stop_s=int(stop_s) if (stop_s := found.get("stop_s", "")).isdecimal() else LEAST_STOP_S,
         )
 
     # -- ServiceManager ----------------------------------------------------------------------------------------------
@@ -191,7 +194,7 @@ class Systemd(WithoutRegistration):
 
     def _stop_s(self) -> float:
         there = self.installed()
-        return STOPS_S + (there.stop_s if there is not None else 60)
+        return STOPS_S + (there.stop_s if there is not None else LEAST_STOP_S)
 
     def _linger(self) -> list[str]:
         """Without lingering the user's manager, and hermesd with it, ends when the user logs out."""
@@ -232,6 +235,8 @@ class Systemd(WithoutRegistration):
                 where=str(self.directory),
                 next_step="run it with sudo, or install it for yourself with --user",
             )
+        if self.scope == "system" and not BOOTED.is_dir():
+            raise _not_booted()
         runtime = self._environment.get("XDG_RUNTIME_DIR") or f"/run/user/{self._uid}"
         if self.scope == "user":
             if not Path(runtime, "systemd").is_dir():
@@ -248,6 +253,8 @@ class Systemd(WithoutRegistration):
         try:
             return run(self._command(*words), self._environment, timeout_s=timeout_s, next_step=step)
         except ServiceCommandError as error:
+            if "not been booted" in error.what:
+                raise _not_booted() from error
             if self.scope == "system" and self._uid != 0 and "ccess denied" in error.what:
                 raise DeniedError(
                     f"systemd lets only root {words[0]} it",
@@ -266,6 +273,12 @@ class Systemd(WithoutRegistration):
 def _may_go(path: Path, text: str, force: bool) -> bool:
     unitfile.check_ours(path, unitfile.condition(text, ""), force=force)
     return True
+
+
+def _not_booted() -> ConfigError:
+    return ConfigError(
+        "systemd does not run on this machine", where=str(BOOTED), next_step="run hermesd --detach instead"
+    )
 
 
 def _user_name(uid: int) -> str:

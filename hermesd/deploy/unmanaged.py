@@ -10,6 +10,8 @@ from hermesd.errors import ConfigError
 if TYPE_CHECKING:
     from hermesd.deploy.manager import Installation, ServiceFile
 
+HOW_TO_DO_WITHOUT = "run hermesd --detach, at boot too in the way of this machine"
+
 
 class Unmanaged(WithoutRegistration):
     """Every method refuses, with the command that does without a manager."""
@@ -18,11 +20,11 @@ class Unmanaged(WithoutRegistration):
 
     def files(self, installation: Installation) -> list[ServiceFile]:
         """See ServiceManager."""
-        _refuse("name the one whose files you want: --manager systemd")
+        refuse("name the one whose files you want: --manager systemd")
 
     def install(self, installation: Installation, *, force: bool = False) -> list[str]:
         """See ServiceManager."""
-        _refuse("hermesd --detach, and have it run at boot as this machine does that")
+        refuse(HOW_TO_DO_WITHOUT)
 
     def uninstall(self, *, force: bool = False) -> list[str]:
         """See ServiceManager."""
@@ -30,15 +32,15 @@ class Unmanaged(WithoutRegistration):
 
     def start(self, name: str = DAEMON) -> list[str]:
         """See ServiceManager."""
-        _refuse("start it with `hermesd --detach`")
+        refuse("start it with `hermesd --detach`")
 
     def stop(self, name: str = DAEMON) -> list[str]:
         """See ServiceManager."""
-        _refuse("stop it with `hermesctl stop`")
+        refuse("stop it with `hermesctl stop`")
 
     def restart(self, name: str = DAEMON) -> list[str]:
         """See ServiceManager."""
-        _refuse("`hermesctl stop`, then `hermesd --detach`")
+        refuse("`hermesctl stop`, then `hermesd --detach`")
 
     def is_running(self, name: str = DAEMON) -> bool:
         """See ServiceManager."""
@@ -46,12 +48,13 @@ class Unmanaged(WithoutRegistration):
 
     def status(self) -> ServiceState:
         """See ServiceManager."""
-        _refuse("`hermesctl status` asks the daemon itself")
+        refuse("`hermesctl status` asks the daemon itself")
 
     def log_command(self, *, lines: int, follow: bool) -> list[str]:
         """See ServiceManager."""
-        _refuse("`hermesctl logs` asks the daemon itself")
+        refuse("`hermesctl logs` asks the daemon itself")
 
 
-def _refuse(next_step: str) -> NoReturn:
+def refuse(next_step: str) -> NoReturn:
+    """Raise ConfigError: there is none."""
     raise ConfigError("no service manager runs on this machine", next_step=next_step)

@@ -154,8 +154,11 @@ class ProfileUnit:
         for name in names:
             await self.supervisor.add(self.mcp.spec(name), wait=False)
 
-    async def _apply_servers(self) -> None:
-        """Only servers whose own settings changed are stopped or started."""
+    async def _apply_servers(self) -> ConflictError | None:
+        """Only servers whose own settings changed are stopped or started; what is to be said of one that does not stop.
+
+        That is no exception here: the rest of a change of settings has to follow it into force.
+        """
         remove, add = self.mcp.apply(self.settings)
         here = self._services()
         refused: dict[str, ConflictError] = {}
@@ -171,8 +174,7 @@ class ProfileUnit:
                 if f"{PREFIX}{name}" in here:
                     nursery.start_soon(remove_one, name)
         await self._add_servers([name for name in add if name not in refused])
-        for error in refused.values():
-            raise error  # by itself, not in a group: whoever asked for the change is told
+        return next(iter(refused.values()), None)
 
     @property
     def plugins(self) -> PluginHost:
@@ -308,7 +310,10 @@ class ProfileUnit:
     # -- settings ------------------------------------------------------------------------------------------------------
 
     async def apply(self, settings: Settings) -> list[str]:
-        """Put new settings in force; returns what was touched. Only what the change touches is restarted."""
+        """Put new settings in force; returns what was touched. Only what the change touches is restarted.
+
+        Raises ConflictError for an MCP server that does not stop; everything else is in force then.
+        """
         touched = diff(self.settings, settings)
         if not touched:
             return []
@@ -316,8 +321,7 @@ class ProfileUnit:
         if touched & MODEL_SECTIONS:
             provider = build_provider(settings.config, settings.secrets)
         self.settings, before = settings, self.bench
-        if touched & {"mcp_servers", "secrets"}:
-            await self._apply_servers()
+        refusal = await self._apply_servers() if touched & {"mcp_servers", "secrets"} else None
         if touched & {"plugins", "secrets"}:
             await self._apply_plugins()
         self.bench = self._workbench(provider)
@@ -326,6 +330,8 @@ class ProfileUnit:
                 await self._retire(former)
         if self.gateway_on:
             await self._apply_platforms(touched)
+        if refusal is not None:
+            raise refusal
         return sorted(touched)
 
     async def _apply_platforms(self, touched: set[str]) -> None:

@@ -213,8 +213,34 @@ def test_an_image_that_cannot_be_had_leaves_the_old_container_running(host: Host
     found = host.verb("ensure")
     assert found.returncode == 1
     assert "docker create failed" in found.stderr
+    assert "No such image" in found.stderr, "with pull: never nobody is asked for it"
+    assert "→ look at the whole command: repeat this with --dry-run" in found.stderr
     assert host.id() == first
     assert host.docker.run("inspect", "-f", "{{.State.Running}}", NAME).stdout == "true\n"
+
+
+def test_beside_a_container_of_somebody_else_nothing_is_written(host: Host) -> None:
+    """A marker in the home would lead every call of hermesctl into it."""
+    host.docker.run("create", "--name", NAME, "base:1", "true")
+    found = host.verb("ensure")
+    assert (found.returncode, found.stdout) == (1, "")
+    assert f"container.name: a container {NAME} is there that hermesctl has not created" in found.stderr
+    assert not host.state.exists()
+
+
+def test_a_program_is_run_only_in_a_container_that_is_there_and_up(host: Host) -> None:
+    """Each obstacle has its own next step."""
+    found = host.verb("exec", "--", "true")
+    assert (found.returncode, "→ create it: hermesctl container ensure" in found.stderr) == (1, True)
+    host.done("ensure")
+    found = host.verb("exec", "--", "true")
+    assert (found.returncode, "→ start it: hermesctl container start" in found.stderr) == (69, True)
+    host.docker.env["DOCKER_HOST"], before = "unix:///nonexistent", host.docker.env["DOCKER_HOST"]
+    try:
+        found = host.verb("exec", "--", "true")
+    finally:
+        host.docker.env["DOCKER_HOST"] = before
+    assert (found.returncode, "→ see `docker info`" in found.stderr) == (69, True)
 
 
 def test_a_link_in_the_place_of_a_mounted_directory_is_refused_before_the_start(host: Host) -> None:

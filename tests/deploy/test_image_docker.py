@@ -329,6 +329,9 @@ def test_directory_of_the_host_is_taken_when_it_is_new_and_refused_when_it_is_so
         "hermesd: /opt/data: belongs to uid 1234\n  → chown -R 10000:10000 the directory that is mounted there\n",
     )
     assert (tmp_path / "theirs").stat().st_uid == 1234
+    status, said = call(docker, image, "version", flags=("--env", "HERMES_HOME=/etc"))
+    assert (status, said.splitlines()[0]) == (78, "hermesd: /etc: is a directory of the image")
+    assert call(docker, image, "version", flags=("--env", "HERMES_HOME=/srv/agents"))[0] == 0
     assert call(docker, image, "version", flags=("--user", UID))[0] == 0
 
 

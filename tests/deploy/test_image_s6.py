@@ -269,11 +269,14 @@ def test_hermesctl_restarts_shows_and_reads_the_service(tmp_path: Path) -> None:
         shown = daemon.ctl("service", "status").stdout
         assert shown.splitlines()[:3] == ["service  ready", "manager  s6", "starts   at boot"]
         assert tree.stat("pid") != first
-        assert f"process  {tree.stat('pid')}," in shown
-        assert (
-            len(re.findall(r"(?m)^[-0-9]+ [:0-9]+ info    ready, profiles: 1", daemon.ctl("service", "logs").stdout))
-            == 2
-        )
+        assert f"process  {tree.stat('pid')}, started again after a failure: never\n" in shown
+        subprocess.run(["s6-svc", "-wR", "-T", PATIENCE_MS, "-k", tree.service], check=True)
+        assert "started again after a failure: once\n" in daemon.ctl("service", "status").stdout
+        told = daemon.ctl("service", "logs").stdout
+        assert told.count("ready, profiles: 1") == 3
+        assert re.match(r"\d\d-\d\d \d\d:\d\d:\d\d info ", told), "one time is enough"
+        assert daemon.ctl("service", "stop").returncode == 0
+        assert "→ start it: hermesctl service start\n" in daemon.ctl("status").stderr, "one beside it has no supervisor"
 
 
 @pytest.mark.parametrize(("what_for", "ends"), [("daemon", True), ("program", False)])

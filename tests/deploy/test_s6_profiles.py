@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from hermesd.apart import MATRIX, Apart
+from hermesd.deploy import s6_scandir
+from hermesd.deploy.manager import ServiceCommandError
 from hermesd.deploy.s6 import S6
+from hermesd.errors import ConfigError
 from hermesd.home import Home
 from tests.servers.daemon import Daemon, RpcFailure
 from tests.servers.s6 import Tree, svscan
@@ -255,6 +258,45 @@ async def test_where_nothing_is_desired_the_last_state_decides(
     assert await Apart(Home(home)).boot([Home(home).profile("coder")], ["default"]) == {}
     tree.wait(SLOT, "-U" if starts else "-D")
     assert tree.stat(SLOT, "wantedup") == str(starts).lower()
+
+
+async def test_files_that_the_system_refuses_keep_one_profile_from_starting_and_no_other(
+    tree: Tree, home: Path, manager: S6, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is named with the next step, at the start and by every later order."""
+    monkeypatch.setenv("HERMES_S6_SCANDIR", str(tree.scan))
+    Home(home).create()
+    root = coder(home).home
+    (root / "hermesd.sock").mkdir()  # which is not to be unlinked, not even by root
+    apart, profile = Apart(Home(home)), Home(home).profile("coder")
+    failed = await apart.boot([profile], ["default"])
+    assert isinstance(failed["coder"], ConfigError)
+    assert failed["coder"].where == str(root / "hermesd.sock")
+    assert failed["coder"].next_step
+    (root / "hermesd.sock").rmdir()
+    await apart.add(profile)
+    root.rename(home / "profiles" / "elsewhere")
+    with pytest.raises(ConfigError, match="cannot be used: No such file"):
+        await apart.stop("coder")
+
+
+async def test_a_slot_that_cannot_be_removed_keeps_nothing_from_starting(
+    tree: Tree, home: Path, manager: S6, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its profile is gone; logs/boot.log says that it stays."""
+    monkeypatch.setenv("HERMES_S6_SCANDIR", str(tree.scan))
+    Home(home).create()
+    coder(home, desired_state="stopped")
+    manager.register_profile_gateway("gone")
+    with monkeypatch.context() as broken:
+        broken.setattr(s6_scandir, "retire", _refuse)
+        assert await Apart(Home(home)).boot([Home(home).profile("coder")], ["default"]) == {}
+    assert manager.list_profile_gateways() == ["coder", "gone"]
+    assert "stay until the next start: no" in (home / "logs/boot.log").read_text()
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise ServiceCommandError("no")
 
 
 async def test_what_a_crash_has_half_made_is_never_started_and_is_swept(

@@ -13,9 +13,10 @@ import trio
 
 from hermesd.config.settings import Settings
 from hermesd.errors import ConflictError, NotFoundError
-from hermesd.fleet import RENAMING, Fleet, gateway_status
+from hermesd.fleet import RENAMING, Fleet
 from hermesd.gateway.http_front import HttpFront
 from hermesd.gateway.shared import Shared
+from hermesd.gateway.states import gateway_status
 from hermesd.home import Home
 from hermesd.store.records import Address, NewEvent
 from hermesd.store.sqlite import SqliteStore
@@ -246,6 +247,27 @@ async def test_the_store_tells_a_profile_of_its_own_events_only(house: House) ->
             remove()
         await house.store.record_event("c", subject="x", profile="coder")
         assert len(everything) == 2
+
+
+async def test_a_server_that_does_not_stop_keeps_nothing_else_of_a_change_out_of_force(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next reload would see no difference any more, and never make up for it."""
+    house.write("default", "model: offline\nmcp_servers: {one: {command: /nonexistent}}\n")
+    async with house.fleet() as fleet:
+        await fleet.boot()
+        unit = fleet.unit("default")
+        before = unit.bench.provider
+
+        async def refuse(name: str) -> None:
+            raise ConflictError(f"{name} ignores its cancellation")
+
+        with monkeypatch.context() as stuck:
+            stuck.setattr(unit.supervisor, "remove", refuse)
+            house.write("default", "model: {default: offline, max_output_tokens: 99}\n")
+            result = await fleet.reload()
+        assert [line for line in result.refused if "one ignores its cancellation" in line]
+        assert unit.bench.provider is not before
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,10 @@ STOP_S = 45
 
 
 def create(manifest: Manifest, name: str) -> list[str]:
-    """``create`` of a container of this manifest. What is ours stands behind the options of the manifest, and wins."""
+    """``create`` of a container of this manifest. What is ours stands behind the options of the manifest, and wins.
+
+    It fetches no image: whether that is wanted, ``container.pull`` says, and ``pull`` is a command of its own.
+    """
     container = manifest.container
     state = manifest.state_dir
     mounts = [f"type=bind,source={path},target={path},readonly" for path in container.store]
@@ -34,7 +37,7 @@ def create(manifest: Manifest, name: str) -> list[str]:
         *(word for mount in mounts for word in ("--mount", mount)),
         *(word for volume in container.volumes for word in ("--volume", volume)),
         *("--env", f"HERMES_HOME={inside(manifest, manifest.home)}", "--env", f"HOME=/home/{container.user}"),
-        *("--workdir", f"{DATA}/workspace", "--network", container.network, "--init"),
+        *("--workdir", f"{DATA}/workspace", "--network", container.network, "--init", "--pull", "never"),
         *("--label", f"{LABEL}={identity(manifest)}", "--name", name, "--entrypoint", "/bin/sh"),
         *(container.image, "-c", text, "hermesd"),
         *(container.user, str(container.uid), str(container.gid), f"{PACKAGE}/bin/hermesd", *container.args),

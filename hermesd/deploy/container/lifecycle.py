@@ -84,14 +84,19 @@ def recreate(manifest: Manifest, runner: Runner) -> str:
 
 
 def _become(manifest: Manifest, runner: Runner, *, keep: bool) -> str:
-    """``keep``: leave one of the same identity as it is."""
-    _prepare(manifest, runner)
+    """``keep``: leave one of the same identity as it is.
+
+    Nothing is written before the backend has answered, and for a container that is not ours nothing is at all: the
+    marker in the home would lead every call of hermesctl into it.
+    """
     found = find(manifest, runner)
+    if found.state != ABSENT:
+        _check_ours(manifest, found)
+    _prepare(manifest, runner)
     if found.state == ABSENT:
         _pull(manifest, runner)
         runner.change(commands.create(manifest, manifest.container.name))
         return "created"
-    _check_ours(manifest, found)
     if keep and found.identity == identity(manifest):
         return "kept"
     _replace(manifest, runner, found)
@@ -111,7 +116,7 @@ def may_start(manifest: Manifest, runner: Runner) -> bool:
 
     Raises ConfigError if something was put in the place of a directory that will be mounted, NotFoundError.
     """
-    if _existing(manifest, runner).state == RUNNING:
+    if existing(manifest, runner).state == RUNNING:
         return False
     _verify(manifest)
     return True
@@ -124,17 +129,19 @@ def _verify(manifest: Manifest) -> None:
 
 def stop(manifest: Manifest, runner: Runner) -> bool:
     """Stop it in order; False when it did not run. Raises NotFoundError."""
-    if _existing(manifest, runner).state != RUNNING:
+    if existing(manifest, runner).state != RUNNING:
         return False
     runner.change(commands.stop(manifest))
     return True
 
 
-def _existing(manifest: Manifest, runner: Runner) -> Found:
+def existing(manifest: Manifest, runner: Runner) -> Found:
+    """The container as it is. Raises NotFoundError, ConflictError when it is not ours, UnreachableError."""
     found = find(manifest, runner)
     if found.state == ABSENT:
         raise NotFoundError(
             f"there is no container {manifest.container.name}",
+            where=manifest.container.backend,
             next_step="create it: hermesctl container ensure --manifest FILE",
         )
     _check_ours(manifest, found)
@@ -146,6 +153,7 @@ def _check_ours(manifest: Manifest, found: Found) -> None:
         name = manifest.container.name
         raise ConflictError(
             f"a container {name} is there that hermesctl has not created",
+            where="container.name",
             next_step=f"remove it ({manifest.container.backend} rm {name}), or set container.name",
         )
 

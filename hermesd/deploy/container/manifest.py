@@ -23,7 +23,7 @@ SCHEMA = 1
 MAX_MANIFEST_BYTES = 8 * 1024 * 1024
 OF_ACTIVATE = frozenset(
     {"workingDirectory", "managedBy", "config", "files", "documents", "auth", "plugins", "sidecar", "profiles"}
-    | {"cron", "webhooks", "watches", "documents"}
+    | {"cron", "webhooks", "watches"}
 )
 """Top-level keys that ``hermesctl activate`` reads."""
 OPTION_NAMES = {"extraVolumes": "volumes", "extraOptions": "options", "entrypoint": "entrypointText"}

@@ -188,7 +188,7 @@ def test_create_word_by_word(backend: str) -> None:
         *("--mount", "type=bind,source=/var/lib/hermes/home,target=/home/hermes"),
         *("--volume", "/a b:/b:rw"),
         *("--env", "HERMES_HOME=/data/.hermes", "--env", "HOME=/home/hermes", "--workdir", "/data/workspace"),
-        *("--network", "host", "--init", "--label", f"hermesd.identity={identity(manifest)}"),
+        *("--network", "host", "--init", "--pull", "never", "--label", f"hermesd.identity={identity(manifest)}"),
         *("--name", "hermes-agent", "--entrypoint", "/bin/sh", "ubuntu:24.04", "-c", DEFAULT, "hermesd"),
         *("hermes", "10000", "10000", "/data/current-package/bin/hermesd", "--log-level", "debug"),
     ]

@@ -102,7 +102,7 @@ def test_slots_of_single_profiles_are_refused_where_there_are_none(manager: Serv
 
 
 def systemd(tmp_path: Path) -> Systemd:
-    (tmp_path / "run/systemd").mkdir(parents=True)
+    (tmp_path / "run/systemd").mkdir(parents=True, exist_ok=True)
     environment = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(tmp_path / "run")}
     return Systemd("user", environment={**environment, "XDG_CONFIG_HOME": str(tmp_path / "config")}, uid=os.getuid())
 
@@ -221,6 +221,36 @@ def test_only_root_installs_a_system_service(installation: Installation) -> None
     assert "--user" in caught.value.next_step
 
 
+def test_where_systemd_does_not_run_nothing_is_written(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Units that nobody reads would make hermesctl name a service that cannot be started."""
+    monkeypatch.setattr("hermesd.deploy.systemd.BOOTED", tmp_path / "run/systemd/system")
+    monkeypatch.setattr("hermesd.deploy.systemd.SYSTEM_UNITS", tmp_path / "units")
+    user = pwd.getpwuid(os.getuid()).pw_name
+    with pytest.raises(ConfigError) as caught:
+        Systemd("system", uid=0).install(installation._replace(scope="system", user=user))
+    assert (caught.value.what, caught.value.next_step) == (
+        "systemd does not run on this machine",
+        "run hermesd --detach instead",
+    )
+    assert not (tmp_path / "units").exists()
+
+
+def test_facts_of_a_unit_that_were_changed_by_hand_are_no_crash(
+    installation: Installation, tmp_path: Path, record: Recorder
+) -> None:
+    """hermesctl looks at the unit whenever it finds no daemon."""
+    record("systemctl")
+    manager = systemd(tmp_path)
+    manager.install(installation)
+    unit = manager.directory / "hermesd.service"
+    unit.write_text(unit.read_text().replace('"stop_s": "60"', '"stop_s": "a while"'))
+    there = manager.installed()
+    assert there is not None
+    assert there.stop_s == 60
+
+
 # -- the others ------------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +283,16 @@ def test_a_property_list_of_somebody_else_is_left_alone(installation: Installati
     manager.path.write_bytes(plistlib.dumps({"Label": LABEL}))
     with pytest.raises(ConflictError):
         manager.install(installation)
+    with pytest.raises(ConflictError):
+        manager.uninstall()
+    with pytest.raises(ConfigError, match="was not made by hermesctl"):
+        manager.log_command(lines=1, follow=False)
+    manager.path.write_text("<plist>")
+    with pytest.raises(ConfigError, match="was not made by hermesctl"):
+        manager.log_command(lines=1, follow=False)
+    manager.path.unlink()
+    with pytest.raises(NotInstalledError):
+        manager.log_command(lines=1, follow=False)
 
 
 def test_windows_gets_a_task_that_starts_hermesd_in_wsl(
@@ -355,6 +395,24 @@ def test_beside_a_daemon_started_by_hand_no_service_is_started(daemon: Daemon, r
     assert "runs already" not in ctl(daemon.home, "service", "start", "--user", "--manager", "systemd").stderr
 
 
+def test_a_daemon_of_another_home_is_not_in_the_way_of_the_service(
+    daemon: Daemon, tmp_path: Path, record: Recorder
+) -> None:
+    """root starts the machine's service, and may run a daemon of its own; the service's home is what counts."""
+    other = tmp_path / "other"
+    installation = Installation("user", "/opt/h/bin/hermesd", "/opt/h/bin/hermesctl", other, other / "hermesd.sock")
+    calls = record("systemctl", fails="is-active")
+    systemd(tmp_path).install(installation)
+    daemon.start()
+    places = {"XDG_RUNTIME_DIR": str(tmp_path / "run"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    words = ("service", "start", "--user", "--manager", "systemd")
+    assert ctl(daemon.home, *words, **places).returncode == 0
+    assert "start hermesd.socket hermesd.service" in calls.read_text()
+    there = installation._replace(home=daemon.home, socket=daemon.home / "hermesd.sock")
+    systemd(tmp_path).install(there, force=True)
+    assert f"pid {daemon.pid} runs already" in ctl(tmp_path / "elsewhere", *words, **places).stderr
+
+
 @pytest.mark.parametrize("words", ["service install", "service uninstall", "gateway install", "gateway uninstall"])
 def test_a_managed_installation_refuses_with_78_and_names_the_manager(tmp_path: Path, words: str) -> None:
     """What declares the service is where it is changed."""
@@ -362,6 +420,14 @@ def test_a_managed_installation_refuses_with_78_and_names_the_manager(tmp_path: 
     assert done.returncode == 78
     assert "managed by NixOS" in done.stderr
     assert "nixos-rebuild" in done.stderr
+
+
+def test_without_a_manager_nobody_is_asked_whom_the_service_is_for(tmp_path: Path) -> None:
+    """It could not be installed for anybody."""
+    done = ctl(tmp_path / "home", "service", "install", "--system", "--manager", "none")
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "no service manager runs on this machine" in done.stderr
+    assert "→ run hermesd --detach" in done.stderr
 
 
 def test_a_system_service_needs_a_user_who_exists(tmp_path: Path) -> None:
