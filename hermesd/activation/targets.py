@@ -13,7 +13,7 @@ import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from hermesd.deploy.container.files import exists, make_directory, opened
+from hermesd.deploy.container.files import exists, make_directory, opened, read_regular
 from hermesd.deploy.replace_file import replace_file
 from hermesd.errors import ConfigError
 
@@ -109,14 +109,13 @@ class Place:
             found = os.stat(target.name, dir_fd=above, follow_symlinks=False)
             what = "is a symbolic link" if stat.S_ISLNK(found.st_mode) else f"cannot be read: {error.strerror}"
             raise ConfigError(what, where=where, next_step=_REMOVE) from None
-        with os.fdopen(fd, "rb") as file:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise ConfigError("is not a regular file", where=where, next_step=_REMOVE)
-            data = file.read(max_bytes + 1)
+        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        data = read_regular(fd, max_bytes=max_bytes + 1)
+        if data is None:
+            raise ConfigError("is not a regular file", where=where, next_step=_REMOVE)
         if len(data) > max_bytes:
             raise ConfigError(f"is larger than {max_bytes} bytes", where=where, next_step="make it smaller")
-        return Found(data, stat.S_IMODE(status.st_mode))
+        return Found(data, mode)
 
     @contextlib.contextmanager
     def _above(self, target: PurePosixPath, *, make: bool = False) -> Iterator[int | None]:

@@ -60,8 +60,18 @@ def read_file(name: str, *, below: int, max_bytes: int) -> bytes | None:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=below)
     except OSError:
         return None
-    with os.fdopen(fd, "rb") as file:
-        return file.read(max_bytes + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+    return read_regular(fd, max_bytes=max_bytes + 1)
+
+
+def read_regular(fd: int, *, max_bytes: int) -> bytes | None:
+    """The beginning of an open file, which is closed; None if it is no regular one. Raises OSError."""
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # looked at first: os.fdopen has words of its own for a directory
+            return None
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            return file.read(max_bytes)
+    finally:
+        os.close(fd)
 
 
 def replace_link(name: str, target: str, *, below: int, where: str) -> None:
