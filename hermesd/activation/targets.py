@@ -160,7 +160,7 @@ def _open(path: str, *, make: bool) -> int | None:
             above = PurePosixPath(*pure.parts[:depth])
             step = _step(name, below=fd, where=str(above))
             if step is None and make:
-                raise ConfigError("is missing", where=str(above), next_step=f"make it: mkdir -p {above}")
+                raise ConfigError("is missing", where=str(above), next_step=f"make it: mkdir -p {pure.parent}")
             if step is None:
                 return None
             stack.callback(os.close, step)

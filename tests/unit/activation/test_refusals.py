@@ -95,3 +95,49 @@ def test_a_ledger_of_links_that_was_not_written_here_is_refused(tmp_path: Path, 
         os.close(fd)
     assert kept.is_symlink()
     assert caught.value.where == str(home / "plugins/.managed.json")
+
+
+# -- the manifest ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["{bad", "[]", "", '{"schema":1,"zz\\n\\u001b[2J":1}', '{"schema":"1"}'])
+def test_what_is_no_manifest_is_told_with_the_page_about_activation(text: str) -> None:
+    """And not with that of the other verb that reads the file; on one line, whatever its keys are called."""
+    with pytest.raises(ConfigError) as caught:
+        parse(text.encode(), "m.json", home="/h")
+    assert caught.value.next_step == "see docs/activation.md"
+    assert caught.value.what.isprintable()
+
+
+def test_an_unknown_key_is_not_repeated_in_full() -> None:
+    """A manifest may be megabytes."""
+    with pytest.raises(ConfigError, match="unknown field") as caught:
+        parse(json.dumps({"schema": 1, "k" * 100_000: 1}).encode(), "m.json", home="/h")
+    assert len(caught.value.what) < 400
+
+
+@pytest.mark.parametrize("mode", ["0044", "000", "0377", "0200"])
+def test_a_mode_that_its_owner_may_not_read_is_refused(tmp_path: Path, mode: str) -> None:
+    """Every later activation would fail at the file, because it could not be compared."""
+    error = refusal(tmp_path / "home", documents=[{"target": "a", "text": "x", "mode": mode}])
+    assert "its owner may not read" in error.what
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_whole_root_as_a_home_is_refused_for_what_it_is() -> None:
+    """It is an absolute path."""
+    with pytest.raises(ConfigError, match="home cannot be /"):
+        parse(b'{"schema":1,"home":"/"}', "m.json")
+
+
+def test_a_profiles_name_is_checked_before_it_is_repeated() -> None:
+    """A sidecar of one that may not be called so is the second thing that is wrong."""
+    with pytest.raises(ConfigError, match="is not a profile name"):
+        parse(b'{"schema":1,"home":"/h","profiles":{"a\\n":{"sidecar":{}}}}', "m.json")
+
+
+def test_a_home_that_is_to_be_made_needs_all_directories_above_it(tmp_path: Path) -> None:
+    """One command makes them, however many are missing."""
+    error = refusal(tmp_path / "a/b/c/home")
+    assert (error.what, error.where) == ("is missing", str(tmp_path / "a"))
+    assert error.next_step == f"make it: mkdir -p {tmp_path}/a/b/c"
