@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from pathlib import Path
+import resource
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -12,7 +14,9 @@ import pytest
 from hermesd.activation.manifest import parse
 from hermesd.activation.plugins import link_plugins
 from hermesd.activation.run import Report, activate
-from hermesd.errors import ConfigError
+from hermesd.activation.targets import place
+from hermesd.deploy.container.files import REMOVE, step_after
+from hermesd.errors import ConfigError, DeniedError, HermesError
 
 
 def run(home: Path, *, dry_run: bool = False, **manifest: Any) -> Report:
@@ -141,3 +145,37 @@ def test_a_home_that_is_to_be_made_needs_all_directories_above_it(tmp_path: Path
     error = refusal(tmp_path / "a/b/c/home")
     assert (error.what, error.where) == ("is missing", str(tmp_path / "a"))
     assert error.next_step == f"make it: mkdir -p {tmp_path}/a/b/c"
+
+
+# -- what the system refuses -------------------------------------------------------------------------------------------
+
+
+def test_a_place_that_nobody_may_write_to_is_named_in_full() -> None:
+    """The system names the last part of a path only. sysfs takes no new names, whoever asks."""
+    target = PurePosixPath("hermesd-test")
+    with place("/sys/kernel") as found:
+        for attempt in (lambda: found.write(target, b"x", mode=0o600), lambda: found.make(target)):
+            with pytest.raises(DeniedError, match="cannot be written") as caught:
+                attempt()
+            assert caught.value.where == "/sys/kernel/hermesd-test"
+            assert caught.value.next_step == f"let this user (uid {os.geteuid()}) write there"
+
+
+def test_a_file_that_does_not_fit_is_named_in_full_and_nothing_is_left(tmp_path: Path) -> None:
+    """A full disk is nobody's refusal: it ends with 1, and is to be mended."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with place(str(tmp_path)) as found:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+        try:
+            with pytest.raises(HermesError, match="cannot be written") as caught:
+                found.write(PurePosixPath("sub/a"), b"x" * 4096, mode=0o600)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (caught.value.where, caught.value.exit_status) == (str(tmp_path / "sub/a"), 1)
+    assert list((tmp_path / "sub").iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "step"), [(errno.EACCES, "let this user"), (errno.ENOTDIR, REMOVE)])
+def test_nobody_is_told_to_remove_what_is_only_shut(number: int, step: str) -> None:
+    """It may be the home."""
+    assert step_after(OSError(number, "")).startswith(step)
