@@ -59,11 +59,10 @@ async def disable(caller: Caller, params: PluginParams) -> Done:
 
 async def _switch(caller: Caller, params: PluginParams, *, on: bool) -> bool:
     """Whether config.yaml was changed; the new one is in force then."""
-    from hermesd.plugins.switch import check_ours, switch
+    from hermesd.plugins.switch import switch
 
-    check_ours(caller.daemon.home, params.name, on=on)
-    profile = caller.daemon.settings(params.profile).profile
-    changed = await trio.to_thread.run_sync(lambda: switch(profile, params.name, on=on), limiter=_files)
+    home, profile = caller.daemon.home, caller.daemon.settings(params.profile).profile
+    changed = await trio.to_thread.run_sync(lambda: switch(home, profile, params.name, on=on), limiter=_files)
     if changed:
         await caller.daemon.reload()
     return changed
