@@ -14,7 +14,7 @@ from hermesd.plugins.errors import PluginError
 from hermesd.plugins.sidecar_path import common_home, extend_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from hermesd.config.settings import Settings
@@ -194,6 +194,14 @@ def _taken(others: set[str]) -> set[str]:
     from hermesd.tools.registry import builtin_names
 
     return others | builtin_names()
+
+
+def check_loadable(name: str, candidates: Mapping[str, Candidate]) -> None:
+    """Raise NotFoundError for a plugin that is not there, PluginError for one that is known not to load."""
+    if (candidate := candidates.get(name)) is None:
+        raise unknown(name, candidates)
+    if candidate.problem:
+        raise PluginError(name, candidate.problem, next_step=candidate.next_step)
 
 
 def unknown(name: str, candidates: Collection[str]) -> NotFoundError:

@@ -72,6 +72,7 @@ def test_enabling_again_loads_the_files_as_they_are_now(daemon: Daemon) -> None:
     assert "welcome Ada" in ask(daemon, 'call greet {"who": "Ada"}')
     assert daemon.ctl("config", "set", "plugins.timeout", "5").returncode == 0
     daemon.call("daemon.reload")
+    assert "welcome Ada" in ask(daemon, 'call greet {"who": "Ada"}')  # a turn waits until it is loaded again
     assert "read only  5 s" in daemon.ctl("plugins", "show", "greeter").stdout
 
 
@@ -168,6 +169,19 @@ def test_without_a_daemon_the_file_is_changed_and_no_code_runs(daemon: Daemon, t
     daemon.start()
     assert "hello Ada" in ask(daemon, 'call greet {"who": "Ada"}')
     assert trace.exists()
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_what_is_known_not_to_load_is_not_enabled(daemon: Daemon, running: bool) -> None:
+    """With a daemon and without one: what is wrong, and config.yaml stays as it is."""
+    write_plugin(daemon.home, "unnamed", manifest="- a list\n")
+    if running:
+        daemon.start()
+    refused = daemon.ctl("plugins", "enable", "unnamed")
+    assert refused.returncode == 1
+    manifest = daemon.home / "plugins/unnamed/plugin.yaml"
+    assert f"plugin unnamed: {manifest}:1: is not a mapping of keys\n  → correct {manifest}" in refused.stderr
+    assert not (daemon.home / "config.yaml").exists()
 
 
 @pytest.mark.parametrize("running", [False, True])

@@ -31,13 +31,15 @@ async def show(caller: Caller, params: PluginParams) -> PluginDetail:
 
 @slow("plugins.enable")
 async def enable(caller: Caller, params: PluginParams) -> Done:
-    """Write it into config.yaml and load it, anew if it is loaded already. Raises its PluginError when it fails."""
-    from hermesd.plugins.host import unknown
+    """Write it into config.yaml and load it, anew if it is loaded already.
+
+    Raises its PluginError when it fails: it stays enabled then, unless that was known before any of its code was run.
+    """
+    from hermesd.plugins.host import check_loadable
 
     host = caller.daemon.plugins(params.profile)
-    found = await host.candidates()
-    if params.name not in found and params.name not in host.plugins:
-        raise unknown(params.name, found)
+    if params.name not in host.plugins:
+        check_loadable(params.name, await host.candidates())
     if not await _switch(caller, params, on=True):
         host.reload(params.name)
     await host.settled()
