@@ -210,7 +210,7 @@ def test_a_variable_that_a_plugin_needs_is_asked_for_and_taken_up_once_it_is_the
     refused = daemon.ctl("plugins", "enable", "greeter")
     assert refused.returncode == 1
     assert "needs GREET_MODE, which is not set" in refused.stderr
-    assert "hermesctl config set GREET_MODE VALUE" in refused.stderr
+    assert "`hermesctl config set GREET_MODE -`" in refused.stderr
     assert daemon.ctl("config", "set", "GREET_MODE", "friendly").returncode == 0
     daemon.call("daemon.reload")
     assert "friendly" in ask(daemon, "call key {}")
