@@ -110,6 +110,18 @@ def test_a_secret_goes_to_env(profile: Profile, key: str, variable: str, in_conf
     assert "${" not in profile.config_path.read_text()
 
 
+def test_an_env_that_is_no_text_is_told_with_its_line_and_left_alone(profile: Profile) -> None:
+    """A change would have to guess what its bytes mean."""
+    data = b"A=1\nB=\xff\xfe\n"
+    profile.env_path.write_bytes(data)
+    profile.env_path.chmod(0o600)
+    for change in (lambda: set_value(profile, "A_KEY", "x"), lambda: unset_value(profile, "A")):
+        with pytest.raises(ConfigError, match="is not UTF-8") as caught:
+            change()
+        assert caught.value.where == f"{profile.env_path}:2"
+    assert profile.env_path.read_bytes() == data
+
+
 def test_a_provider_that_is_known_is_given_its_own_variable(profile: Profile) -> None:
     """The caller names it, and config.yaml needs no reference."""
     set_value(profile, "model.api_key", "k", variable="ANTHROPIC_API_KEY")
