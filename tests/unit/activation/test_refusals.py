@@ -76,6 +76,19 @@ def test_a_directory_as_a_source_is_refused_by_its_name(tmp_path: Path, declared
     assert (error.what, error.where) == ("is not a regular file", str(source))
 
 
+# -- packages ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_password_in_a_packages_address_is_not_shown(tmp_path: Path) -> None:
+    """Neither by a dry run nor by a refusal."""
+    address = "git+https://me:hunter2-hunter2@example.invalid/x"
+    [*_, step] = run(tmp_path / "home", dry_run=True, sidecar={"specs": [address]}).changes
+    assert [each.text for each in step.details] == ["git+https://example.invalid/x"]
+    error = refusal(tmp_path / "home", sidecar={"specs": [f" {address}"]})
+    assert "is no package" in error.what
+    assert "hunter2" not in str(error)
+
+
 # -- the ledger of links -----------------------------------------------------------------------------------------------
 
 
