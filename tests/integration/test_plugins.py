@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hermesd.config.plain import tree_of
 from tests.servers.daemon import Daemon
 from tests.servers.plugin_home import GREET, enabling, write_plugin
 
@@ -169,6 +171,25 @@ def test_without_a_daemon_the_file_is_changed_and_no_code_runs(daemon: Daemon, t
     daemon.start()
     assert "hello Ada" in ask(daemon, 'call greet {"who": "Ada"}')
     assert trace.exists()
+
+
+def test_changes_of_config_yaml_that_come_together_are_all_kept(daemon: Daemon) -> None:
+    """Plugins and MCP servers are switched in the same file."""
+    names = [f"p{number}" for number in range(3)]
+    for name in names:
+        write_plugin(daemon.home, name, "def register(ctx): pass")
+    servers = {name: {"command": "true", "enabled": True} for name in names}
+    daemon.write_config(json.dumps({"mcp_servers": servers}))
+    daemon.start()
+    with daemon.connect() as one, daemon.connect() as other:
+        for name in names:
+            requests = one.send("plugins.enable", name=name), other.send("mcp.disable", name=name)
+            one.result(requests[0])
+            other.result(requests[1])
+    path = daemon.home / "config.yaml"
+    found = tree_of(path.read_bytes(), str(path))
+    assert found["plugins"]["enabled"] == names
+    assert [found["mcp_servers"][name]["enabled"] for name in names] == [False] * 3
 
 
 @pytest.mark.parametrize("running", [False, True])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from hermesd.config.writing import WRITING_THREADS
 from hermesd.rpc import plugins as queries
 from hermesd.rpc.routes import slow
 from hermesd.rpc.wire import Done, ProfileParams
@@ -13,8 +14,6 @@ from hermesd.rpc.wire_plugins import PluginDetail, PluginParams, PluginsResult
 
 if TYPE_CHECKING:
     from hermesd.rpc.calls import Caller
-
-_files = trio.CapacityLimiter(1)  # config.yaml is read, changed and written by one at a time
 
 
 @slow("plugins.list")
@@ -64,7 +63,7 @@ async def _switch(caller: Caller, params: PluginParams, *, on: bool) -> bool:
     from hermesd.plugins.switch import switch
 
     home, profile = caller.daemon.home, caller.daemon.settings(params.profile).profile
-    changed = await trio.to_thread.run_sync(lambda: switch(home, profile, params.name, on=on), limiter=_files)
+    changed = await trio.to_thread.run_sync(lambda: switch(home, profile, params.name, on=on), limiter=WRITING_THREADS)
     if changed:
         await caller.daemon.reload()
     return changed
