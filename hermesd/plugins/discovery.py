@@ -99,7 +99,7 @@ def _directory(path: Path) -> Candidate:
             kind="directory",
             place=_printable(str(path)),
             directory=path,
-            problem=_printable(f"{error.where}: {error.what}"),
+            problem=_printable(f"{error.where.removeprefix(f'{path}/')}: {error.what}"),  # the place tells the rest
             next_step=_printable(error.next_step),
         )
     return Candidate(

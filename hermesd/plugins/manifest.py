@@ -45,7 +45,7 @@ def read_manifest(directory: Path) -> Manifest:
     except ConfigError as error:  # its next step is for config.yaml
         raise ConfigError(error.what, where=error.where, next_step=f"correct {path}") from None
     except FileNotFoundError:
-        raise ConfigError("is missing", where=str(path), next_step="write it with a name, at least") from None
+        raise ConfigError("is missing", where=str(path), next_step=f"write {path} with a name, at least") from None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(path), next_step="look at it: ls -l") from None
     values = root.values

@@ -201,7 +201,7 @@ def test_what_is_known_not_to_load_is_not_enabled(daemon: Daemon, running: bool)
     refused = daemon.ctl("plugins", "enable", "unnamed")
     assert refused.returncode == 1
     manifest = daemon.home / "plugins/unnamed/plugin.yaml"
-    assert f"plugin unnamed: {manifest}:1: is not a mapping of keys\n  → correct {manifest}" in refused.stderr
+    assert f"plugin unnamed: plugin.yaml:1: is not a mapping of keys\n  → correct {manifest}" in refused.stderr
     assert not (daemon.home / "config.yaml").exists()
 
 

@@ -88,7 +88,8 @@ def test_what_is_no_plugin_is_told_or_passed_over(tmp_path: Path) -> None:
     (tmp_path / "plugins/gone").symlink_to("nowhere")
     names = found(tmp_path)
     assert set(names) == {"broken", "nameless", "empty", "gone"}
-    assert "plugin.yaml: is missing" in names["gone"].problem
+    assert names["gone"].problem == "plugin.yaml: is missing"  # the reason first: a narrow list shows its beginning
+    assert names["gone"].next_step == f"write {tmp_path}/plugins/gone/plugin.yaml with a name, at least"
     assert "plugin.yaml:" in names["broken"].problem
     assert "is not a plugin's name" in names["nameless"].problem
     assert "cannot be used" in names["empty"].problem
