@@ -135,6 +135,8 @@ def parse(data: bytes, where: str, *, home: str = "") -> Manifest:
             what = f"{prefix}sidecar: there is one for the home"
             _refuse_unless(agent.sidecar is None, what, where, "move it up")
         _check_agent(agent, prefix, where)
+        root = PurePosixPath(found.home) / (f"profiles/{name}" if prefix else "")
+        _check_documents(agent, root, prefix, where)
     return found
 
 
@@ -223,6 +225,19 @@ def _check_files(key: str, files: list[FilePart], where: str, *, reserved: froze
     for target in seen:
         inside = next((each for each in target.parents if each in seen), None)
         _refuse_unless(inside is None, f"{key}: {inside} is a file and has {target} below it", where)
+
+
+def _check_documents(agent: ProfilePart, root: PurePosixPath, prefix: str, where: str) -> None:
+    """A working directory may lie in the home: documents there are not to be what other keys write."""
+    directory = PurePosixPath(agent.working_directory or root / "workspace")
+    if not directory.is_relative_to(root):
+        return
+    files = {PurePosixPath(file.target) for file in agent.files}
+    for document in agent.documents:
+        target = (directory / document.target).relative_to(root)
+        is_free = target.parts[0] not in RESERVED and target not in files
+        what = f"{prefix}documents: {document.target[:80]!r} would be {str(target)[:80]!r} of the home"
+        _refuse_unless(is_free, what, where, f"use its own key; {_SEE}")
 
 
 def _check_named(key: str, entries: list[dict[str, Any]], where: str) -> None:

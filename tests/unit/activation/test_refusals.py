@@ -192,3 +192,24 @@ def test_a_file_that_does_not_fit_is_named_in_full_and_nothing_is_left(tmp_path:
 def test_nobody_is_told_to_remove_what_is_only_shut(number: int, step: str) -> None:
     """It may be the home."""
     assert step_after(OSError(number, "")).startswith(step)
+
+
+@pytest.mark.parametrize(
+    ("directory", "target", "files"),
+    [
+        ("", ".env", []),
+        ("", ".activation/applied.json", []),
+        ("workspace", "a", ["workspace/a"]),
+        ("profiles", "x", []),
+    ],
+)
+def test_a_document_that_another_key_writes_is_refused(
+    tmp_path: Path, directory: str, target: str, files: list[str]
+) -> None:
+    """A working directory may lie in the home; two that write one file would each undo the other's, at every run."""
+    declared: dict[str, Any] = {
+        "workingDirectory": str(tmp_path / "home" / directory),
+        "documents": [{"target": target, "text": "x"}],
+        "files": [{"target": name, "text": "y"} for name in files],
+    }
+    assert "documents: " in refusal(tmp_path / "home", **declared).what
