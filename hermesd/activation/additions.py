@@ -60,7 +60,7 @@ def sidecar(home: Place, declared: dict[str, Any] | None, where: str) -> Iterato
     """The environment of packages, built or taken away. Raises ConfigError for specs that are none."""
     if not declared and not _is_there(home, SIDECAR):
         return
-    from hermesd.activation.sidecar import Sidecar, build_sidecar, check_sidecar
+    from hermesd.activation.sidecar import Sidecar, build_sidecar, check_sidecar, shown
 
     try:
         wanted = msgspec.convert(declared or {}, Sidecar)
@@ -76,7 +76,7 @@ def sidecar(home: Place, declared: dict[str, Any] | None, where: str) -> Iterato
         return build_sidecar(home.fd, wanted, home.path).warning
 
     if state in ("build", "removed"):
-        details = tuple(Detail("+", spec) for spec in wanted.specs)
+        details = tuple(Detail("+", shown(spec)) for spec in wanted.specs)
         yield Addition("build" if state == "build" else "remove", home.where(SIDECAR), make, details)
 
 

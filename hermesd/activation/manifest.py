@@ -26,7 +26,10 @@ RESERVED = frozenset(
     | {"state.db", "state.db-shm", "state.db-wal"}
 )
 """Names at the top of a profile that no file of a manifest may have: other keys, or hermesd itself, write them."""
+OWNER_READS = 0o400
+"""Without it the next activation could not tell what the file holds."""
 _NAME_BYTES = 255
+_MODE = "give a mode like 0400, 0600 or 0644"
 _SEE = "see docs/activation.md"
 
 
@@ -111,12 +114,13 @@ class Manifest(ProfilePart, frozen=True, rename="camel"):
 
 def parse(data: bytes, where: str, *, home: str = "") -> Manifest:
     """A manifest that is whole and makes sense; ``home`` is that of one that names none. Raises ConfigError."""
-    raw = read_object(data, where)
+    raw = read_object(data, where, see=_SEE)
     _refuse_unless(_depth(raw) <= MAX_DEPTH, f"is nested more than {MAX_DEPTH} levels deep", where)
     try:
         found = msgspec.convert(raw, Manifest)
     except msgspec.ValidationError as error:
-        raise ConfigError(str(error), where=where, next_step=_nearest(str(error))) from None
+        what = "".join(char if char.isprintable() else "�" for char in str(error)[:300])  # it repeats a key's name
+        raise ConfigError(what, where=where, next_step=_nearest(str(error))) from None
     _refuse_unless(found.schema == SCHEMA, f"schema is {found.schema}; this hermesctl reads {SCHEMA}", where)
     above = found.state_dir and f"{found.state_dir.rstrip('/')}/.hermes"
     _check_path("home", found.home or above or home, where)
@@ -124,13 +128,15 @@ def parse(data: bytes, where: str, *, home: str = "") -> Manifest:
     if found.state_dir:
         _check_path("stateDir", found.state_dir, where)
     _check_manager(found.manager, where)
-    for name, part in found.profiles.items():
-        _refuse_unless(part.sidecar is None, f"profiles.{name}.sidecar: there is one for the home", where, "move it up")
     for name, agent in found.agents().items():
         prefix = "" if agent is found else f"profiles.{name}."
         if prefix:
             _check_profile(name, where)
+            what = f"{prefix}sidecar: there is one for the home"
+            _refuse_unless(agent.sidecar is None, what, where, "move it up")
         _check_agent(agent, prefix, where)
+        root = PurePosixPath(found.home) / (f"profiles/{name}" if prefix else "")
+        _check_documents(agent, root, prefix, where)
     return found
 
 
@@ -211,11 +217,27 @@ def _check_files(key: str, files: list[FilePart], where: str, *, reserved: froze
         _refuse_unless(target.parts[0] not in reserved, f"{at} is not for files", where, f"use its own key; {_SEE}")
         _refuse_unless((file.text is None) != (not file.source), f"{at} needs either text or source", where)
         _refuse_unless(bool(MODE.fullmatch(file.mode)), f"{at} cannot have the mode {file.mode[:20]!r}", where)
+        _refuse_unless(
+            bool(file.bits & OWNER_READS), f"{at}: its owner may not read the mode {file.mode}", where, _MODE
+        )
         _refuse_unless(target not in seen, f"{at} is declared twice", where)
         seen.add(target)
     for target in seen:
         inside = next((each for each in target.parents if each in seen), None)
         _refuse_unless(inside is None, f"{key}: {inside} is a file and has {target} below it", where)
+
+
+def _check_documents(agent: ProfilePart, root: PurePosixPath, prefix: str, where: str) -> None:
+    """A working directory may lie in the home: documents there are not to be what other keys write."""
+    directory = PurePosixPath(agent.working_directory or root / "workspace")
+    if not directory.is_relative_to(root):
+        return
+    files = {PurePosixPath(file.target) for file in agent.files}
+    for document in agent.documents:
+        target = (directory / document.target).relative_to(root)
+        is_free = target.parts[0] not in RESERVED and target not in files
+        what = f"{prefix}documents: {document.target[:80]!r} would be {str(target)[:80]!r} of the home"
+        _refuse_unless(is_free, what, where, f"use its own key; {_SEE}")
 
 
 def _check_named(key: str, entries: list[dict[str, Any]], where: str) -> None:
@@ -238,8 +260,9 @@ def _check_source(key: str, source: str, where: str) -> None:
 
 def _check_path(key: str, path: str, where: str) -> None:
     pure = PurePosixPath(path)
-    is_right = pure.is_absolute() and ".." not in pure.parts and str(pure) != "/" and path.isprintable()
+    is_right = pure.is_absolute() and ".." not in pure.parts and path.isprintable()
     _refuse_unless(is_right, f"{key} {path[:80]!r} is not an absolute path", where, "write it out")
+    _refuse_unless(len(pure.parts) > 1, f"{key} cannot be /", where, "name a directory below it")
 
 
 def _refuse_unless(is_right: bool, what: str, where: str, next_step: str = "correct the manifest") -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from hermesd.deploy.container.files import make_directory, opened, replace_link
+from hermesd.deploy.container.files import make_directory, opened, read_regular, replace_link
 from hermesd.deploy.replace_file import replace_file
 from hermesd.errors import ConfigError
 from hermesd.plugins.manifest import NAME, read_manifest
@@ -177,13 +177,15 @@ def _ledger(fd: int, where: str) -> Ledger:
         return Ledger()
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=path, next_step="look at it: ls -l") from None
-    with os.fdopen(file, "rb") as opened_file:
-        data = opened_file.read(MAX_LEDGER_BYTES)
+    data = read_regular(file, max_bytes=MAX_LEDGER_BYTES)
     try:
-        return msgspec.json.decode(data, type=Ledger)
-    except msgspec.DecodeError as error:
+        ledger = msgspec.json.decode(data or b"", type=Ledger)
+    except msgspec.DecodeError:
+        ledger = Ledger(schema=0)
+    if ledger.schema != SCHEMA or not all(map(NAME.fullmatch, ledger.links)):  # whoever has the home can write it
         step = "remove it, and the links beside it that you have not made yourself"
-        raise ConfigError(f"is not what hermesctl wrote: {error}", where=path, next_step=step) from None
+        raise ConfigError("is not what hermesctl wrote", where=path, next_step=step)
+    return ledger
 
 
 def _remember(fd: int, links: dict[str, list[str]]) -> None:

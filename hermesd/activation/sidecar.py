@@ -71,16 +71,24 @@ class _BuildError(HermesError):
     """uv, or what it has built, is of no use."""
 
 
+def shown(spec: str) -> str:
+    """A spec without what of it may be secret: name and password in a URL."""
+    from hermesd.redact import REDACTOR
+
+    return REDACTOR.redact(_USER.sub("", spec))
+
+
 def check_sidecar(declared: Sidecar, where: str) -> None:
     """Raise ConfigError for what must not reach a command line; ``where`` names the manifest."""
     if len(declared.specs) > MAX_SPECS:
         raise ConfigError(f"sidecar: more than {MAX_SPECS} specs", where=where, next_step="declare fewer")
     for spec in declared.specs:
+        what = f"sidecar: {shown(spec[:MAX_SPEC_CHARS])[:80]!r} is no package"
         if not spec or len(spec) > MAX_SPEC_CHARS or not spec.isprintable() or spec != spec.strip():
-            raise ConfigError(f"sidecar: {spec[:80]!r} is no package", where=where, next_step="write NAME or NAME==1.0")
+            raise ConfigError(what, where=where, next_step="write NAME or NAME==1.0")
         if spec.startswith(("-", ".")):
             step = "options are not taken, and paths are absolute"
-            raise ConfigError(f"sidecar: {spec[:80]!r} is no package", where=where, next_step=step)
+            raise ConfigError(what, where=where, next_step=step)
     if declared.python and not Path(declared.python).is_absolute():
         what = f"sidecar: python {declared.python[:80]!r} is not an absolute path"
         raise ConfigError(what, where=where, next_step="write it out")
@@ -259,12 +267,11 @@ def _run(argv: Sequence[str], cwd: Path, environ: Mapping[str, str], deadline: f
 
 def _end_of(output: int) -> str:
     from hermesd.mcp.sanitize import visible
-    from hermesd.redact import REDACTOR
 
     size = os.fstat(output).st_size
     text = os.pread(output, 4 * MAX_OUTPUT, max(0, size - 4 * MAX_OUTPUT)).decode(errors="replace")
     words = " ".join(visible(text).split())
-    return REDACTOR.redact(_USER.sub("", words))[-MAX_OUTPUT:] or "without a word"
+    return shown(words)[-MAX_OUTPUT:] or "without a word"
 
 
 def _told(error: HermesError, fd: int) -> str:

@@ -7,11 +7,11 @@ They are read when the home is activated, as the service's user, so a secret nev
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING
 
 from hermesd.activation.manifest import CREDENTIAL
 from hermesd.activation.targets import MAX_BYTES
+from hermesd.deploy.container.files import read_regular
 from hermesd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,10 +40,9 @@ def read_source(named: str, environ: Mapping[str, str] | None = None) -> bytes |
         ) from None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=source, next_step="make it readable") from None
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ConfigError("is not a regular file", where=source, next_step="name a file")
-        data = file.read(MAX_BYTES + 1)
+    data = read_regular(fd, max_bytes=MAX_BYTES + 1)
+    if data is None:
+        raise ConfigError("is not a regular file", where=source, next_step="name a file")
     if len(data) > MAX_BYTES:
         raise ConfigError(f"is larger than {MAX_BYTES} bytes", where=source, next_step="make it smaller")
     return data

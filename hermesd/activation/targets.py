@@ -13,9 +13,9 @@ import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from hermesd.deploy.container.files import exists, make_directory, opened
+from hermesd.deploy.container.files import FORBIDDEN, REMOVE, exists, make_directory, opened, read_regular, step_after
 from hermesd.deploy.replace_file import replace_file
-from hermesd.errors import ConfigError
+from hermesd.errors import ConfigError, DeniedError, HermesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,6 @@ MAX_BYTES = 8 * 1024 * 1024
 _TEMPORARY = re.compile(r"\.hermes-activate-[0-9a-f]{12}", re.ASCII)
 _STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 """A directory on the way may be one that we can only pass through (open(2), O_PATH)."""
-_REMOVE = "look what it is, and remove it"
 
 
 class Found(NamedTuple):
@@ -67,23 +66,27 @@ class Place:
             yield fd
 
     def make(self, target: PurePosixPath) -> None:
-        """Make the directory and those above it, 0700 whatever the umask. Raises ConfigError, OSError."""
-        if self.fd is None:
-            self.fd = _open(self.path, make=True)
-        with self._above(target / "_", make=True):
-            pass
+        """Make the directory and those above it, 0700 whatever the umask. Raises as ``write``."""
+        with _writing(self.where(target)):
+            if self.fd is None:
+                self.fd = _open(self.path, make=True)
+            with self._above(target / "_", make=True):
+                pass
 
     def write(self, target: PurePosixPath, data: bytes, *, mode: int) -> None:
-        """Put the file there in one step, durably. Raises ConfigError for a link in its place, OSError."""
-        with self._above(target, make=True) as above:
+        """Put the file there in one step, durably.
+
+        Raises ConfigError for a link in its place, DeniedError and HermesError when it cannot be written.
+        """
+        with _writing(self.where(target)), self._above(target, make=True) as above:
             assert above is not None
             self._read(above, target, MAX_BYTES)
             temporary = f".hermes-activate-{os.urandom(6).hex()}"
             replace_file(target.name, data, below=above, mode=mode, temporary=temporary)
 
     def remove(self, target: PurePosixPath) -> None:
-        """Remove the file. Raises OSError."""
-        with self._above(target) as above:
+        """Remove the file. Raises as ``write``."""
+        with _writing(self.where(target)), self._above(target) as above:
             if above is not None:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(target.name, dir_fd=above)
@@ -108,15 +111,14 @@ class Place:
         except OSError as error:
             found = os.stat(target.name, dir_fd=above, follow_symlinks=False)
             what = "is a symbolic link" if stat.S_ISLNK(found.st_mode) else f"cannot be read: {error.strerror}"
-            raise ConfigError(what, where=where, next_step=_REMOVE) from None
-        with os.fdopen(fd, "rb") as file:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise ConfigError("is not a regular file", where=where, next_step=_REMOVE)
-            data = file.read(max_bytes + 1)
+            raise ConfigError(what, where=where, next_step=step_after(error)) from None
+        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        data = read_regular(fd, max_bytes=max_bytes + 1)
+        if data is None:
+            raise ConfigError("is not a regular file", where=where, next_step=REMOVE)
         if len(data) > max_bytes:
             raise ConfigError(f"is larger than {max_bytes} bytes", where=where, next_step="make it smaller")
-        return Found(data, stat.S_IMODE(status.st_mode))
+        return Found(data, mode)
 
     @contextlib.contextmanager
     def _above(self, target: PurePosixPath, *, make: bool = False) -> Iterator[int | None]:
@@ -136,6 +138,18 @@ class Place:
                     if is_new:
                         os.fchmod(fd, 0o700)
             yield fd
+
+
+@contextlib.contextmanager
+def _writing(where: str) -> Iterator[None]:
+    """What the system says names only the last part of a path that was reached by descriptors."""
+    try:
+        yield
+    except OSError as error:
+        what = f"cannot be written: {error.strerror}"
+        if error.errno in FORBIDDEN:
+            raise DeniedError(what, where=where, next_step=f"let this user (uid {os.geteuid()}) write there") from None
+        raise HermesError(what, where=where, next_step="mend it, and run it again") from None
 
 
 @contextlib.contextmanager
@@ -161,7 +175,7 @@ def _open(path: str, *, make: bool) -> int | None:
             above = PurePosixPath(*pure.parts[:depth])
             step = _step(name, below=fd, where=str(above))
             if step is None and make:
-                raise ConfigError("is missing", where=str(above), next_step=f"make it: mkdir -p {above}")
+                raise ConfigError("is missing", where=str(above), next_step=f"make it: mkdir -p {pure.parent}")
             if step is None:
                 return None
             stack.callback(os.close, step)
@@ -187,5 +201,5 @@ def _step(name: str, *, below: int, where: str) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(f"cannot be used: {error.strerror}", where=where, next_step=_REMOVE) from None
+        raise ConfigError(f"cannot be used: {error.strerror}", where=where, next_step=step_after(error)) from None
     raise ConfigError("is a symbolic link", where=where, next_step="name the directory itself, or remove the link")

@@ -36,15 +36,20 @@ def load_env(path: Path, notices: list[str]) -> Secrets:
     return Secrets(parse_env(read_bounded(path, max_bytes=MAX_ENV_BYTES), str(path), notices))
 
 
+def text_of(data: bytes, source: str) -> str:
+    """A .env's contents as text, without the BOM. Raises ConfigError with file:line for what is not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ConfigError("is not UTF-8", where=f"{source}:{line}", next_step="save it as UTF-8") from None
+
+
 def parse_env(data: bytes, source: str, notices: list[str]) -> dict[str, str]:
     """The variables of a .env's contents. Raises ConfigError with file:line."""
     if len(data) > MAX_ENV_BYTES:
         raise ConfigError(f"is larger than {MAX_ENV_BYTES} bytes", where=source, next_step="make it smaller")
-    try:
-        text = data.decode("utf-8-sig").replace("\x00", "")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise ConfigError("is not UTF-8", where=f"{source}:{line}", next_step="save it as UTF-8") from None
+    text = text_of(data, source).replace("\x00", "")
     from dotenv.parser import parse_stream
     from dotenv.variables import parse_variables
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from hermesd.home import Home
 
-MAX_MANAGED_BYTES = 1024 * 1024
+MAX_MANAGED_BYTES = 8 * 1024 * 1024  # as large as `hermesctl activate` may write it
 
 _NAMES = {"": "NixOS", "true": "NixOS", "1": "NixOS", "yes": "NixOS", "nixos": "NixOS"}
 _NAMES |= {"home-manager": "home-manager", "brew": "Homebrew", "homebrew": "Homebrew"}
@@ -143,6 +143,9 @@ def _read(text: str, said_by: str, *, within: str) -> Manager:
 
 
 def _said_in(home: Home) -> Path:
-    """Its ``.managed``; of a profile that is a home of its own (``isolation: process``), that of the home it is in."""
-    above = home.root.parent
-    return (above.parent if above.name == "profiles" else home.root) / ".managed"
+    """Its ``.managed``; of a profile that is a home of its own (``isolation: process``), that of the home it is in.
+
+    A home that only lies in a directory called ``profiles`` has one itself.
+    """
+    own, above = home.root / ".managed", home.root.parent
+    return above.parent / ".managed" if above.name == "profiles" and not os.path.lexists(own) else own

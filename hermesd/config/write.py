@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hermesd.config import MAX_CONFIG_BYTES, MAX_ENV_BYTES, foreign
 from hermesd.config.document import parse
+from hermesd.config.env import text_of
 from hermesd.config.env_file import with_variable
 from hermesd.config.load import examine_contents
 from hermesd.config.roundtrip import add, dump, from_comments, load, unambiguous, widen
@@ -261,7 +262,9 @@ def _read_config(profile: Profile) -> bytes:
 
 
 def _read_env(profile: Profile) -> bytes:
-    return _read(profile.env_path, MAX_ENV_BYTES)
+    data = _read(profile.env_path, MAX_ENV_BYTES)
+    text_of(data, str(profile.env_path))  # what is no text cannot be changed either
+    return data
 
 
 def _read(path: Path, max_bytes: int) -> bytes:

@@ -16,6 +16,7 @@ import trio
 
 from hermesd import failpoint
 from hermesd.config.write import change
+from hermesd.config.writing import WRITING_THREADS
 from hermesd.errors import ConflictError
 from hermesd.manifest.document import PROFILES
 from hermesd.manifest.merge import intent, outcome
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from hermesd.rpc.context import Daemon
 
     Remembered = Callable[[Applied | None, Step, Fields | None], Applied | None]
-
-WRITING_THREADS = trio.CapacityLimiter(1)
 
 
 async def apply(daemon: Daemon, plan: Plan, *, force_conflicts: bool = False) -> list[str]:

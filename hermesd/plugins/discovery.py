@@ -88,25 +88,34 @@ def _directories(place: Path) -> Iterator[Candidate]:
 
 
 def _directory(path: Path) -> Candidate:
-    name = path.name if NAME.fullmatch(path.name) else "?"
+    name = _printable(path.name)[:64]  # one that is no plugin's name has a problem, so it cannot be enabled by it
     try:
         manifest = read_manifest(path)
         name = manifest.name
         _check(path)
     except ConfigError as error:
-        what = f"{error.where}: {error.what}"
         return Candidate(
-            name=name, kind="directory", place=str(path), directory=path, problem=what, next_step=error.next_step
+            name=name,
+            kind="directory",
+            place=_printable(str(path)),
+            directory=path,
+            problem=_printable(f"{error.where.removeprefix(f'{path}/')}: {error.what}"),  # the place tells the rest
+            next_step=_printable(error.next_step),
         )
     return Candidate(
         name=name,
         kind="directory",
-        place=str(path),
+        place=_printable(str(path)),
         version=manifest.version,
         description=manifest.description,
         requires_env=manifest.requires_env,
         directory=path,
     )
+
+
+def _printable(text: str) -> str:
+    """A path for people and for the wire: a name may hold anything but / and NUL."""
+    return "".join(char if char.isprintable() else "�" for char in text)
 
 
 def _check(path: Path) -> None:

@@ -20,9 +20,10 @@ class UnsupportedError(PluginError, AttributeError):
 
 
 def said(error: BaseException) -> str:
-    """An exception of a plugin as one bounded line without hidden characters."""
+    """An exception of a plugin as one bounded line without hidden characters, and without what is known as a secret."""
     from hermesd.mcp.sanitize import visible
+    from hermesd.redact import REDACTOR
 
     text = " ".join(visible(str(error)[: 4 * MAX_TEXT]).split())
-    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    text = REDACTOR.redact(f"{type(error).__name__}: {text}" if text else type(error).__name__)
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"

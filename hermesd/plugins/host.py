@@ -14,7 +14,7 @@ from hermesd.plugins.errors import PluginError
 from hermesd.plugins.sidecar_path import common_home, extend_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from hermesd.config.settings import Settings
@@ -31,13 +31,17 @@ State = Literal["loading", "ready", "failed"]
 
 @dataclass(slots=True)
 class Plugin:
-    """One that the profile names. ``notes``: what a person should know about it though it works."""
+    """One that the profile names. ``notes``: what a person should know about it though it works.
+
+    ``hangs``: its code did not come to an end, and occupies a thread.
+    """
 
     name: str
     state: State = "loading"
     tools: list[PluginTool] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     error: PluginError | None = None
+    hangs: bool = False
 
 
 class PluginHost:
@@ -78,7 +82,10 @@ class PluginHost:
         return f"{tools}, {failed} failed" if failed else tools
 
     def apply(self, settings: Settings, *, again: Collection[str] = ()) -> None:
-        """Take new settings: what is named no more goes, what is new, has failed or stands in ``again`` is loaded."""
+        """Take new settings: what is named no more goes, what is new, has failed or stands in ``again`` is loaded.
+
+        One that hangs is only loaded for ``again``: each attempt may cost a thread for as long as the daemon runs.
+        """
         for name in again:
             self.plugins.pop(name, None)
         self._want(settings)
@@ -107,7 +114,7 @@ class PluginHost:
     def _want(self, settings: Settings) -> None:
         config = settings.config.plugins
         if config.timeout != self._settings.config.plugins.timeout:
-            self.plugins = {}  # their tools hold it
+            self.plugins = {name: each for name, each in self.plugins.items() if each.hangs}  # tools hold it
         self._settings = settings
         wanted = [name for name in dict.fromkeys(config.enabled) if name not in config.disabled]
         self.plugins = {name: self.plugins.get(name) or Plugin(name) for name in wanted}
@@ -122,7 +129,7 @@ class PluginHost:
         return discover(self._settings.profile, self._home)
 
     async def _bring_about(self) -> None:
-        missing = [plugin for plugin in self.plugins.values() if plugin.state != "ready"]
+        missing = [plugin for plugin in self.plugins.values() if plugin.state != "ready" and not plugin.hangs]
         found = await self._found() if missing else {}
         for plugin in missing:
             if self.plugins.get(plugin.name) is plugin:  # or it is wanted no more, or anew
@@ -176,7 +183,8 @@ class PluginHost:
                 )
         except trio.TooSlowError:
             what = f"did not finish loading within {config.load_timeout:g} s, and was left alone"
-            step = "mend it, or raise plugins.load_timeout; what hangs ends with the daemon"
+            plugin.hangs = True
+            step = "mend it or raise plugins.load_timeout, then enable it again; what hangs ends with the daemon"
             raise PluginError(plugin.name, what, next_step=step) from None
         finally:
             tools, plugin.notes = context.close()
@@ -194,6 +202,14 @@ def _taken(others: set[str]) -> set[str]:
     from hermesd.tools.registry import builtin_names
 
     return others | builtin_names()
+
+
+def check_loadable(name: str, candidates: Mapping[str, Candidate]) -> None:
+    """Raise NotFoundError for a plugin that is not there, PluginError for one that is known not to load."""
+    if (candidate := candidates.get(name)) is None:
+        raise unknown(name, candidates)
+    if candidate.problem:
+        raise PluginError(name, candidate.problem, next_step=candidate.next_step)
 
 
 def unknown(name: str, candidates: Collection[str]) -> NotFoundError:

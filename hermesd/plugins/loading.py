@@ -9,6 +9,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from hermesd.home import DEFAULT_PROFILE
 from hermesd.plugins.errors import PluginError, said
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def load(candidate: Candidate, context: PluginContext) -> None:
     if candidate.problem:
         raise PluginError(name, candidate.problem, next_step=candidate.next_step)
     if missing := [each for each in candidate.requires_env if not context.env.get(each)]:
-        step = f"set it: hermesctl config set {missing[0]} VALUE"
+        option = "" if context.profile_name == DEFAULT_PROFILE else f"-p {context.profile_name} "
+        step = f"run `hermesctl {option}config set {missing[0]} -` and type its value"
         raise PluginError(name, f"needs {', '.join(missing)}, which is not set", next_step=step)
     try:
         found = _imported(candidate, context.profile_name)
@@ -79,5 +81,6 @@ def _module_name(plugin: str, directory: Path, profile: str) -> str:
 
 
 def _forget(module: str) -> None:
-    for name in [name for name in sys.modules if name == module or name.startswith(f"{module}.")]:
-        del sys.modules[name]
+    for name in list(sys.modules):  # a copy: other threads import meanwhile
+        if name == module or name.startswith(f"{module}."):
+            sys.modules.pop(name, None)

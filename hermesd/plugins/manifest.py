@@ -42,8 +42,10 @@ def read_manifest(directory: Path) -> Manifest:
     path = directory / FILE
     try:
         root = parse(read_bounded(path, max_bytes=MAX_BYTES, follow=True), str(path))
+    except ConfigError as error:  # its next step is for config.yaml
+        raise ConfigError(error.what, where=error.where, next_step=f"correct {path}") from None
     except FileNotFoundError:
-        raise ConfigError("is missing", where=str(path), next_step="write it with a name, at least") from None
+        raise ConfigError("is missing", where=str(path), next_step=f"write {path} with a name, at least") from None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(path), next_step="look at it: ls -l") from None
     values = root.values
@@ -69,11 +71,15 @@ def _text(node: Node | None) -> str:
 
 
 def _variables(node: Node | None, where: str) -> tuple[str, ...]:
-    """Names, or mappings with a ``name``, as hermes-agent writes them."""
-    from hermesd.config.document import Mapping, Sequence
+    """Names, or mappings with a ``name``, as hermes-agent writes them; one name may stand without a list."""
+    from hermesd.config.document import Mapping, Scalar, Sequence
 
-    items = node.items if isinstance(node, Sequence) else []
-    names = [_text(item.values.get("name") if isinstance(item, Mapping) else item) for item in items[:MAX_VARIABLES]]
+    if node is None or (isinstance(node, Scalar) and node.is_null):
+        return ()
+    items = node.items if isinstance(node, Sequence) else [node]
+    if len(items) > MAX_VARIABLES:
+        raise ConfigError(f"needs more than {MAX_VARIABLES} variables", where=where, next_step="need fewer")
+    names = [_text(item.values.get("name") if isinstance(item, Mapping) else item) for item in items]
     for name in names:
         if not VARIABLE.fullmatch(name):
             raise ConfigError(f"{name[:80]!r} is not a variable's name", where=where, next_step="write NAME")

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from hermesd.home import Home, Profile
 
 
-def switch(profile: Profile, name: str, *, on: bool) -> bool:
+def switch(home: Home, profile: Profile, name: str, *, on: bool) -> bool:
     """Change ``plugins.enabled`` (and ``disabled``, which beats it); whether anything had to be.
 
     Raises NotFoundError for disabling what is not enabled, ConfigError when config.yaml does not load or may not be
-    written.
+    written, and for a key of it that somebody else declares.
     """
     from hermesd.config.load import load_settings
+    from hermesd.config.managed import manager_of
     from hermesd.config.write import Edit, change
 
     config = load_settings(profile).config.plugins
@@ -31,13 +32,8 @@ def switch(profile: Profile, name: str, *, on: bool) -> bool:
     if on and name in config.disabled:
         edits.append(Edit(("plugins", "disabled"), [each for each in config.disabled if each != name] or None))
     if edits:
+        manager = manager_of(home)
+        if manager is not None and any(manager.declares(".".join(edit.path), profile.name) for edit in edits):
+            raise manager.refusal(f"{'enable' if on else 'disable'} the plugin {name[:80]}")
         change(profile, None, edits, {})
     return bool(edits)
-
-
-def check_ours(home: Home, name: str, *, on: bool) -> None:
-    """Raise ConfigError where somebody else declares which plugins are enabled."""
-    from hermesd.config.managed import manager_of
-
-    if (manager := manager_of(home)) is not None and manager.declares("plugins.enabled"):
-        raise manager.refusal(f"{'enable' if on else 'disable'} the plugin {name[:80]}")

@@ -8,6 +8,7 @@ queued ──► script (committed before it starts) ──► handed (its event
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ CUT = "the daemon was killed while the script ran; it was not run again"
 def _directory(workspace: Path, workdir: str) -> Path:
     """Where the script runs."""
     if workdir:
-        return workspace / workdir
+        return workspace / os.path.expanduser(workdir)  # noqa: PTH111 - Path's raises for a user that is gone
     workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
     return workspace
 

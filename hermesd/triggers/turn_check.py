@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ def given(fields: TurnFields, names: Iterable[str], bounds: Mapping[str, tuple[f
     for name, (low, high) in bounds.items():
         if name in found and not low <= found[name] <= high:
             raise UsageError(
-                f"{name.removesuffix('_s')} is {found[name]:g}", next_step=f"give {low:.15g} to {high:.15g}"
+                f"{name.removesuffix('_s')} is {found[name]:.15g}", next_step=f"give {low:.15g} to {high:.15g}"
             )
     return found
 
@@ -67,7 +68,7 @@ def check_turn(owner: Owner, spec: TurnSpec, *, origin: Address | None = None) -
     read_skills(spec.skills, owner.root)
     if spec.toolsets:
         check_toolsets(spec.toolsets)
-    if spec.workdir and not Path(spec.workdir).expanduser().is_dir():
+    if spec.workdir and not os.path.isdir(os.path.expanduser(spec.workdir)):  # noqa: PTH111, PTH112 - Path's raise
         raise UsageError(f"{spec.workdir[:200]!r} is no directory", next_step="make it, or give another --workdir")
 
 

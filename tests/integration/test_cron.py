@@ -181,6 +181,9 @@ REFUSED = [
     (["0 9 * * *", "x", "--tz", "Mars/Olympus"], "not a time zone"),
     (["0 9 * * *", "x", "--toolsets", "fils"], "files"),
     (["0 9 * * *", "x", "--workdir", "/no/such"], "no directory"),
+    (["0 9 * * *", "x", "--workdir", "~nobody-of-this-name/x"], "no directory"),
+    (["0 9 * * *", "x", "--workdir", "x" * 300], "no directory"),
+    (["0 9 * * *", "x", "--max-turns", "12345678"], "max_turns is 12345678"),
     (["0 9 * * *", "x", "--context-from", "nobody"], "no job"),
     (["0 9 * * *", "x", "--repeat", "-1"], "repeat"),
 ]
@@ -203,6 +206,14 @@ def test_settings_of_a_job_hold_for_its_turn_only(working: Daemon, tmp_path: Pat
     ran(working, job)
     assert "in the job's directory" in delivered(working)[-1]
     assert working.call("chat.send", text="read here.txt")["text"].count("in the job's directory") == 0
+
+
+def test_a_script_starts_where_its_turn_would(working: Daemon, tmp_path: Path) -> None:
+    """Also in a directory that is named from its user's home."""
+    directory = os.path.relpath(tmp_path, Path.home())
+    name = script(working, "where.sh", "pwd -P")
+    ran(working, made(working, "every 1h", "--script", name, "--no-agent", "--workdir", f"~/{directory}"))
+    assert str(tmp_path.resolve()) in delivered(working)[-1]
 
 
 def test_a_script_that_is_cut_by_a_kill_is_not_run_again(working: Daemon) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hermesd.config.plain import tree_of
 from tests.servers.daemon import Daemon
 from tests.servers.plugin_home import GREET, enabling, write_plugin
 
@@ -72,6 +74,7 @@ def test_enabling_again_loads_the_files_as_they_are_now(daemon: Daemon) -> None:
     assert "welcome Ada" in ask(daemon, 'call greet {"who": "Ada"}')
     assert daemon.ctl("config", "set", "plugins.timeout", "5").returncode == 0
     daemon.call("daemon.reload")
+    assert "welcome Ada" in ask(daemon, 'call greet {"who": "Ada"}')  # a turn waits until it is loaded again
     assert "read only  5 s" in daemon.ctl("plugins", "show", "greeter").stdout
 
 
@@ -170,6 +173,38 @@ def test_without_a_daemon_the_file_is_changed_and_no_code_runs(daemon: Daemon, t
     assert trace.exists()
 
 
+def test_changes_of_config_yaml_that_come_together_are_all_kept(daemon: Daemon) -> None:
+    """Plugins and MCP servers are switched in the same file."""
+    names = [f"p{number}" for number in range(3)]
+    for name in names:
+        write_plugin(daemon.home, name, "def register(ctx): pass")
+    servers = {name: {"command": "true", "enabled": True} for name in names}
+    daemon.write_config(json.dumps({"mcp_servers": servers}))
+    daemon.start()
+    with daemon.connect() as one, daemon.connect() as other:
+        for name in names:
+            requests = one.send("plugins.enable", name=name), other.send("mcp.disable", name=name)
+            one.result(requests[0])
+            other.result(requests[1])
+    path = daemon.home / "config.yaml"
+    found = tree_of(path.read_bytes(), str(path))
+    assert found["plugins"]["enabled"] == names
+    assert [found["mcp_servers"][name]["enabled"] for name in names] == [False] * 3
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_what_is_known_not_to_load_is_not_enabled(daemon: Daemon, running: bool) -> None:
+    """With a daemon and without one: what is wrong, and config.yaml stays as it is."""
+    write_plugin(daemon.home, "unnamed", manifest="- a list\n")
+    if running:
+        daemon.start()
+    refused = daemon.ctl("plugins", "enable", "unnamed")
+    assert refused.returncode == 1
+    manifest = daemon.home / "plugins/unnamed/plugin.yaml"
+    assert f"plugin unnamed: plugin.yaml:1: is not a mapping of keys\n  → correct {manifest}" in refused.stderr
+    assert not (daemon.home / "config.yaml").exists()
+
+
 @pytest.mark.parametrize("running", [False, True])
 def test_where_plugins_are_declared_elsewhere_switching_is_refused(daemon: Daemon, running: bool) -> None:
     """Status 78, the manager's name and its command; other keys stay editable."""
@@ -196,7 +231,7 @@ def test_a_variable_that_a_plugin_needs_is_asked_for_and_taken_up_once_it_is_the
     refused = daemon.ctl("plugins", "enable", "greeter")
     assert refused.returncode == 1
     assert "needs GREET_MODE, which is not set" in refused.stderr
-    assert "hermesctl config set GREET_MODE VALUE" in refused.stderr
+    assert "`hermesctl config set GREET_MODE -`" in refused.stderr
     assert daemon.ctl("config", "set", "GREET_MODE", "friendly").returncode == 0
     daemon.call("daemon.reload")
     assert "friendly" in ask(daemon, "call key {}")

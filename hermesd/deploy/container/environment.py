@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import os
 import re
-import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from hermesd.deploy.container.files import read_regular
 from hermesd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,10 +77,9 @@ def _check_reach(path: str, manifest: Manifest) -> None:
 
 def _read(path: str) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ConfigError("is not a regular file", where=path, next_step="name a file")
-        data = file.read(MAX_FILE_BYTES + 1)
+    data = read_regular(fd, max_bytes=MAX_FILE_BYTES + 1)
+    if data is None:
+        raise ConfigError("is not a regular file", where=path, next_step="name a file")
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"is larger than {MAX_FILE_BYTES} bytes", where=path, next_step="make it smaller")
     return data

@@ -7,6 +7,7 @@ path, and what is opened is looked at through its descriptor (openat(2), O_NOFOL
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -16,7 +17,10 @@ from hermesd.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+REMOVE = "look what it is, and remove it"
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 @contextlib.contextmanager
@@ -29,11 +33,16 @@ def opened(name: str, *, below: int | None = None, where: str) -> Iterator[int]:
     except OSError as error:
         found = os.stat(name, dir_fd=below, follow_symlinks=False)
         what = "is a symbolic link" if stat.S_ISLNK(found.st_mode) else f"cannot be used: {error.strerror}"
-        raise ConfigError(what, where=where, next_step="look what it is, and remove it") from None
+        raise ConfigError(what, where=where, next_step=step_after(error)) from None
     try:
         yield fd
     finally:
         os.close(fd)
+
+
+def step_after(error: OSError) -> str:
+    """The next step for something that cannot be opened: what is only shut must not be removed."""
+    return f"let this user (uid {os.geteuid()}) use it" if error.errno in FORBIDDEN else REMOVE
 
 
 def exists(name: str, *, below: int) -> bool:
@@ -60,8 +69,18 @@ def read_file(name: str, *, below: int, max_bytes: int) -> bytes | None:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=below)
     except OSError:
         return None
-    with os.fdopen(fd, "rb") as file:
-        return file.read(max_bytes + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+    return read_regular(fd, max_bytes=max_bytes + 1)
+
+
+def read_regular(fd: int, *, max_bytes: int) -> bytes | None:
+    """The beginning of an open file, which is closed; None if it is no regular one. Raises OSError."""
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # looked at first: os.fdopen has words of its own for a directory
+            return None
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            return file.read(max_bytes)
+    finally:
+        os.close(fd)
 
 
 def replace_link(name: str, target: str, *, below: int, where: str) -> None:
@@ -72,9 +91,7 @@ def replace_link(name: str, target: str, *, below: int, where: str) -> None:
         os.rename(temporary, name, src_dir_fd=below, dst_dir_fd=below)
     except OSError as error:
         os.unlink(temporary, dir_fd=below)
-        raise ConfigError(
-            f"cannot become a link: {error.strerror}", where=where, next_step="look what it is, and remove it"
-        ) from None
+        raise ConfigError(f"cannot become a link: {error.strerror}", where=where, next_step=REMOVE) from None
 
 
 def link_target(name: str, *, below: int) -> str | None:

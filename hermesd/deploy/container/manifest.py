@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 MAX_MANIFEST_BYTES = 8 * 1024 * 1024
+SEE = "see docs/containers.md"
 OF_ACTIVATE = frozenset(
     {"workingDirectory", "managedBy", "config", "files", "documents", "auth", "plugins", "sidecar", "profiles"}
     | {"cron", "webhooks", "watches"}
@@ -88,8 +89,8 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     return found
 
 
-def read_object(data: bytes, where: str) -> dict[str, Any]:
-    """The JSON object of a manifest, no key of which is given twice. Raises ConfigError."""
+def read_object(data: bytes, where: str, *, see: str = SEE) -> dict[str, Any]:
+    """The JSON object of a manifest, no key of which is given twice. Raises ConfigError; ``see`` is its next step."""
     if len(data) > MAX_MANIFEST_BYTES:
         raise ConfigError(f"is larger than {MAX_MANIFEST_BYTES} bytes", where=where, next_step="make it smaller")
     try:
@@ -97,9 +98,9 @@ def read_object(data: bytes, where: str) -> dict[str, Any]:
     except msgspec.ValidationError as error:
         raise ConfigError(str(error), where=where, next_step="keep one of them") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"is not JSON: {error}", where=where, next_step="see docs/containers.md") from None
+        raise ConfigError(f"is not JSON: {error}", where=where, next_step=see) from None
     if not isinstance(raw, dict):
-        raise ConfigError("is not a JSON object", where=where, next_step="see docs/containers.md")
+        raise ConfigError("is not a JSON object", where=where, next_step=see)
     return raw
 
 
@@ -126,7 +127,7 @@ def _nearest(message: str) -> str:
     unknown = re.search(r"unknown field `([^`]*)`", message)
     known = [field.encode_name for kind in (Manifest, Container, Env) for field in msgspec.structs.fields(kind)]
     near = difflib.get_close_matches(unknown[1], known, n=1) if unknown else []
-    return f"did you mean {near[0]}?" if near else "see docs/containers.md"
+    return f"did you mean {near[0]}?" if near else SEE
 
 
 def _with_defaults(found: Manifest, where: str) -> Manifest:
@@ -168,7 +169,7 @@ def _check(found: Manifest, where: str) -> None:
 
 def _refuse_unless(is_right: bool, key: str, what: str, where: str) -> None:
     if not is_right:
-        raise ConfigError(f"{key} {what}", where=where, next_step="correct it; see docs/containers.md")
+        raise ConfigError(f"{key} {what}", where=where, next_step=f"correct it; {SEE}")
 
 
 def _check_path(key: str, path: str, where: str) -> None:

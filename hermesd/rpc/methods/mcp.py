@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from hermesd.config.writing import WRITING_THREADS
 from hermesd.errors import ConflictError, NotFoundError, UsageError
 from hermesd.rpc import mcp as queries
 from hermesd.rpc.routes import fast, slow, stream
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from hermesd.mcp.errors import McpErrorKind
     from hermesd.mcp.hub import McpHub
     from hermesd.rpc.calls import Caller, Stream
-
-_files = trio.CapacityLimiter(1)  # config.yaml is read, changed and written by one at a time
 
 
 @fast("mcp.list")
@@ -167,7 +166,7 @@ async def _switch(caller: Caller, params: McpServerParams, *, on: bool) -> Done:
     profile = caller.daemon.settings(params.profile).profile
     if (manager := manager_of(caller.daemon.home)) is not None and manager.declares(key, profile.name):
         raise manager.refusal(f"{'enable' if on else 'disable'} {params.name}")
-    await trio.to_thread.run_sync(set_value, profile, key, "true" if on else "false", limiter=_files)
+    await trio.to_thread.run_sync(set_value, profile, key, "true" if on else "false", limiter=WRITING_THREADS)
     await caller.daemon.reload()
     return Done(message=f"{params.name} is {'enabled' if on else 'disabled'}")
 

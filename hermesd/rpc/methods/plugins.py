@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from hermesd.config.writing import WRITING_THREADS
 from hermesd.rpc import plugins as queries
 from hermesd.rpc.routes import slow
 from hermesd.rpc.wire import Done, ProfileParams
@@ -13,8 +14,6 @@ from hermesd.rpc.wire_plugins import PluginDetail, PluginParams, PluginsResult
 
 if TYPE_CHECKING:
     from hermesd.rpc.calls import Caller
-
-_files = trio.CapacityLimiter(1)  # config.yaml is read, changed and written by one at a time
 
 
 @slow("plugins.list")
@@ -31,13 +30,15 @@ async def show(caller: Caller, params: PluginParams) -> PluginDetail:
 
 @slow("plugins.enable")
 async def enable(caller: Caller, params: PluginParams) -> Done:
-    """Write it into config.yaml and load it, anew if it is loaded already. Raises its PluginError when it fails."""
-    from hermesd.plugins.host import unknown
+    """Write it into config.yaml and load it, anew if it is loaded already.
+
+    Raises its PluginError when it fails: it stays enabled then, unless that was known before any of its code was run.
+    """
+    from hermesd.plugins.host import check_loadable
 
     host = caller.daemon.plugins(params.profile)
-    found = await host.candidates()
-    if params.name not in found and params.name not in host.plugins:
-        raise unknown(params.name, found)
+    if params.name not in host.plugins:
+        check_loadable(params.name, await host.candidates())
     if not await _switch(caller, params, on=True):
         host.reload(params.name)
     await host.settled()
@@ -59,11 +60,10 @@ async def disable(caller: Caller, params: PluginParams) -> Done:
 
 async def _switch(caller: Caller, params: PluginParams, *, on: bool) -> bool:
     """Whether config.yaml was changed; the new one is in force then."""
-    from hermesd.plugins.switch import check_ours, switch
+    from hermesd.plugins.switch import switch
 
-    check_ours(caller.daemon.home, params.name, on=on)
-    profile = caller.daemon.settings(params.profile).profile
-    changed = await trio.to_thread.run_sync(lambda: switch(profile, params.name, on=on), limiter=_files)
+    home, profile = caller.daemon.home, caller.daemon.settings(params.profile).profile
+    changed = await trio.to_thread.run_sync(lambda: switch(home, profile, params.name, on=on), limiter=WRITING_THREADS)
     if changed:
         await caller.daemon.reload()
     return changed

@@ -141,6 +141,7 @@ def _given_way(path: tuple[str, ...], declared: Tree) -> bool:
     return path[0] == "platforms" and "extra" in path
 
 
+@settings(deadline=None)
 @given(TREES, TREES, TREES)
 def test_every_user_key_stays_and_every_declared_one_is_there(live: Tree, last: Tree, declared: Tree) -> None:
     """For any three: also, what was declared last and is unchanged is gone, and a second merge has nothing to do."""

@@ -110,6 +110,18 @@ def test_a_secret_goes_to_env(profile: Profile, key: str, variable: str, in_conf
     assert "${" not in profile.config_path.read_text()
 
 
+def test_an_env_that_is_no_text_is_told_with_its_line_and_left_alone(profile: Profile) -> None:
+    """A change would have to guess what its bytes mean."""
+    data = b"A=1\nB=\xff\xfe\n"
+    profile.env_path.write_bytes(data)
+    profile.env_path.chmod(0o600)
+    for change in (lambda: set_value(profile, "A_KEY", "x"), lambda: unset_value(profile, "A")):
+        with pytest.raises(ConfigError, match="is not UTF-8") as caught:
+            change()
+        assert caught.value.where == f"{profile.env_path}:2"
+    assert profile.env_path.read_bytes() == data
+
+
 def test_a_provider_that_is_known_is_given_its_own_variable(profile: Profile) -> None:
     """The caller names it, and config.yaml needs no reference."""
     set_value(profile, "model.api_key", "k", variable="ANTHROPIC_API_KEY")
@@ -335,6 +347,32 @@ def test_a_manager_may_declare_only_some_keys(tmp_path: Path) -> None:
     }
     assert declared == {"agent", "agent.max_turns", "platforms.telegram.token", ""}
     assert "sudo deploy" in manager.refusal("edit").next_step
+
+
+def test_a_home_in_a_directory_called_profiles_has_its_own_manager(tmp_path: Path) -> None:
+    """It looks like a profile that is a home of its own, whose manager is that of the home around it."""
+    (tmp_path / "profiles/alice").mkdir(parents=True, mode=0o700)
+    (tmp_path / "profiles/bob").mkdir(mode=0o700)
+    (tmp_path / "profiles/alice/.managed").write_text("home-manager\ndeclared=listed\nkey=default agent.max_turns\n")
+    alice = manager_of(Home(tmp_path / "profiles/alice"), {})
+    assert alice is not None
+    assert alice.declares("agent.max_turns")
+    assert not alice.declares("model.default")
+    assert manager_of(Home(tmp_path / "profiles/bob"), {}) is None
+    (tmp_path / ".managed").write_text("NixOS\ndeclared=listed\nkey=bob model.default\n")
+    bob = manager_of(Home(tmp_path / "profiles/bob"), {})
+    assert bob is not None
+    assert bob.declares("model.default")
+
+
+def test_a_manager_may_declare_many_thousand_keys(tmp_path: Path) -> None:
+    """Two hundred profiles have so many."""
+    keys = "".join(f"key=profile-{number // 100} some.key.of.a.profile.{number}\n" for number in range(25_000))
+    (tmp_path / ".managed").write_text(f"NixOS\ndeclared=listed\n{keys}")
+    assert (tmp_path / ".managed").stat().st_size > 1024 * 1024
+    manager = manager_of(Home(tmp_path), {})
+    assert manager is not None
+    assert manager.declares("some.key.of.a.profile.24999", "profile-249")
 
 
 def test_several_edits_are_one_change_of_a_file_that_is_as_it_was(profile: Profile) -> None:

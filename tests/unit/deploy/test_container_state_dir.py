@@ -221,7 +221,7 @@ def test_an_environment_file_that_cannot_be_used_is_an_error(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "pipe")
     for path, why in [
         (tmp_path / "none.env", "is missing"),
-        (tmp_path, "Is a directory"),
+        (tmp_path, "is not a regular file"),
         (tmp_path / "pipe", "is not a regular file"),
         (tmp_path / "bad.env", "is not UTF-8"),
         (tmp_path / "odd.env", "is no KEY=VALUE"),

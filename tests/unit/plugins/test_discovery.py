@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,10 +88,36 @@ def test_what_is_no_plugin_is_told_or_passed_over(tmp_path: Path) -> None:
     (tmp_path / "plugins/gone").symlink_to("nowhere")
     names = found(tmp_path)
     assert set(names) == {"broken", "nameless", "empty", "gone"}
-    assert "plugin.yaml: is missing" in names["gone"].problem
+    assert names["gone"].problem == "plugin.yaml: is missing"  # the reason first: a narrow list shows its beginning
+    assert names["gone"].next_step == f"write {tmp_path}/plugins/gone/plugin.yaml with a name, at least"
     assert "plugin.yaml:" in names["broken"].problem
     assert "is not a plugin's name" in names["nameless"].problem
     assert "cannot be used" in names["empty"].problem
+
+
+def test_names_that_no_plugin_may_have_are_shown_and_told_apart(tmp_path: Path) -> None:
+    """Also those that no wire could carry."""
+    names = [b"bad name", b"b@d", b"\xff\x1b[2J"]
+    for name in names:
+        (tmp_path / "plugins").mkdir(exist_ok=True, mode=0o700)
+        (tmp_path / "plugins" / os.fsdecode(name)).mkdir(mode=0o700)
+    shown = found(tmp_path)
+    assert set(shown) == {"bad name", "b@d", "��[2J"}
+    for each in shown.values():
+        assert "plugin.yaml: is missing" in each.problem
+        assert msgspec.json.encode([each.name, each.place, each.problem, each.next_step])
+
+
+def test_a_variable_without_a_list_is_needed_too_and_none_is_passed_over(tmp_path: Path) -> None:
+    """A plugin without what it needs must not be loaded."""
+    write_plugin(tmp_path, "one", manifest="name: one\nrequires_env: A_KEY\n")
+    write_plugin(tmp_path, "none", manifest="name: none\nrequires_env:\n")
+    many = ", ".join(f"V{number}" for number in range(65))
+    write_plugin(tmp_path, "many", manifest=f"name: many\nrequires_env: [{many}]\n")
+    shown = found(tmp_path)
+    assert shown["one"].requires_env == ("A_KEY",)
+    assert (shown["none"].requires_env, shown["none"].problem) == ((), "")
+    assert "more than 64 variables" in shown["many"].problem
 
 
 def test_an_entry_point_is_a_plugin_of_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,3 +88,29 @@ async def test_names_that_stand_twice_or_are_disabled_are_loaded_once_or_not_at_
         await found.settled()
         assert [tool.name for tool in found.tools()] == ["greet"]
         nursery.cancel_scope.cancel()
+
+
+async def test_one_that_hangs_is_only_tried_again_when_that_is_asked_for(tmp_path: Path, changes: Changes) -> None:
+    """Every attempt may cost a thread, and configurations are reloaded often; what has failed is tried each time."""
+    tries = tmp_path / "tries"
+    said = f"import time\nwith open({str(tries)!r}, 'a') as file:\n    file.write(__name__[14] + ' ')\n"
+    write_plugin(tmp_path, "hangs", f"{said}time.sleep(4)\n")
+    write_plugin(tmp_path, "fails", f"{said}raise ValueError\n")
+    (tmp_path / "config.yaml").write_text(enabling("hangs", "fails", load_timeout=1))
+    profile = Home(tmp_path).default_profile
+    found = PluginHost(load_settings(profile), tmp_path, cast("Any", FullDisk()), on_tools=changes)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(found.run)
+        await found.settled()
+        plugin = found.plugins["hangs"]
+        assert plugin.error is not None
+        assert "enable it again" in plugin.error.next_step
+        for timeout in (120, 7):
+            (tmp_path / "config.yaml").write_text(enabling("hangs", "fails", load_timeout=1, timeout=timeout))
+            found.apply(load_settings(profile))
+            await found.settled()
+        assert sorted(tries.read_text().split()) == ["f", "f", "f", "h"]
+        found.reload("hangs")
+        await found.settled()
+        assert tries.read_text().split().count("h") == 2
+        nursery.cancel_scope.cancel()
