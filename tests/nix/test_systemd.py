@@ -171,10 +171,10 @@ def test_another_declaration_is_taken_up(running: Machine, nix: Nix) -> None:
 
 def test_a_link_in_the_way_is_refused_and_what_it_leads_to_untouched(running: Machine) -> None:
     """The agent can plant it; nothing of root's follows it."""
-    put(running, "/etc/roots", "secret of root\n", "0600")
+    put(running, "/etc/roots", "model: {default: offline}\n", "0644")  # all that could stop it is the link
     running.run("sh", "-c", f"rm {HOME}/config.yaml; ln -s /etc/roots {HOME}/config.yaml", user="bob")
     assert running.run("systemctl", "restart", UNIT, check=False).returncode != 0
-    assert running.path("/etc/roots").read_text() == "secret of root\n"
+    assert running.path("/etc/roots").read_text() == "model: {default: offline}\n"
     assert running.path("/etc/roots").stat().st_uid == 0
     running.systemctl("stop", UNIT, "hermes-agent.socket", check=False)
     running.run("rm", f"{HOME}/config.yaml")
