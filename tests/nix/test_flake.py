@@ -132,7 +132,8 @@ def test_the_overlay_can_be_overridden(nix: Nix) -> None:
           two = hermesd.override {{ extraPythonPackages = [ pkgs.python3Packages.redis ]; }};
           three = hermesd.override {{ extraRuntimeDeps = [ pkgs.pandoc ]; }};
         in {{
-          plain = "${{hermesd}}"; same = "${{final.hermes-agent}}"; one = "${{one}}"; two = "${{two}}"; three = "${{three}}";
+          plain = "${{hermesd}}"; same = "${{final.hermes-agent}}";
+          one = "${{one}}"; two = "${{two}}"; three = "${{three}}";
           wrapper = one.given.makeWrapperArgs;
           inherit (hermesd) coreNames;
         }}"""
