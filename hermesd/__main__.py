@@ -11,7 +11,8 @@ from hermesd.errors import HermesError
 MAX_STATUS = 255
 MAX_DESCRIPTOR = 2**31 - 1
 MAX_DIGITS = 10
-USAGE = """usage: hermesd [--home DIR] [--detach] [--ready-fd N] [--stop-status N] [--log-level LEVEL] [--version]
+USAGE = """usage: hermesd [--home DIR] [--detach] [--ready-fd N] [--stop-status N] [--log-level LEVEL] [--verbose]
+               [--version]
 
 Runs every agent of a home as one supervised process, in the foreground.
 
@@ -20,6 +21,7 @@ Runs every agent of a home as one supervised process, in the foreground.
   --ready-fd N       write a newline to descriptor N when ready, and close it (s6 readiness)
   --stop-status N    exit status after `hermesctl stop` (default: 0), to be told from a stop by a signal
   --log-level LEVEL  debug, info (default), warning, error
+  --verbose          the same as --log-level debug
   --version          print the version
 
 Signals: TERM or INT stops in order (a second one at once), HUP reads the configuration again.
@@ -78,6 +80,9 @@ def _parse(arguments: list[str]) -> Options:
         name, has_value, value = word.partition("=")
         if name == "--detach" and not has_value:
             options.detach = True
+            continue
+        if name == "--verbose" and not has_value:
+            options.log_level = "debug"
             continue
         if name not in ("--home", "--ready-fd", "--stop-status", "--log-level"):
             raise UsageError(f"unknown option {word!r}", next_step="see hermesd --help")

@@ -62,6 +62,7 @@ in
       inherit (cfg) restart restartSec;
       package = "${package}";
       manifest = "${common.manifestFile}";
+      variables.HERMES_MANAGED = "home-manager";
       # What you have installed is what the agent finds, after what is declared for it.
       searchPath = "${search}:${config.home.profileDirectory}/bin:/run/current-system/sw/bin:/usr/local/bin:/usr/bin:/bin";
       args = cfg.extraArgs;

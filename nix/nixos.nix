@@ -66,6 +66,8 @@ let
 
   variables = {
     HOME = "${cfg.stateDir}/home";
+    # What the service starts knows it, too; which keys are meant stands in .managed.
+    HERMES_MANAGED = "true";
   };
 
   writable = lib.unique (

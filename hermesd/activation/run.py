@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from hermesd.activation import gateway_state, managed_marker, routines
 from hermesd.activation import ledger as ledgers
-from hermesd.activation import managed_marker, routines
 from hermesd.activation.additions import Addition, links, sidecar
 from hermesd.activation.agent import PROFILES, Agent
 from hermesd.activation.ledger import Ledger, State
@@ -111,6 +111,7 @@ class _Run:
         self._state = State({agent.name: agent.remembered() for agent in agents if agent.name in self._declared})
         self.report.steps += self._routines(agents)
         self.report.steps += self._marker(agents)
+        self.report.steps += self._gateways(agents)
         for agent in agents:
             self.report.additions += links(self._home, agent.above, agent.part.plugins, self._where)
         self.report.additions += sidecar(self._home, self._manifest.sidecar, self._where)
@@ -172,6 +173,11 @@ class _Run:
         data = managed_marker.marker_text(self._manifest.manager, declared).encode()
         for step in self._written(managed_marker.MANAGED, data):
             yield replace(step, details=())
+
+    def _gateways(self, agents: list[Agent]) -> Iterator[Step]:
+        for agent in agents:
+            if agent.name in self._declared:
+                yield from gateway_state.steps(self._home, agent.above / gateway_state.GATEWAY_STATE)
 
     def take(self) -> None:
         """Make every step, in their order."""

@@ -25,6 +25,8 @@ NOT_TOOLSETS = frozenset({"base", "environment", "registry", "schema", "state"})
 
 EVERYTHING = ("files", "terminal", "todo", "clarify", "cron")
 ALIASES: dict[str, tuple[str, ...]] = {
+    "all": EVERYTHING,
+    "*": EVERYTHING,
     "file": ("files",),
     "hermes-cli": EVERYTHING,
     "hermes-telegram": EVERYTHING,

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +156,31 @@ def test_the_daemon_applies_jobs_and_webhooks_at_its_start(daemon: Daemon) -> No
     assert daemon.ctl("reload").returncode == 0
     assert jobs(daemon) == set()
     assert (daemon.home / "profiles/coder").is_dir()
+
+
+def test_platforms_that_are_declared_are_up_once_the_daemon_is(daemon: Daemon) -> None:
+    """Nobody has to start a gateway; one that a person has stopped stays so over the next activation."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    webhook = {"enabled": True, "host": "127.0.0.1", "port": port}
+    config = {"value": {"model": {"default": "offline"}, "platforms": {"webhook": webhook}}}
+    declared = {**DECLARED, "config": config}
+    text = activated(daemon, declared, "--dry-run").stdout
+    assert f"+ write {daemon.home}/gateway_state.json\n    + desired_state: running" in text
+    activated(daemon, declared)
+    daemon.start()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30) as answer:
+        assert answer.status == 200
+    rows = {row["name"]: row for row in json.loads(daemon.ctl("gateway", "list", "--json").stdout)["profiles"]}
+    assert (rows["default"]["desired"], list(rows["default"]["platforms"])) == ("running", ["webhook"])
+    assert rows["coder"]["desired"] == "running"
+    assert daemon.ctl("gateway", "stop").returncode == 0
+    daemon.stop()
+    assert activated(daemon, declared).stdout == "nothing to do: everything is as declared\n"
+    daemon.start()
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30)
 
 
 def test_what_cannot_be_applied_is_shown_by_doctor_and_the_daemon_runs_on(daemon: Daemon) -> None:

@@ -126,16 +126,19 @@ def test_the_overlay_can_be_overridden(nix: Nix) -> None:
         f"""let
           lib = import {EVAL}/lib.nix;
           pkgs = import {EVAL}/pkgs.nix {{ inherit lib; }};
-          inherit (import {ROOT}/nix/overlay.nix pkgs pkgs) hermesd;
+          final = pkgs // import {ROOT}/nix/overlay.nix final pkgs;
+          inherit (final) hermesd;
           one = hermesd.override {{ extraPythonPackages = ps: [ ps.redis ]; }};
           two = hermesd.override {{ extraPythonPackages = [ pkgs.python3Packages.redis ]; }};
           three = hermesd.override {{ extraRuntimeDeps = [ pkgs.pandoc ]; }};
         in {{
-          plain = "${{hermesd}}"; one = "${{one}}"; two = "${{two}}"; three = "${{three}}";
+          plain = "${{hermesd}}"; same = "${{final.hermes-agent}}";
+          one = "${{one}}"; two = "${{two}}"; three = "${{three}}";
           wrapper = one.given.makeWrapperArgs;
           inherit (hermesd) coreNames;
         }}"""
     )
+    assert found["same"] == found["plain"]
     assert found["one"] == found["two"]
     assert len({found["plain"], found["one"], found["three"]}) == 3
     wrapper = found["wrapper"]

@@ -71,6 +71,7 @@ def test_the_minimal_configuration_of_the_manual(nix: Nix) -> None:
     service = sections(found["services"]["hermes-agent"])["Service"]
     assert service["LoadCredential"] == ["env-0:/run/secrets/hermes-env"]
     assert service["User"] == ["hermes"]
+    assert '"HERMES_MANAGED=true"' in service["Environment"]
     manifest = found["manifests"]["hermes-agent"]
     assert manifest["env"]["files"] == ["credential:env-0"]
     assert manifest["config"]["value"] == {
@@ -338,6 +339,7 @@ def test_home_manager_renders_the_same_service(nix: Nix, tmp_path: Path) -> None
     assert service["Service"]["Type"] == ["notify"]
     assert service["Service"]["NoNewPrivileges"] == ["true"]
     assert service["Install"]["WantedBy"] == ["default.target"]
+    assert any("HERMES_MANAGED=home-manager" in each for each in service["Service"]["Environment"])
     assert "LoadCredential" not in service["Service"]
     assert sections(found["socket"])["Socket"]["ListenStream"] == ["/home/me/.hermes/hermesd.sock"]
     assert found["manifest"]["managedBy"] == {"name": "home-manager", "rebuild": "home-manager switch"}

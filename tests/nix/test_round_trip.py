@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.nix.evaluation import NEEDS_NIX, ROOT, Nix, rendered
+from tests.servers.daemon import Daemon
 
 pytestmark = [
     NEEDS_NIX,
@@ -29,6 +30,26 @@ DECLARED: dict[str, Any] = {
     "cron": {"digest": {"schedule": "every day at 08:00", "prompt": "What is new?"}},
     "profiles": {"research": {"description": "Reads", "settings": {"agent": {"max_turns": 3}}}},
 }
+
+
+MANUAL: dict[str, Any] = {
+    "settings": {
+        "model": {"base_url": "https://openrouter.ai/api/v1", "default": "anthropic/claude-opus-4.6"},
+        "toolsets": ["all"],
+        "max_turns": 100,
+        "terminal": {"backend": "local", "cwd": ".", "timeout": 180},
+        "compression": {"enabled": True, "threshold": 0.85, "summary_model": "google/gemini-3-flash-preview"},
+        "memory": {"memory_enabled": True, "user_profile_enabled": True},
+        "display": {"compact": False, "personality": "kawaii"},
+        "agent": {"max_turns": 60, "verbose": False},
+    },
+    "documents": {"USER.md": "Short answers."},
+    "mcpServers": {"filesystem": {"command": "npx", "args": ["-y", "a-server", "/data/workspace"], "enabled": False}},
+    "extraArgs": ["--verbose"],
+    "restart": "always",
+    "restartSec": 5,
+}
+"""The full example of hermes-agent's manual; the server is not to be fetched here."""
 
 
 class Machine:
@@ -142,3 +163,17 @@ def test_plugins_and_watches_are_there_while_they_are_declared(machine: Machine,
     machine.switch({})
     assert not link.is_symlink()
     assert not routines.exists() or "notes" not in routines.read_text()
+
+
+def test_the_full_example_of_the_manual_starts_with_its_own_arguments(machine: Machine) -> None:
+    """Keys whose part is not there yet are accepted with a notice, and nothing has to be taken out first."""
+    machine.secrets.write_text("BOT_TOKEN=first\nOPENROUTER_API_KEY=sk-or-x\n")
+    machine.switch(MANUAL)
+    checked = machine.call("config", "check")
+    assert checked.returncode == 0, checked.stdout
+    daemon = Daemon(machine.home)
+    daemon.start(*MANUAL["extraArgs"])
+    try:
+        assert '"level":"debug"' in (machine.home / "logs" / "hermesd.log").read_text()
+    finally:
+        daemon.stop()

@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.nix.evaluation import NEEDS_NIX, NIX, ROOT, Nix, as_nix, rendered
+from tests.nix.test_shared_socket import MANAGED
 from tests.servers.nspawn import Machine, machine
 
 pytestmark = [
@@ -63,7 +66,7 @@ def switch(vm: Machine, nix: Nix, **declared: Any) -> None:
         "package": "/usr/local",
         "manifest": manifest,
         "home": HOME,
-        "variables": {"HOME": f"{STATE}/home"},
+        "variables": {"HOME": f"{STATE}/home", "HERMES_MANAGED": "true"},
         "credentials": {"env-0": SECRET},
         "writable": [HOME, f"{STATE}/home", f"{STATE}/workspace"],
     }
@@ -86,9 +89,10 @@ def switch(vm: Machine, nix: Nix, **declared: Any) -> None:
 @pytest.fixture
 def running(vm: Machine, nix: Nix) -> Machine:
     """The service with the first secret."""
-    vm.run("rm", "-f", f"{HOME}/config.yaml", f"{HOME}/.env")
+    vm.run("rm", "-f", f"{HOME}/config.yaml", f"{HOME}/.env", f"{HOME}/gateway_state.json")
     put(vm, SECRET, "GREETING=first\n", "0400")
-    switch(vm, nix, settings={"agent": {"max_turns": 7}, "model": {"default": "offline"}})
+    shared = {"group": "bob", "roles": ["read", "chat"]}  # as addToSystemPackages has it
+    switch(vm, nix, settings={"agent": {"max_turns": 7}, "model": {"default": "offline"}, "rpc": shared})
     return vm
 
 
@@ -107,6 +111,40 @@ def test_it_is_ready_activated_and_little_exposed(running: Machine) -> None:
     assert (socket.st_uid, socket.st_mode & 0o777) == (1001, 0o660)
     assert running.run("hermesctl", "status", user="bob", HERMES_HOME="/run/hermesd").returncode == 0
     assert running.run("hermesctl", "status", user="ada", HERMES_HOME="/run/hermesd", check=False).returncode == 69
+
+
+def test_its_platforms_are_up_and_nobody_had_to_start_them(running: Machine, nix: Nix) -> None:
+    """A signed request is taken; a gateway that a person stops stays down over the next start of the service."""
+    settings = {"model": {"default": "offline"}, "platforms": {"webhook": {"enabled": True}}}
+    switch(running, nix, settings=settings, webhooks={"alerts": {"prompt": "An alert: {__raw__}"}})
+    said = running.run("hermesctl", "webhook", "test", "alerts", user="bob", HERMES_HOME=HOME).stdout
+    assert "202" in said
+    running.run("hermesctl", "gateway", "stop", user="bob", HERMES_HOME=HOME)
+    running.systemctl("restart", UNIT)
+    found = running.run("hermesctl", "gateway", "list", "--json", user="bob", HERMES_HOME=HOME).stdout
+    assert [row["desired"] for row in json.loads(found)["profiles"]] == ["stopped"]
+
+
+def test_what_is_declared_is_guarded_wherever_it_is_tried(running: Machine) -> None:
+    """As the service itself would, with its environment; and in the shell of a member of the group."""
+    pid = running.shown("MainPID", UNIT)
+    variables = running.path(f"/proc/{pid}/environ").read_text().strip("\0").split("\0")
+    assert "HERMES_MANAGED=true" in variables
+    service = ("env", "-i", *variables, "setpriv", "--reuid=1001", "--regid=1001", "--clear-groups", "hermesctl")
+    assert is_refusal(running.run(*service, "config", "set", "agent.max_turns", "3", check=False))
+    assert running.run(*service, "config", "set", "timezone", "UTC").returncode == 0
+    put(running, "/run/hermesd/.managed", MANAGED)
+    running.run("gpasswd", "-a", "ada", "bob")
+    ada = ("setpriv", "--reuid=1000", "--regid=1000", "--init-groups")
+    person = (*ada, "env", "HERMES_HOME=/run/hermesd", "hermesctl")
+    assert running.run(*person, "status").returncode == 0
+    assert is_refusal(running.run(*person, "config", "set", "agent.max_turns", "3", check=False))
+    assert is_refusal(running.run(*person, "setup", check=False))
+
+
+def is_refusal(done: subprocess.CompletedProcess[str]) -> bool:
+    """With the status, the manager and the command that brings a change about."""
+    return done.returncode == 78 and "managed by NixOS" in done.stderr and "sudo nixos-rebuild switch" in done.stderr
 
 
 def test_a_restart_rotates_the_secret_and_keeps_what_is_the_users(running: Machine) -> None:
@@ -133,13 +171,34 @@ def test_another_declaration_is_taken_up(running: Machine, nix: Nix) -> None:
 
 def test_a_link_in_the_way_is_refused_and_what_it_leads_to_untouched(running: Machine) -> None:
     """The agent can plant it; nothing of root's follows it."""
-    put(running, "/etc/roots", "secret of root\n", "0600")
+    put(running, "/etc/roots", "model: {default: offline}\n", "0644")  # all that could stop it is the link
     running.run("sh", "-c", f"rm {HOME}/config.yaml; ln -s /etc/roots {HOME}/config.yaml", user="bob")
     assert running.run("systemctl", "restart", UNIT, check=False).returncode != 0
-    assert running.path("/etc/roots").read_text() == "secret of root\n"
+    assert running.path("/etc/roots").read_text() == "model: {default: offline}\n"
     assert running.path("/etc/roots").stat().st_uid == 0
     running.systemctl("stop", UNIT, "hermes-agent.socket", check=False)
     running.run("rm", f"{HOME}/config.yaml")
+
+
+def test_a_home_that_cannot_be_made_is_tried_ten_times_and_then_failed(running: Machine) -> None:
+    """systemd has no status of ExecStartPre= that prevents a restart; what ends the tries is the limit of starts."""
+    running.run("sh", "-c", f"rm {HOME}/config.yaml; ln -s /etc/roots {HOME}/config.yaml", user="bob")
+    running.run("mkdir", "-p", f"/etc/systemd/system/{UNIT}.d")
+    put(running, f"/etc/systemd/system/{UNIT}.d/soon.conf", "[Service]\nRestartSec=0\n")
+    running.systemctl("daemon-reload")
+    running.systemctl("stop", UNIT)
+    running.systemctl("reset-failed", UNIT, check=False)
+    assert running.run("systemctl", "start", UNIT, check=False).returncode != 0
+    deadline = time.monotonic() + 60
+    while running.shown("ActiveState", UNIT) != "failed":
+        assert time.monotonic() < deadline, running.shown("SubState", UNIT)
+        time.sleep(0.2)
+    assert running.shown("RestartPreventExitStatus", UNIT) == "78"
+    assert running.shown("NRestarts", UNIT) == "10"
+    said = running.run("journalctl", "--unit", UNIT, "--lines=20", "--output=cat").stdout
+    assert "config.yaml: is a symbolic link" in said
+    running.systemctl("stop", "hermes-agent.socket", check=False)
+    running.run("rm", "-r", f"{HOME}/config.yaml", f"/etc/systemd/system/{UNIT}.d")
 
 
 def test_without_its_secret_it_does_not_start(running: Machine) -> None:

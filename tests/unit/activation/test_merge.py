@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hermesd.activation.config_file import merged
@@ -141,7 +141,7 @@ def _given_way(path: tuple[str, ...], declared: Tree) -> bool:
     return path[0] == "platforms" and "extra" in path
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault of the trees
 @given(TREES, TREES, TREES)
 def test_every_user_key_stays_and_every_declared_one_is_there(live: Tree, last: Tree, declared: Tree) -> None:
     """For any three: also, what was declared last and is unchanged is gone, and a second merge has nothing to do."""
@@ -183,7 +183,7 @@ def _at(tree: Any, path: tuple[str, ...]) -> Any:
     return tree
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TREES, TREES, TREES)
 def test_a_file_reads_as_the_merge_says(start: Tree, last: Tree, declared: Tree) -> None:
     """Written by a round trip or anew, and the second time it is not written at all."""

@@ -21,6 +21,7 @@ from hermesd.config.env import parse_env
 from hermesd.config.managed import manager_of
 from hermesd.config.plain import leaves, tree_of
 from hermesd.errors import ConfigError, DeniedError
+from hermesd.gateway.state import read_state
 from hermesd.home import Home
 
 ROOT = os.geteuid() == 0
@@ -328,11 +329,45 @@ def test_an_agent_that_is_a_process_of_its_own_has_its_own_routines(home: Path) 
     assert tree_of(common.read_bytes(), "")["profiles"]["coder"]["jobs"]["Own"]["prompt"] == "x"
 
 
+# -- gateways ----------------------------------------------------------------------------------------------------------
+
+
+def desired(home: Path, profile: str = "") -> str:
+    """As the daemon reads it."""
+    return read_state(Home(home).profile(profile or "default")).desired_state
+
+
+def test_the_gateway_of_each_declared_agent_is_to_run(home: Path) -> None:
+    """Of one that is not declared, nothing is said; and a dry run tells it."""
+    (home / "profiles/mine").mkdir(parents=True, mode=0o700)
+    home.chmod(0o700)
+    said = {step.path: step.details for step in run(home, dry_run=True, **FULL).steps}
+    assert [each.text for each in said[str(home / "gateway_state.json")]] == ["desired_state: running"]
+    run(home, **FULL)
+    assert (desired(home), desired(home, "coder")) == ("running", "running")
+    assert not (home / "profiles/mine/gateway_state.json").exists()
+
+
+@pytest.mark.parametrize("state", ['{"desired_state": "stopped", "theirs": 1}', '{"gateway_state": "stopped"}', "{"])
+def test_a_gateway_that_somebody_has_stopped_stays_stopped(home: Path, state: str) -> None:
+    """And its file as it is, whatever it says; also when the agent is declared anew."""
+    for place in (home, home / "profiles/coder"):
+        place.mkdir(parents=True, mode=0o700, exist_ok=True)
+        (place / "gateway_state.json").write_text(state)
+    home.chmod(0o700)
+    run(home, **FULL)
+    run(home, **{**FULL, "profiles": {}})
+    run(home, **FULL)
+    for place in (home, home / "profiles/coder"):
+        assert (place / "gateway_state.json").read_text() == state
+
+
 # -- links -------------------------------------------------------------------------------------------------------------
 
 TARGETS = [
     "config.yaml", ".env", ".managed", "SOUL.md", "auth.json", "workspace/notes/USER.md", ".activation/routines.yaml",
     ".activation/applied.json", "profiles/coder/config.yaml", "profiles/coder/profile.yaml",
+    "gateway_state.json", "profiles/coder/gateway_state.json",
 ]  # fmt: skip
 DIRECTORIES = ["workspace", "workspace/notes", ".activation", "profiles", "profiles/coder", "profiles/coder/workspace"]
 

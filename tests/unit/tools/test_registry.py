@@ -68,7 +68,8 @@ def test_every_toolset_can_be_loaded_and_has_tools() -> None:
 
 
 def test_names_of_a_hermes_agent_home_are_understood() -> None:
-    """`file` is files, `hermes-cli` is everything; a toolset named twice counts once."""
+    """`file` is files, `hermes-cli`, `all` and `*` are everything; a toolset named twice counts once."""
+    assert ToolRegistry(["all"]).names() == ToolRegistry(["*"]).names() == REGISTRY.names()
     assert ToolRegistry(["file"]).names() == ToolRegistry(["files"]).names()
     assert ToolRegistry(["hermes-cli", "files"]).names() == REGISTRY.names()
 
