@@ -13,6 +13,7 @@ import pytest
 from hermesd.errors import ConfigError, ConflictError, HermesError, NotFoundError, UsageError
 from hermesd.home import Home
 from hermesd.profiles import ProfileStore
+from tests.servers.descriptors import open_descriptors
 from tests.unit.test_home import BAD_NAMES
 
 
@@ -115,11 +116,11 @@ def test_delete_follows_no_link_and_removes_any_tree(home: Home, store: ProfileS
     (root / "locked").mkdir()
     (root / "locked" / "file").write_text("x")
     (root / "locked").chmod(0)
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_descriptors()
     store.delete("coder")
     assert names(home) == []
     assert (outside / "keep").read_text() == "kept"
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_descriptors() == before
 
 
 def test_a_profile_that_is_a_link_is_none(home: Home, store: ProfileStore, tmp_path: Path) -> None:

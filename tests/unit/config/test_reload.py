@@ -15,6 +15,7 @@ from hermesd.config.load import examine_contents
 from hermesd.config.reload import ConfigWatcher, diff
 from hermesd.config.settings import Settings
 from hermesd.home import Profile
+from tests.servers.descriptors import open_descriptors
 
 pytestmark = pytest.mark.skipif(os.uname().sysname != "Linux", reason="inotify is Linux's")
 
@@ -163,13 +164,9 @@ async def test_a_change_during_the_call_is_told_after_it(profile: Profile) -> No
     assert calls[:3] == ["begin one", "end one", "begin one"]
 
 
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 async def test_it_leaves_no_descriptor_and_can_run_again(profile: Profile) -> None:
     """A supervisor may restart the same watcher."""
-    before = descriptors()
+    before = open_descriptors()
     watched = Watched()
     watched.watcher.add(profile)
     for text in ("model: b\n", "model: c\n"):
@@ -178,7 +175,7 @@ async def test_it_leaves_no_descriptor_and_can_run_again(profile: Profile) -> No
             profile.config_path.write_text(text)
             assert await watched.next() == "one"
             nursery.cancel_scope.cancel()
-        assert descriptors() == before
+        assert open_descriptors() == before
 
 
 async def test_an_exception_of_the_callee_ends_the_service(profile: Profile) -> None:

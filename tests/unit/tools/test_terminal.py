@@ -19,6 +19,7 @@ from hermesd.tools.base import ToolContext, ToolResult
 from hermesd.tools.environment import child_environment
 from hermesd.tools.terminal.command import MAX_COMMAND_BYTES, OUTPUT_BYTES, Terminal
 from hermesd.tools.terminal.leftovers import TAG
+from tests.servers.descriptors import open_descriptors
 
 from .conftest import MakeContext
 
@@ -218,17 +219,13 @@ def children() -> set[int]:
 
 async def test_no_zombie_and_no_descriptor_is_left(context: ToolContext) -> None:
     """After any number of commands, whichever way they ended."""
-
-    def descriptors() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
-
     await terminal(context, "true; true")
-    before, others = descriptors(), children()
+    before, others = open_descriptors(), children()
     for _ in range(20):
         await terminal(context, "(sleep 60 &); true")
         with trio.move_on_after(0.005):
             await terminal(context, "sleep 60; true")
-    assert descriptors() == before
+    assert open_descriptors() == before
     assert children() == others
 
 
@@ -257,13 +254,13 @@ async def test_a_machine_that_is_short_of_something_is_an_error_for_the_model(
     def fail(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_descriptors()
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", fail)
         result = await terminal(context, "true; true")
     assert result.is_error
     assert result.text.endswith("the machine is short of something now, try again later")
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_descriptors() == before
     assert not (await terminal(context, "true; true")).is_error
 
 
