@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bench.environments import installed_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 READY_TIMEOUT_S = 60.0
@@ -70,13 +70,19 @@ class Connection:
 
     def call(self, method: str, **params: object) -> Any:
         """The result. Raises RuntimeError on an error answer."""
-        self._id += 1
-        request = {"jsonrpc": "2.0", "id": self._id, "method": method, "params": params}
-        self._stream.sendall(json.dumps(request).encode() + b"\n")
-        answer = json.loads(self._lines.readline())
-        if "error" in answer:
-            raise RuntimeError(f"{method}: {answer['error']}")
-        return answer["result"]
+        return self.call_each(method, [params])[0]
+
+    def call_each(self, method: str, each: Iterable[dict[str, object]]) -> list[Any]:
+        """One request for each of these parameters, all under way at once; the results as they come."""
+        lines = []
+        for params in each:
+            self._id += 1
+            lines.append(json.dumps({"jsonrpc": "2.0", "id": self._id, "method": method, "params": params}))
+        self._stream.sendall("".join(f"{line}\n" for line in lines).encode())
+        answers = [json.loads(self._lines.readline()) for _ in lines]
+        if failed := [answer["error"] for answer in answers if "error" in answer]:
+            raise RuntimeError(f"{method}: {failed[0]}")
+        return [answer["result"] for answer in answers]
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import statistics
+import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -208,6 +209,13 @@ async def bare_together() -> float:
     return took
 
 
+def bare_import(runs: int) -> float:
+    """What a program pays for the SDK before its first session, in a process of its own."""
+    program = "import time\nbegan = time.perf_counter()\nimport mcp\nprint(time.perf_counter() - began)"
+    said = [subprocess.check_output([sys.executable, "-c", program]) for _ in range(max(3, runs // 8))]
+    return median([float(each) for each in said])
+
+
 # -- HTTP --------------------------------------------------------------------------------------------------------------
 
 
@@ -279,6 +287,7 @@ async def main(runs: int) -> None:
         "large_line": await large_line(),
         "changed_list": await changed_list(max(3, runs // 4)),
         "bare_together": await bare_together(),
+        "bare_import": bare_import(runs),
         "neighbours": await neighbours(15.0 if runs > QUICK_RUNS else 2.0),
         "http": await http_restarts(max(2, runs // 8)),
     }

@@ -17,16 +17,17 @@ import trio
 
 from hermesd.errors import ConfigError, HermesError
 from hermesd.mcp import sdk
-from hermesd.mcp.backoff import Backoff, starts
+from hermesd.mcp.backoff import Backoff, greetings, starts
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.following import Following
+from hermesd.mcp.process import is_asleep
 from hermesd.mcp.session import client_info, meaning, negotiate, plain
 from hermesd.tools.environment import child_environment
 from hermesd.tools.terminal.local import Spawn
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from mcp import ClientSession
 
@@ -41,6 +42,7 @@ LAZY_IDLE_S = 300.0
 DEMAND_S = 0.25  # somebody waits for an HTTP server: a connect costs next to nothing, so ask this often
 START_DEMAND_S = 1.0  # somebody waits for a program that has failed
 PING_S = 10.0
+LOOK_S = 0.02  # in the second that the SDK's import takes, once in the daemon's life
 
 
 class Owner:
@@ -152,7 +154,10 @@ class Owner:
             with trio.CancelScope(deadline=trio.current_time() + config.connect_timeout) as scope:
                 async with self._link(config) as link:
                     link.abrupt = True  # until it has answered, it is not asked politely
-                    await self._load_sdk(scope)
+                    if not sdk.is_loaded():
+                        await self._load_sdk(scope, give_back)
+                        give_back()
+                        give_back = await greetings.take(calls)
                     async with self._session(link, following) as session:
                         await self._greet(session, link, following)
                         scope.deadline = math.inf
@@ -166,11 +171,24 @@ class Owner:
         if scope.cancelled_caught:
             raise McpError(f"no session within {config.connect_timeout:g} s", kind="timeout", where=self.server.where)
 
-    @staticmethod
-    async def _load_sdk(scope: trio.CancelScope) -> None:
-        """Have the SDK ready, while the program starts that is to speak with it; the time is not the server's."""
+    async def _load_sdk(self, scope: trio.CancelScope, give_back: Callable[[], None]) -> None:
+        """Have the SDK ready, while programs start that are to speak with it; the time is not the server's.
+
+        A program that waits for us leaves its place to the next one. Nothing tells us when, so it is looked at.
+        """
+
+        async def look() -> None:
+            while True:
+                await trio.sleep(LOOK_S)
+                if is_asleep(self.server.pid):
+                    give_back()
+                    return
+
         left_s, scope.deadline = scope.deadline - trio.current_time(), math.inf
-        await sdk.load(http=False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            await sdk.load(http=False)
+            nursery.cancel_scope.cancel()
         scope.deadline = trio.current_time() + left_s
 
     @asynccontextmanager
@@ -195,7 +213,7 @@ class Owner:
 
     @asynccontextmanager
     async def _session(self, link: Link, following: Following) -> AsyncIterator[ClientSession]:
-        from mcp import ClientSession
+        from mcp.client.session import ClientSession
 
         callbacks = self.server.callbacks(self.server) if self.server.callbacks else {}
         async with ClientSession(

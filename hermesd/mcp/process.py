@@ -142,3 +142,12 @@ def _what_is_missing(error: FileNotFoundError, spawn: Spawn) -> str:
     if "/" not in program:
         return f"there is no program {program} in the daemon's PATH"
     return f"there is no program {program}, or its interpreter is missing"
+
+
+def is_asleep(pid: int) -> bool:
+    """Whether a process waits for something, or is gone (proc_pid_stat(5), state: of its first thread)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - on the loop; /proc never blocks
+            return file.read().rpartition(b") ")[2][:1] not in (b"R", b"D")
+    except OSError:
+        return True

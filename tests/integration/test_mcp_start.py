@@ -1,0 +1,107 @@
+"""How many programs start at once: those that wait for us leave their place, those that work keep it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from hermesd.config.schema import McpServerConfig
+from hermesd.mcp import backoff, owner, sdk
+from hermesd.mcp.process import ServerProcess, is_asleep
+from hermesd.mcp.server import McpServer
+from hermesd.tools.terminal.local import Spawn
+
+MINIMAL = str(Path(__file__).parents[1] / "servers" / "mcp_minimal.py")
+BUSY = "while True: pass"
+COUNT = 6
+
+
+def server(name: str, *arguments: str) -> McpServer:
+    config = McpServerConfig(command=sys.executable, args=["-I", "-S", *arguments])
+    return McpServer("default", name, config, tag="start:")
+
+
+@pytest.fixture
+def loading(monkeypatch: pytest.MonkeyPatch) -> trio.Event:
+    """The SDK's import, which lasts until this event; there are two places, and time gives none of them back."""
+    sdk._import(sdk.MODULES)
+    over, load = trio.Event(), sdk.load
+
+    async def wait(*, http: bool) -> None:
+        await over.wait()
+        await load(http=http)
+
+    monkeypatch.setattr(sdk, "load", wait)
+    monkeypatch.setattr(sdk, "is_loaded", over.is_set)
+    monkeypatch.setattr(backoff, "SLOT_S", 3600.0)
+    monkeypatch.setattr(owner, "starts", backoff.StartLimit(2))
+    return over
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    while not holds():
+        await trio.sleep(0.01)
+
+
+async def test_programs_start_while_the_sdk_is_imported_and_all_are_ready_after_it(loading: trio.Event) -> None:
+    """One that waits for us leaves its place to the next; two by two they are greeted."""
+    servers = [server(f"s{number}", MINIMAL) for number in range(COUNT)]
+    async with trio.open_nursery() as nursery:
+        for each in servers:
+            await nursery.start(each.run)
+        with trio.fail_after(30):
+            await until(lambda: all(each.pid for each in servers))
+            assert {each.state for each in servers} == {"connecting"}
+            loading.set()
+            assert all([await each.wait_ready(30) for each in servers])
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_program_that_still_works_keeps_its_place(loading: trio.Event) -> None:
+    """Two that never come to rest: none of the others is started beside them, meanwhile."""
+    busy = [server(f"b{number}", "-c", BUSY) for number in range(2)]
+    other = server("other", MINIMAL)
+    async with trio.open_nursery() as nursery:
+        for each in busy:
+            await nursery.start(each.run)
+        with trio.fail_after(30):
+            await until(lambda: all(each.pid for each in busy))
+        await nursery.start(other.run)
+        with trio.move_on_after(10 * owner.LOOK_S):
+            await until(lambda: other.pid != 0)
+        assert other.pid == 0
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("program", "expected"), [("input()", True), (BUSY, False)])
+async def test_a_process_is_asleep_when_it_waits(tmp_path: Path, program: str, expected: bool) -> None:
+    """Looked at in /proc; a busy one is looked at in vain."""
+    process = ServerProcess(Spawn([sys.executable, "-I", "-S", "-c", program], tmp_path, {}, "start:x"))
+    try:
+        with trio.move_on_after(30 if expected else 0.5):
+            await until(lambda: is_asleep(process.pid))
+        assert is_asleep(process.pid) is expected
+    finally:
+        await process.end(grace_s=0)
+    assert is_asleep(process.pid)
+
+
+async def test_the_import_itself_takes_a_place_where_there_are_several() -> None:
+    """It keeps a processor busy; where there is one place, programs and the import share it."""
+    for places, left in ((3, 2), (1, 1)):
+        limit = backoff.StartLimit(places)
+        async with trio.open_nursery() as nursery:
+            with limit.one_less():
+                for _ in range(left):
+                    await limit.take(nursery)
+                with trio.move_on_after(0.05) as waiting:
+                    await limit.take(nursery)
+            assert waiting.cancelled_caught
+            if places > left:
+                with trio.fail_after(1):
+                    await limit.take(nursery)
+            nursery.cancel_scope.cancel()
