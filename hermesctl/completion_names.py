@@ -26,10 +26,10 @@ def names(kind: str, context: Context) -> list[str]:
     if kind == "profiles":
         return [profile.name for profile in context.home.profiles()]
     if kind == "skills":
-        from hermesctl.commands.skills import root_of
+        from hermesctl.commands.skills import profile_of
         from hermesd.skills.library import all_skills
 
-        return [skill.name for skill in all_skills(root_of(context)) if _PLAIN.fullmatch(skill.name)]
+        return [skill.name for skill in all_skills(profile_of(context)) if _PLAIN.fullmatch(skill.name)]
     method, field = LISTS[kind]
     rows = context.call(method, profile=context.profile)[field]
     shown = [row["name"] if _PLAIN.fullmatch(row["name"]) else str(row.get("id", "")) for row in rows]

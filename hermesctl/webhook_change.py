@@ -94,7 +94,7 @@ def _check(profile: Profile, name: str) -> None:
     from hermesd.triggers.webhook_check import check_route
 
     config = load_settings(profile).config
-    check_route(config.platforms.webhook.routes[name], config, root=profile.root, where=route_key(name))
+    check_route(config.platforms.webhook.routes[name], config, profile=profile, where=route_key(name))
 
 
 def warned_of(profile: Profile, name: str) -> list[dict[str, str]]:

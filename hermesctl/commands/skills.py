@@ -8,9 +8,9 @@ from hermesctl.arguments import actions
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
     from hermesctl.context import Context
+    from hermesd.home import Profile
     from hermesd.skills.library import Skill
 
 ACTIONS = {
@@ -42,20 +42,20 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from hermesd.skills.library import all_skills, find_skill
     from hermesd.skills.places import is_astray
 
-    root = root_of(context)
+    profile = profile_of(context)
     if args.action == "show":
-        skill = find_skill(args.name, root)
+        skill = find_skill(args.name, profile)
         return context.show({"skill": _view(skill) | {"text": skill.text}}, _one(skill))
-    found = all_skills(root)
+    found = all_skills(profile)
     shown: dict[str, Any] = {"skills": [_view(skill) for skill in found]}
     return context.show(shown | ({"warnings": [_ASTRAY]} if is_astray() else {}), _table(found))
 
 
-def root_of(context: Context) -> Path:
-    """The directory of the profile that is meant. Raises UsageError, NotFoundError."""
+def profile_of(context: Context) -> Profile:
+    """The profile that is meant. Raises UsageError, NotFoundError."""
     from hermesd.profiles import ProfileStore
 
-    return context.home.profile(context.profile or ProfileStore(context.home).current()).root
+    return context.home.profile(context.profile or ProfileStore(context.home).current())
 
 
 def _view(skill: Skill) -> dict[str, Any]:  # JSON

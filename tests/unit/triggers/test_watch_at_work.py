@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from hermesd.errors import ConfigError, ConflictError, NotFoundError
+from hermesd.home import Profile
 from hermesd.store.records import Address, EventRow, InboxRow, NewEvent, StepRow, WatchRow
 from hermesd.store.sqlite import SqliteStore
 from hermesd.store.watches import Changes
@@ -89,7 +90,7 @@ class Stage:
             self.store,
             source=lambda _watch, _spec: source,
             homes=lambda _profile: {},
-            root=lambda _profile: self.root,
+            profile_of=lambda name: Profile(name, self.root),
         )
         await self.nursery.start(lambda task_status: found.run(task_status=task_status))
         with trio.fail_after(PATIENCE_S):
