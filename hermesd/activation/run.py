@@ -55,6 +55,7 @@ def activate(manifest: Manifest, where: str, *, dry_run: bool = False) -> Report
     with contextlib.ExitStack() as stack:
         home = stack.enter_context(place(manifest.home))
         if home.fd is None and not dry_run:
+            _Run(manifest, where, home, stack).plan()  # what is refused leaves not even an empty home behind
             home.make(PurePosixPath())
         if home.fd is not None:
             _check_home(home, home.fd)
