@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -116,6 +117,14 @@ class Stage:
         at_work.changed()
 
 
+async def at_rest(work: WatchAtWork, *, after: trio.Event | None = None) -> None:
+    """Until it has considered what there was (``after``: this reason to), and waits for another, but for no time."""
+    with trio.fail_after(PATIENCE_S):
+        while work._dirty is after or work._dirty.statistics().tasks_waiting == 0:
+            await trio.sleep(0.005)
+    assert trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
+
+
 @pytest.fixture
 async def stage(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Stage]:
     store = SqliteStore.open(tmp_path / "home" / "state.db")
@@ -162,10 +171,11 @@ async def test_a_difference_waits_for_the_end_of_the_last_ones_turn(stage: Stage
     work = await stage.watch(source)
     source.put(a="1")
     [first] = await stage.inbox(1)
+    await at_rest(work)
+    reason, looks = work._dirty, source.looks
     source.put(a="1", b="1")
     source.put(a="1", b="1", c="1")
-    looks = source.looks
-    await trio.sleep(0.2)
+    await at_rest(work, after=reason)
     assert source.looks == looks, "there is no need to look before its end"
     await stage.answer(first, work)
     [_, second] = await stage.inbox(2)
@@ -215,7 +225,7 @@ async def test_what_cannot_be_looked_at_this_time_is_noted_and_waited_for(stage:
             await stage.change()
     assert (await stage.store.watches.get("w")).error == "no luck. wait"
     looks = source.looks
-    await trio.sleep(0.2)
+    await at_rest(work)
     assert source.looks == looks
     source.error = None
     work.changed()
