@@ -1,4 +1,4 @@
-"""Names that a shell completes: jobs, watches and webhooks as the daemon has them, profiles and skills as files do."""
+"""Names that a shell completes: profiles as the files have them, skills too without a daemon, the others by it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ def names(kind: str, context: Context) -> list[str]:
     Raises UnreachableError where only the daemon knows.
     """
     if kind == "profiles":
-        return [profile.name for profile in context.home.profiles()]
+        try:
+            return [profile.name for profile in context.home.profiles()]
+        except PermissionError:  # a member of the socket's group, who may not look into the home
+            return [row["name"] for row in context.call("profile.list")["profiles"]]
     if kind == "skills":
-        from hermesctl.commands.skills import root_of
-        from hermesd.skills.library import all_skills
+        from hermesctl.commands.skills import listing
 
-        return [skill.name for skill in all_skills(root_of(context)) if _PLAIN.fullmatch(skill.name)]
+        return [row["name"] for row in listing(context)["skills"] if _PLAIN.fullmatch(row["name"])]
     method, field = LISTS[kind]
     rows = context.call(method, profile=context.profile)[field]
     shown = [row["name"] if _PLAIN.fullmatch(row["name"]) else str(row.get("id", "")) for row in rows]

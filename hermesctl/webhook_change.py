@@ -57,6 +57,13 @@ def subscribe(args: argparse.Namespace, profile: Profile) -> str:
 
 def _make(profile: Profile, name: str, section: dict[str, Any], secret: str) -> str:
     """Write a route and its secret, or nothing. Raises ConflictError, ConfigError, UsageError."""
+    from hermesd.config.lock import changing
+
+    with changing(profile):
+        return _make_alone(profile, name, section, secret)
+
+
+def _make_alone(profile: Profile, name: str, section: dict[str, Any], secret: str) -> str:
     from hermesd.config.write import set_section, set_value, unset_value
 
     config, known = loaded(profile)
@@ -87,7 +94,7 @@ def _check(profile: Profile, name: str) -> None:
     from hermesd.triggers.webhook_check import check_route
 
     config = load_settings(profile).config
-    check_route(config.platforms.webhook.routes[name], config, root=profile.root, where=route_key(name))
+    check_route(config.platforms.webhook.routes[name], config, profile=profile, where=route_key(name))
 
 
 def warned_of(profile: Profile, name: str) -> list[dict[str, str]]:
@@ -103,30 +110,36 @@ def warned_of(profile: Profile, name: str) -> list[dict[str, str]]:
 
 def rotate(args: argparse.Namespace, profile: Profile) -> str:
     """Give a route a new secret; returns its variable."""
+    from hermesd.config.lock import changing
     from hermesd.config.write import set_value
     from hermesd.triggers.webhook_route import new_secret
 
-    config, known = loaded(profile)
-    known_route(args.name, config)
-    route = config.routes[args.name]
-    key = route_key(args.name)
-    variable = _variable(key, known, route.secret)
-    set_value(profile, f"{key}.secret", given_secret(args) or new_secret(route.scheme))
+    known_route(args.name, loaded(profile)[0])
+    given = given_secret(args)  # perhaps typed in: nobody else has to wait for that
+    with changing(profile):
+        config, known = loaded(profile)
+        known_route(args.name, config)
+        route = config.routes[args.name]
+        key = route_key(args.name)
+        variable = _variable(key, known, route.secret)
+        set_value(profile, f"{key}.secret", given or new_secret(route.scheme))
     return variable
 
 
 def remove(args: argparse.Namespace, profile: Profile) -> str:
     """Take out a route and its secret."""
+    from hermesd.config.lock import changing
     from hermesd.config.secret_keys import variable_for
     from hermesd.config.write import unset_value
 
-    config, known = loaded(profile)
-    known_route(args.name, config)
-    key = route_key(args.name)
-    unset_value(profile, key)
-    variable = variable_for(f"{key}.secret")
-    if known.get(variable) == config.routes[args.name].secret != "":
-        unset_value(profile, variable)
+    with changing(profile):
+        config, known = loaded(profile)
+        known_route(args.name, config)
+        key = route_key(args.name)
+        unset_value(profile, key)
+        variable = variable_for(f"{key}.secret")
+        if known.get(variable) == config.routes[args.name].secret != "":
+            unset_value(profile, variable)
     return f"removed the webhook {args.name}"
 
 

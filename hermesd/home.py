@@ -22,6 +22,8 @@ PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 RESERVED_NAMES = frozenset({"default", "hermes", "root", "sudo", "test", "tmp"})
 DEFAULT_PROFILE = "default"
 SOCKET_NAME = "hermesd.sock"
+_MARKS = ("state.db", ".managed")
+"""A directory with one of these is a home: a hermesd has opened it, or an activation has furnished it."""
 MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7), less its NUL
 
 
@@ -45,6 +47,11 @@ class Profile(NamedTuple):
 
     name: str
     root: Path
+
+    @property
+    def home(self) -> Home:
+        """The home that it is a profile of; of the ``default`` of a daemon of its own, the one around."""
+        return Home(self.root).around if self.name == DEFAULT_PROFILE else Home(self.root.parent.parent)
 
     @property
     def config_path(self) -> Path:
@@ -83,6 +90,17 @@ class Home(NamedTuple):
         named = os.environ.get("HERMES_HOME")
         root = Path(named).expanduser() if named else Path.home() / ".hermes"
         return cls(root.absolute())
+
+    @property
+    def around(self) -> Home:
+        """This home; of one that is a profile of another (``isolation: process``), that other.
+
+        It is, if it bears a profile's name in the directory ``profiles`` of a home. A directory that only happens to
+        be called ``profiles`` (/srv/profiles/hermes) makes its parent no home.
+        """
+        name, profiles = self.root.name, self.root.parent
+        is_profile = profiles.name == "profiles" and PROFILE_NAME.fullmatch(name) and name not in RESERVED_NAMES
+        return Home(profiles.parent) if is_profile and _is_home(profiles.parent) else self
 
     @property
     def state_path(self) -> Path:
@@ -153,6 +171,10 @@ class Home(NamedTuple):
                 where=str(error.filename or self.root),
                 next_step="make it writable for this user, or set HERMES_HOME to another directory",
             ) from error
+
+
+def _is_home(directory: Path) -> bool:
+    return any(os.path.lexists(directory / mark) for mark in _MARKS)
 
 
 def make_private_directory(path: Path) -> None:

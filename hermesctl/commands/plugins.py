@@ -42,14 +42,14 @@ def _in_the_file(args: argparse.Namespace, context: Context) -> int:
     """No daemon runs: the file is changed here, and none of the plugin's code is run."""
     from hermesd.plugins.discovery import discover
     from hermesd.plugins.host import check_loadable
-    from hermesd.plugins.sidecar_path import common_home, extend_path
+    from hermesd.plugins.sidecar_path import extend_path
     from hermesd.plugins.switch import switch
     from hermesd.profiles import ProfileStore
 
     on = args.action == "enable"
     profile = context.home.profile(context.profile or ProfileStore(context.home).current())
     if on:
-        extend_path(home := common_home(context.home.root))
+        extend_path(home := context.home.around.root)
         check_loadable(args.name, discover(profile, home))
     switch(context.home, profile, args.name, on=on)
     message = f"{args.name} is {args.action}d\nno daemon is running; this counts when one is started"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from hermesd.activation import gateway_state, managed_marker, routines
+from hermesd.activation import config_file, environment, gateway_state, managed_marker, routines
 from hermesd.activation import ledger as ledgers
 from hermesd.activation.additions import Addition, links, sidecar
 from hermesd.activation.agent import PROFILES, Agent
@@ -18,6 +18,7 @@ from hermesd.activation.manifest import ProfilePart
 from hermesd.activation.steps import Step
 from hermesd.activation.targets import place
 from hermesd.activation.text_diff import of_texts
+from hermesd.config.lock import locked
 from hermesd.errors import ConfigError, DeniedError
 from hermesd.home import DEFAULT_PROFILE
 
@@ -48,12 +49,13 @@ def activate(manifest: Manifest, where: str, *, dry_run: bool = False) -> Report
     """Make the home what the manifest, which is called ``where`` in errors, declares.
 
     Raises ConfigError for what stands in the way, before anything is changed; DeniedError for another's home;
-    ConflictError when somebody changed a file meanwhile; OSError.
+    ConflictError when somebody changed a file meanwhile, or keeps config.yaml and .env for himself; OSError.
     """
     _check_user(manifest.home)
     with contextlib.ExitStack() as stack:
         home = stack.enter_context(place(manifest.home))
         if home.fd is None and not dry_run:
+            _Run(manifest, where, home, stack).plan()  # what is refused leaves not even an empty home behind
             home.make(PurePosixPath())
         if home.fd is not None:
             _check_home(home, home.fd)
@@ -181,16 +183,30 @@ class _Run:
 
     def take(self) -> None:
         """Make every step, in their order."""
-        self._sweep()
-        after = Ledger(applied=[self._state]).encode()
-        if self.report.steps and after != self._before:
-            self._remember(self._ledger.before(self._state).encode())
-        for step in self.report.steps:
-            step.take()
-        self._remember(after)
+        with self._alone():
+            self._sweep()
+            after = Ledger(applied=[self._state]).encode()
+            if self.report.steps and after != self._before:
+                self._remember(self._ledger.before(self._state).encode())
+            for step in self.report.steps:
+                step.take()
+            self._remember(after)
         for addition in self.report.additions:
             if warning := addition.make():
                 self.report.notices.append(warning)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else changes a config.yaml or .env that this run is about to write. Raises ConflictError."""
+        names = (config_file.CONFIG.name, environment.ENV.name)
+        steps = [step for step in self.report.steps if step.place is self._home and step.target.name in names]
+        with contextlib.ExitStack() as stack:
+            for above in dict.fromkeys(step.target.parent for step in steps):
+                self._home.make(above)
+                fd = stack.enter_context(self._home.directory(above))
+                assert fd is not None
+                stack.enter_context(locked(fd, self._home.where(above)))
+            yield
 
     def _remember(self, data: bytes) -> None:
         if data != self._before:

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from hermesd.config import MAX_CONFIG_BYTES
+from hermesd.config.lock import changing
 from hermesd.config.plain import leaves, tree_of
 from hermesd.config.write import Change, write_config
 from hermesd.errors import ConfigError, ConflictError
@@ -58,18 +59,21 @@ class Draft:
     def put_in_place(self) -> Change:
         """Replace config.yaml. Raises ConfigError with file:line of the draft, ConflictError when the file has changed
         meanwhile, OSError."""
-        if _contents(self._profile.config_path) != self._original:
-            self.keep = True
-            raise ConflictError(
-                "was changed by someone else meanwhile",
-                where=str(self._profile.config_path),
-                next_step=f"your text is kept in {self.path}",
-            )
         try:
-            return write_config(self._profile, _contents(self.path))
+            with changing(self._profile):
+                self._check_unchanged()
+                return write_config(self._profile, _contents(self.path))
         except ConfigError as error:
             error.where = error.where.replace(str(self._profile.config_path), str(self.path))
             raise
+        except ConflictError as error:
+            self.keep = True
+            error.next_step = f"your text is kept in {self.path}"
+            raise
+
+    def _check_unchanged(self) -> None:
+        if _contents(self._profile.config_path) != self._original:
+            raise ConflictError("was changed by someone else meanwhile", where=str(self._profile.config_path))
 
 
 def _contents(path: Path) -> bytes:

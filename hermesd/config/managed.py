@@ -143,9 +143,6 @@ def _read(text: str, said_by: str, *, within: str) -> Manager:
 
 
 def _said_in(home: Home) -> Path:
-    """Its ``.managed``; of a profile that is a home of its own (``isolation: process``), that of the home it is in.
-
-    A home that only lies in a directory called ``profiles`` has one itself.
-    """
-    own, above = home.root / ".managed", home.root.parent
-    return above.parent / ".managed" if above.name == "profiles" and not os.path.lexists(own) else own
+    """Its ``.managed``; of a profile that is a home of its own without one, that of the home it is in."""
+    own = home.root / ".managed"
+    return own if os.path.lexists(own) else home.around.root / ".managed"

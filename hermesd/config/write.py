@@ -1,7 +1,8 @@
 """Changing one key of config.yaml by a round trip that keeps comments and order; secrets go to .env instead.
 
 Nothing is written that would not load: the new contents are examined first, and only then put in place, .env before
-config.yaml so that a ``${VAR}`` in it is never unset.
+config.yaml so that a ``${VAR}`` in it is never unset. From the reading to the writing the profile's lock is held
+(``config.lock``), so that another process loses nothing of what it has written.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from hermesd.config.document import parse
 from hermesd.config.env import text_of
 from hermesd.config.env_file import with_variable
 from hermesd.config.load import examine_contents
+from hermesd.config.lock import changing
 from hermesd.config.roundtrip import add, dump, from_comments, load, unambiguous, widen
 from hermesd.config.scalars import to_value
 from hermesd.config.schema import Config
 from hermesd.config.secret_keys import IMPLIED, is_secret, variable_for
 from hermesd.config.shape import Shape, shape_of
 from hermesd.errors import ConfigError, ConflictError, NotFoundError, UsageError
-from hermesd.home import make_private_directory, read_bounded, write_private
+from hermesd.home import read_bounded, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,24 +49,30 @@ def set_value(profile: Profile, key: str, text: str, *, variable: str = "") -> C
     """Set a dotted key to what ``text`` means for its type: a word, ``a,b`` or ``[a, b]`` for lists, ``{…}`` for maps.
 
     A secret goes to .env as ``variable`` (default: its usual name), and so does a key that is a variable's name.
-    Raises UsageError for a key nobody knows, ConfigError for a value or a result that would not load or be written.
+    Raises UsageError for a key nobody knows, ConfigError for a value or a result that would not load or be written,
+    ConflictError when another process keeps the files for itself.
     """
     if _ENV_NAME.fullmatch(key):
-        return _write(profile, env=with_variable(_read_env(profile), key, text), variable=key)
+        with changing(profile):
+            return _write(profile, env=with_variable(_read_env(profile), key, text), variable=key)
     shape = _shape_at(key)
     if shape is not None and shape.kind == "scalar" and is_secret(key) and not _WHOLLY_REFERENCE.fullmatch(text):
         name = variable or variable_for(key)
-        env = with_variable(_read_env(profile), name, text)
-        implied = key in IMPLIED or bool(variable)
-        config = _without_key(profile, key) if implied else _with_key(profile, key, f"${{{name}}}")
-        return _write(profile, config=config, env=env, variable=name)
-    return _write(profile, config=_with_key(profile, key, _value(key, text, shape)))
+        with changing(profile):
+            env = with_variable(_read_env(profile), name, text)
+            implied = key in IMPLIED or bool(variable)
+            config = _without_key(profile, key) if implied else _with_key(profile, key, f"${{{name}}}")
+            return _write(profile, config=config, env=env, variable=name)
+    value = _value(key, text, shape)
+    with changing(profile):
+        return _write(profile, config=_with_key(profile, key, value))
 
 
 def set_section(profile: Profile, key: str, section: dict[str, Any]) -> Change:
     """Set a dotted key to plain values, written over several lines as people do; errors as for ``set_value``."""
     _shape_at(key)
-    return _write(profile, config=_with_key(profile, key, unambiguous(section)))
+    with changing(profile):
+        return _write(profile, config=_with_key(profile, key, unambiguous(section)))
 
 
 class Edit(NamedTuple):
@@ -105,31 +113,37 @@ def change(
 
     ``expected`` is what config.yaml must still be. Raises ConflictError when it is not; otherwise as ``set_value``.
     """
-    data, env = _read_config(profile), _read_env(profile)
-    if expected is not None and data != expected:
-        raise ConflictError("was changed meanwhile", where=str(profile.config_path), next_step="look at it, try again")
-    new_data, new_env = preview(profile, data, env, edits, variables)
-    _write(profile, config=new_data if new_data != data else None, env=new_env if new_env != env else None)
+    with changing(profile):
+        data, env = _read_config(profile), _read_env(profile)
+        if expected is not None and data != expected:
+            step = "look at it, try again"
+            raise ConflictError("was changed meanwhile", where=str(profile.config_path), next_step=step)
+        new_data, new_env = preview(profile, data, env, edits, variables)
+        _write(profile, config=new_data if new_data != data else None, env=new_env if new_env != env else None)
 
 
 def unset_value(profile: Profile, key: str, *, variable: str = "") -> Change:
     """Remove a dotted key, and a secret's variable from .env. Raises NotFoundError when neither is set; see above."""
-    if _ENV_NAME.fullmatch(key):
-        name, config = key, None
-    else:
+    is_variable = _ENV_NAME.fullmatch(key) is not None
+    name = key
+    if not is_variable:
         shape = _shape_at(key)
         secret = shape is not None and shape.kind == "scalar" and is_secret(key)
-        name, config = (variable or variable_for(key)) if secret else "", _without_key(profile, key)
-    before = _read_env(profile)
-    env = with_variable(before, name, None) if name else before
-    if config is None and env == before:
-        raise NotFoundError(f"{key[:120]} is not set", next_step="see `hermesctl config show`")
-    return _write(profile, config=config, env=env if env != before else None, variable=name if env != before else "")
+        name = (variable or variable_for(key)) if secret else ""
+    with changing(profile):
+        config = None if is_variable else _without_key(profile, key)
+        before = _read_env(profile)
+        env = with_variable(before, name, None) if name else before
+        if config is None and env == before:
+            raise NotFoundError(f"{key[:120]} is not set", next_step="see `hermesctl config show`")
+        new = env if env != before else None
+        return _write(profile, config=config, env=new, variable=name if new is not None else "")
 
 
 def write_config(profile: Profile, data: bytes) -> Change:
-    """Replace config.yaml by contents that load. Raises ConfigError with file:line."""
-    return _write(profile, config=data, strict=True)
+    """Replace config.yaml by contents that load. Raises ConfigError with file:line, ConflictError."""
+    with changing(profile):
+        return _write(profile, config=data, strict=True)
 
 
 # -- the key and its value ---------------------------------------------------------------------------------------------
@@ -284,10 +298,12 @@ def _write(
     variable: str = "",
     strict: bool = False,
 ) -> Change:
-    """Examine, then write. Problems that were there before do not stand in the way unless ``strict``."""
+    """Examine, then write, while the caller holds the lock.
+
+    Problems that were there before do not stand in the way unless ``strict``.
+    """
     notices = _examine(profile, profile, config, env, strict=strict)
     try:
-        make_private_directory(profile.root)  # before the first start of a daemon there is no home yet
         if env is not None:
             write_private(profile.env_path, env)
         if config is not None:

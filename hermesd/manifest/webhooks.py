@@ -61,8 +61,8 @@ class Webhooks(ConfigEntries):
         if fields.get("scheme", "hmac") != "hmac" and fields.keys() & {"header", "algorithm"}:
             raise UsageError("header and algorithm are for `scheme: hmac`", next_step="leave them out")
         route = msgspec.convert(nested(fields), WebhookRoute)
-        root = profile_at(self._daemon.home, entry.key.profile).root
-        check_route(route, self.configs[entry.key.profile], root=root, where="")
+        profile = profile_at(self._daemon.home, entry.key.profile)
+        check_route(route, self.configs[entry.key.profile], profile=profile, where="")
         return fields
 
     def enact(self, change: Change, batch: Batch) -> None:

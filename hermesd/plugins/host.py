@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 from hermesd.errors import ConfigError, NotFoundError, StoreError
+from hermesd.home import Home
 from hermesd.plugins.errors import PluginError
-from hermesd.plugins.sidecar_path import common_home, extend_path
+from hermesd.plugins.sidecar_path import extend_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -49,7 +50,7 @@ class PluginHost:
 
     def __init__(self, settings: Settings, home: Path, store: Store, *, on_tools: Callable[[], None]) -> None:
         self._settings = settings
-        self._home = common_home(home)
+        self._home = Home(home).around.root
         self._store = store
         self._on_tools = on_tools
         self.plugins: dict[str, Plugin] = {}

@@ -14,11 +14,6 @@ DIRECTORY = ".sidecar"
 CURRENT = "current"
 
 
-def common_home(root: Path) -> Path:
-    """The home whose plugins count: of a profile that is a home of its own (``isolation: process``), the one around."""
-    return root.parent.parent if root.parent.name == "profiles" else root
-
-
 def site_packages(root: Path) -> Path:
     """The site-packages of an environment for this Python, which may not exist."""
     return root / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"

@@ -14,8 +14,15 @@ def switch(home: Home, profile: Profile, name: str, *, on: bool) -> bool:
     """Change ``plugins.enabled`` (and ``disabled``, which beats it); whether anything had to be.
 
     Raises NotFoundError for disabling what is not enabled, ConfigError when config.yaml does not load or may not be
-    written, and for a key of it that somebody else declares.
+    written, and for a key of it that somebody else declares, ConflictError when another process keeps it for itself.
     """
+    from hermesd.config.lock import changing
+
+    with changing(profile):
+        return _switch(home, profile, name, on=on)
+
+
+def _switch(home: Home, profile: Profile, name: str, *, on: bool) -> bool:
     from hermesd.config.load import load_settings
     from hermesd.config.managed import manager_of
     from hermesd.config.write import Edit, change

@@ -88,6 +88,7 @@ from hermesd.rpc.wire_routines import (
     RoutinesPlanParams,
     RoutinesPlanResult,
 )
+from hermesd.rpc.wire_skills import SkillParams, SkillResult, SkillsResult
 from hermesd.rpc.wire_turn_fields import ListParams
 from hermesd.rpc.wire_upgrade import StopResult, UnfinishedResult
 from hermesd.rpc.wire_watch import (
@@ -172,6 +173,8 @@ METHODS: tuple[Method, ...] = (
     Method("plugins.show", PluginParams, PluginDetail, "read", "One plugin with its tools."),
     Method("plugins.enable", PluginParams, Done, "owner", "Have a plugin's code run.", mutating=True),
     Method("plugins.disable", PluginParams, Done, "operate", "Have a plugin not run.", mutating=True),
+    Method("skills.list", ProfileParams, SkillsResult, "read", "Skills of a profile."),
+    Method("skills.show", SkillParams, SkillResult, "read", "One skill with its text."),
     Method("gateway.list", GatewayParams, ProfilesResult, "read", "Gateways with their platforms."),
     Method("webhook.list", ProfileParams, WebhooksResult, "read", "Webhook routes with their counters."),
     Method("webhook.show", WebhookParams, WebhookView, "read", "One webhook route."),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from hermesd.home import Profile
+
 MAX_NAME = 255
 
 
@@ -30,30 +32,30 @@ class Skill(NamedTuple):
     error: str = ""
 
 
-def find_skill(name: str, root: Path) -> Skill:
-    """A skill of the profile whose directory is ``root``; one of the user's own stands for a bundled one.
+def find_skill(name: str, profile: Profile) -> Skill:
+    """A skill of the profile; one of the user's own stands for a bundled one.
 
     Raises NotFoundError naming the nearest, and ConfigError for one that cannot be used.
     """
     if _is_name(name):
-        for place in places(root):
+        for place in places(profile):
             path = in_place(place, name)
             if path is not None:
                 found = read_skill(path)
                 return Skill(name, place.origin, path, found.description, found.body)
-    meant = nearest(name, (path.parent.name for place in places(root) for path in all_in(place)))
-    own = places(root)[0].directory
+    meant = nearest(name, (path.parent.name for place in places(profile) for path in all_in(place)))
+    own = places(profile)[0].directory
     step = f"did you mean {meant!r}?" if meant else f"see `hermesctl skills list`, or write {own}/NAME/{SKILL_FILE}"
     raise NotFoundError(f"there is no skill {name[:80]!r}", next_step=step)
 
 
-def all_skills(root: Path) -> list[Skill]:
+def all_skills(profile: Profile) -> list[Skill]:
     """Every skill by its name, once, as ``find_skill`` would take it; those that cannot be used with the reason.
 
     Raises ConfigError for a directory that cannot be read.
     """
     found: dict[str, Skill] = {}
-    for place in places(root):
+    for place in places(profile):
         for path in all_in(place):
             if path.parent.name not in found:
                 found[path.parent.name] = _listed(path, place.origin)
@@ -68,18 +70,18 @@ def _listed(path: Path, origin: str) -> Skill:
     return Skill(path.parent.name, origin, path, description, text)
 
 
-def read_skills(names: Iterable[str], root: Path) -> str:
+def read_skills(names: Iterable[str], profile: Profile) -> str:
     """The texts of these skills, in their order. Raises as ``find_skill``."""
-    return "\n\n".join(_shown(find_skill(name, root)) for name in names)
+    return "\n\n".join(_shown(find_skill(name, profile)) for name in names)
 
 
-def read_usable(names: Iterable[str], root: Path) -> tuple[str, list[HermesError]]:
+def read_usable(names: Iterable[str], profile: Profile) -> tuple[str, list[HermesError]]:
     """The texts of those that can be used, with a note on each of the others; and what is wrong with those."""
     parts: list[str] = []
     errors: list[HermesError] = []
     for name in names:
         try:
-            parts.append(_shown(find_skill(name, root)))
+            parts.append(_shown(find_skill(name, profile)))
         except (NotFoundError, ConfigError) as error:
             what = error.what if isinstance(error, NotFoundError) else f"the skill {name[:80]!r} cannot be used"
             parts.append(f"Note: {what}.")

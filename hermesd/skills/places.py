@@ -14,6 +14,8 @@ from hermesd.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hermesd.home import Profile
+
 SKILL_FILE = "SKILL.md"
 VARIABLE = "HERMES_BUNDLED_SKILLS"
 """Names a directory in place of ``OWN``; a package that is put together elsewhere (Nix) sets it."""
@@ -30,13 +32,10 @@ class Place(NamedTuple):
     directory: Path
 
 
-def places(root: Path) -> list[Place]:
-    """Those of the profile whose directory is ``root``, the first to win."""
-    found = []
-    home = root
-    if root.parent.name == "profiles":
-        home = root.parent.parent
-        found.append(Place("profile", root / "skills"))
+def places(profile: Profile) -> list[Place]:
+    """Those of the profile, the first to win."""
+    root, home = profile.root, profile.home.root
+    found = [Place("profile", root / "skills")] if root != home else []
     found.append(Place("home", home / "skills"))
     if not (root / WITHOUT).exists():
         named = os.environ.get(VARIABLE)

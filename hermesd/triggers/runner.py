@@ -108,10 +108,9 @@ class JobRunner:
         said = Said("")
         try:
             to = compose.places(job, spec, around.homes)
-            root = around.profile.root
-            skills = await trio.to_thread.run_sync(read_skills, spec.skills, root, limiter=FILE_THREADS)
+            skills = await trio.to_thread.run_sync(read_skills, spec.skills, around.profile, limiter=FILE_THREADS)
             if spec.script:
-                path = find_script(spec.script, root / "scripts")
+                path = find_script(spec.script, around.profile.root / "scripts")
                 await persist(lambda: self._store.jobs.begin_script(run.id))
                 cwd = _directory(around.workspace, spec.workdir)
                 tag = f"{around.tag}job:{run.id}"

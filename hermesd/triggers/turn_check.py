@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hermesd.errors import UsageError
+from hermesd.home import Profile
 from hermesd.providers import choice
 from hermesd.skills.library import read_skills
 from hermesd.tools.registry import check_toolsets
@@ -35,6 +36,11 @@ class Owner:
     timezone: str
     config: Config
     secrets: Mapping[str, str] = field(repr=False)
+
+    @property
+    def profile(self) -> Profile:
+        """The profile itself."""
+        return Profile(self.name, self.root)
 
     @property
     def homes(self) -> Mapping[str, str]:
@@ -65,7 +71,7 @@ def check_turn(owner: Owner, spec: TurnSpec, *, origin: Address | None = None) -
     to = parse_deliver(spec.deliver, homes=owner.homes, origin=origin, where="deliver")
     obstacles.check_targets(to, owner.config.platforms, where="deliver")
     choice.check_provider(spec.provider)
-    read_skills(spec.skills, owner.root)
+    read_skills(spec.skills, owner.profile)
     if spec.toolsets:
         check_toolsets(spec.toolsets)
     if spec.workdir and not os.path.isdir(os.path.expanduser(spec.workdir)):  # noqa: PTH111, PTH112 - Path's raise

@@ -28,8 +28,8 @@ from hermesd.turns.persist import persist
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
+    from hermesd.home import Profile
     from hermesd.store.protocol import Store
     from hermesd.store.records import TurnRow, WatchRow
     from hermesd.store.watches import Changes
@@ -46,7 +46,7 @@ ENDED = frozenset({"done", "failed", "dropped", "parked"})
 class WatchAtWork:
     """``source`` makes what is looked at anew for each attempt.
 
-    ``homes`` and ``root`` give a profile's home channels and its directory.
+    ``homes`` and ``profile_of`` give the home channels and the directory of a profile by its name.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class WatchAtWork:
         *,
         source: Callable[[WatchRow, WatchSpec], Source],
         homes: Callable[[str], Mapping[str, str]],
-        root: Callable[[str], Path],
+        profile_of: Callable[[str], Profile],
     ) -> None:
         self.id = watch.id
         self.profile = watch.profile
@@ -67,7 +67,7 @@ class WatchAtWork:
         self._store = store
         self._source = source
         self._homes = homes
-        self._root = root
+        self._profile_of = profile_of
         self._seen: dict[str, str] = {}
         self._dirty = trio.Event()
         self._last = 0.0
@@ -167,8 +167,8 @@ class WatchAtWork:
         """Their texts. One that is gone does not cost the event: it is said, to the agent as well."""
         if not spec.skills:
             return ""
-        root = self._root(watch.profile)
-        text, errors = await trio.to_thread.run_sync(read_usable, spec.skills, root, limiter=_FILE_THREADS)
+        profile = self._profile_of(watch.profile)
+        text, errors = await trio.to_thread.run_sync(read_usable, spec.skills, profile, limiter=_FILE_THREADS)
         for error in errors:
             log.warning("watch %s goes without a skill: %s", watch.id, error)
         return text

@@ -122,7 +122,7 @@ def _check_kind(kind: str, fields: WatchFields) -> None:
 def _check_files(owner: Owner, spec: WatchSpec) -> None:
     if len(spec.files) > MAX_PATTERNS:
         raise UsageError(f"there are {len(spec.files)} patterns", next_step=f"give {MAX_PATTERNS} at most")
-    home = home_of(owner.root)
+    home = home_of(owner.profile)
     for text in spec.files:
         base = parse_pattern(text).base
         if base == "/":

@@ -19,6 +19,7 @@ from hermesd.triggers.watch_directories import ISDIR, ITSELF
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hermesd.home import Profile
     from hermesd.store.watches import Changes
     from hermesd.triggers.watch_directories import Directories
     from hermesd.triggers.watch_pattern import Pattern
@@ -188,9 +189,9 @@ def parent_of(path: str) -> str:
     return path.rpartition("/")[0] or "/"
 
 
-def home_of(root: Path) -> str:
-    """The real path of the home that a profile's directory belongs to (``home`` itself, or ``home/profiles/NAME``)."""
-    return os.path.realpath(root.parent.parent if root.parent.name == "profiles" else root)
+def home_of(profile: Profile) -> str:
+    """The real path of the home that a profile belongs to."""
+    return os.path.realpath(profile.home.root)
 
 
 def thing_of(path: str) -> str:

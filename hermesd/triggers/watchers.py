@@ -84,7 +84,7 @@ class Watchers:
             case "file":
                 if self._directories is None:
                     raise ConflictError("the service watchers does not run", next_step="see `hermesctl tree`")
-                home = home_of(self._surroundings(watch.profile).profile.root)
+                home = home_of(self._surroundings(watch.profile).profile)
                 return FileSource([parse_pattern(text) for text in spec.files], self._directories, home=home)
             case "command":
                 assert spec.schedule is not None
@@ -137,7 +137,7 @@ class Watchers:
             self._store,
             source=self.source,
             homes=lambda profile: self._surroundings(profile).homes,
-            root=lambda profile: self._surroundings(profile).profile.root,
+            profile_of=lambda profile: self._surroundings(profile).profile,
         )
         self._at_work[watch.id] = at_work
         await self._nursery.start(self._work, at_work)

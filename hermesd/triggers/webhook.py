@@ -22,7 +22,7 @@ import msgspec
 import trio
 
 from hermesd.errors import StoreError
-from hermesd.home import DEFAULT_PROFILE, PROFILE_NAME
+from hermesd.home import DEFAULT_PROFILE, PROFILE_NAME, Profile
 from hermesd.mcp.oauth.ssrf import is_loopback_host, literal
 from hermesd.skills.library import read_usable
 from hermesd.store.records import NewEvent
@@ -349,7 +349,8 @@ def _event(delivery: _Delivery, *, skills: str) -> NewEvent:
 
 async def _skills(route: _Route) -> str:
     """The texts of its skills. A missing one does not cost the event: it is said, to the agent as well."""
-    text, errors = await trio.to_thread.run_sync(read_usable, route.config.skills, route.root, limiter=FILE_THREADS)
+    profile = Profile(route.profile, route.root)
+    text, errors = await trio.to_thread.run_sync(read_usable, route.config.skills, profile, limiter=FILE_THREADS)
     for error in errors:
         logger.warning("webhook %s of %s goes without a skill: %s", route.name, route.profile, error)
     return text

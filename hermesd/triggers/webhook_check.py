@@ -14,23 +14,23 @@ from hermesd.triggers.webhook_places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from hermesd.config.schema import Config, WebhookRoute
+    from hermesd.home import Profile
     from hermesd.rpc.wire_turn_fields import Warned
 
 
-def check_route(route: WebhookRoute, config: Config, *, root: Path, where: str) -> None:
+def check_route(route: WebhookRoute, config: Config, *, profile: Profile, where: str) -> None:
     """Refuse targets, filters, skills, toolsets and providers that no request could use.
 
     Raises ConfigError, UsageError, NotFoundError (a skill).
 
-    ``root``: the profile's directory. ``where``: what names the route in an error.
+    ``where``: what names the route in an error.
     """
     to = Places(route, homes=homes(config.platforms), where=where).fixed
     obstacles.check_targets(to, config.platforms, where=where)
-    compile_filters(route.filters, where=where, home=root)
-    read_skills(route.skills, root)
+    compile_filters(route.filters, where=where, home=profile.root)
+    read_skills(route.skills, profile)
     check_toolsets(route.toolsets)
     choice.check_provider(route.provider)
 

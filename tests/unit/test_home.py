@@ -16,6 +16,7 @@ from hermesd.home import (
     PROFILE_NAME,
     RESERVED_NAMES,
     Home,
+    Profile,
     check_profile_name,
     make_private_directory,
     read_bounded,
@@ -220,3 +221,26 @@ def test_only_regular_files_of_bounded_size_are_read(private: Path, tmp_path: Pa
     for name in ("pipe", "."):
         with pytest.raises(ConfigError, match="regular file"):
             read_bounded(private / name, max_bytes=5)
+
+
+@pytest.mark.parametrize("mark", ["state.db", ".managed"])
+def test_a_profile_that_is_a_home_of_its_own_knows_the_home_around_it(tmp_path: Path, mark: str) -> None:
+    """``isolation: process`` changes where a profile runs, and neither its skills nor the plugins it may name."""
+    (tmp_path / mark).touch()
+    for name in ("coder", "a"):
+        own = Home(tmp_path / "profiles" / name)
+        assert own.around == own.default_profile.home == Home(tmp_path)
+    assert Home(tmp_path).around == Home(tmp_path).default_profile.home == Home(tmp_path)
+
+
+def test_a_home_in_a_directory_called_profiles_is_no_profile(tmp_path: Path) -> None:
+    """/srv/profiles/hermes: nothing of /srv is its, unless /srv is a home; nor is what cannot bear a profile's name."""
+    lone = Home(tmp_path / "profiles" / "coder")
+    lone.root.mkdir(parents=True)
+    assert lone.around == lone.default_profile.home == lone
+    assert Profile("sub", lone.profile_root("sub")).home == lone
+    (tmp_path / "state.db").touch()
+    for name in ("hermes", "Mine", ".hermes"):
+        other = Home(tmp_path / "profiles" / name)
+        assert other.around == other
+    assert Profile("sub", lone.profile_root("sub")).home == lone

@@ -36,6 +36,7 @@ LAYERS: list[set[str]] = [
         "rpc.wire_outbox",
         "rpc.wire_plugins",
         "rpc.wire_routines",
+        "rpc.wire_skills",
         "rpc.wire_upgrade",
         "rpc.wire_watch",
         "rpc.wire_webhook",

@@ -262,10 +262,15 @@ def test_the_audit_log_says_who_did_what(logs: Path) -> None:
     assert line["outcome"] == f"token={MARK}"
 
 
-def test_auditing_is_silent_when_nothing_is_configured() -> None:
-    """Library use and tests need no log directory."""
+def test_auditing_is_silent_when_nothing_is_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Library use and tests need no log directory: nothing is raised, printed or written."""
+    monkeypatch.chdir(tmp_path)
     log.close()
     log.audit(uid=0, pid=1, method="x")
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_line_that_the_disk_refuses_is_counted_and_told(tmp_path: Path) -> None:

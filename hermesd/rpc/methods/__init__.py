@@ -13,6 +13,7 @@ from hermesd.rpc.methods import (
     profiles,
     protocol,
     routines,
+    skills,
     watch,
     webhook,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "profiles",
     "protocol",
     "routines",
+    "skills",
     "watch",
     "webhook",
 ]

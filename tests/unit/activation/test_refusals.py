@@ -213,3 +213,27 @@ def test_a_document_that_another_key_writes_is_refused(
         "files": [{"target": name, "text": "y"} for name in files],
     }
     assert "documents: " in refusal(tmp_path / "home", **declared).what
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"config": {"value": {"agent": {"max_turns": "many"}}}},
+        {"env": {"files": ["/nowhere/secrets"]}},
+        {"files": [{"target": "a.md", "source": "/nowhere/a.md"}]},
+        {"documents": [{"target": "a.md", "source": "/nowhere/a.md"}]},
+        {"auth": {"source": "/nowhere/auth.json"}},
+        {"plugins": ["/nowhere/plugin"]},
+        {"sidecar": {"specs": ["--index-url=x"]}},
+        {"profiles": {"coder": {"config": {"value": {"agent": {"max_turns": "many"}}}}}},
+    ],
+    ids=lambda declared: next(iter(declared)),
+)
+def test_a_refused_plan_leaves_no_home_behind(tmp_path: Path, declared: dict[str, Any]) -> None:
+    """A first activation makes the home once all of its plan is known; a corrected one begins with nothing there."""
+    home = tmp_path / "home"
+    with pytest.raises(ConfigError):
+        run(home, files=[{"target": "SOUL.md", "text": "a"}, *declared.pop("files", [])], **declared)
+    assert list(tmp_path.iterdir()) == []
+    run(home, files=[{"target": "SOUL.md", "text": "a"}])
+    assert (home / "SOUL.md").read_text() == "a"

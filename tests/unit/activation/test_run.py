@@ -246,7 +246,7 @@ def test_a_config_that_would_not_load_is_refused(home: Path) -> None:
     with pytest.raises(ConfigError, match="max_turns") as caught:
         run(home, config={"value": {"agent": {"max_turns": "many"}}})
     assert caught.value.where == "m.json"
-    home.chmod(0o700)
+    home.mkdir(mode=0o700)
     (home / "config.yaml").write_text("agent: {max_turns: many}\n")
     run(home, config={"value": {"toolsets": ["files"]}})
     assert "files" in (home / "config.yaml").read_text()

@@ -1,4 +1,4 @@
-"""``hermesctl skills`` reads files: no daemon is asked, and what they hold cannot draw on the terminal."""
+"""``hermesctl skills`` reads files where no daemon answers, and what they hold cannot draw on the terminal."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from hermesctl.__main__ import main
+from hermesctl.client import remote_error
+from hermesctl.context import Context
 
 
 @pytest.fixture
@@ -66,6 +68,23 @@ def test_none_and_an_unknown_one_are_said(home: Path, capsys: pytest.CaptureFixt
     assert "did you mean 'review'?" in capsys.readouterr().err
     assert main(["skills", "list", "-p", "nobody"]) == 1
     assert "no profile 'nobody'" in capsys.readouterr().err
+
+
+def test_a_daemon_of_an_earlier_release_is_done_without(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It does not know the method; any other refusal is the answer."""
+    write(home / "skills", "a", "Do it.")
+    refusal = {"code": -32601, "message": "there is no method 'skills.list'"}
+
+    def call(_context: Context, _method: str, **_params: str) -> None:
+        raise remote_error(refusal)
+
+    monkeypatch.setattr(Context, "call", call)
+    assert main(["skills", "list"]) == 0
+    assert "Do it." in capsys.readouterr().out
+    refusal["code"] = -32005
+    assert main(["skills", "list"]) == 77
 
 
 def test_their_names_are_completed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hermesd.plugins.collisions import EXIT_COLLISION, collisions, own_packages
-from hermesd.plugins.sidecar_path import common_home, current_packages, extend_path, site_packages
+from hermesd.plugins.sidecar_path import current_packages, extend_path, site_packages
 from tests.servers.uv_program import written_wheel
 
 
@@ -78,9 +78,3 @@ def test_the_environment_comes_last_on_the_path_and_once(tmp_path: Path, monkeyp
     extend_path(tmp_path)
     extend_path(tmp_path)
     assert sys.path == [*before, str(packages)]
-
-
-def test_a_profile_that_is_a_home_of_its_own_has_the_plugins_of_the_home_it_is_in(tmp_path: Path) -> None:
-    """``isolation: process`` changes where a profile runs, and not what it may name."""
-    assert common_home(tmp_path / "profiles" / "coder") == tmp_path
-    assert common_home(tmp_path) == tmp_path

@@ -47,13 +47,17 @@ def test_the_second_daemon_is_told_the_pid_of_the_first(pid_path: Path) -> None:
 
 
 def test_releasing_twice_does_nothing_more(pid_path: Path) -> None:
-    """The second call must not close somebody else's descriptor."""
+    """The second call must not close the descriptor that somebody else has got under the same number since."""
     claim = claim_home(pid_path)
+    number = claim._fd
     claim.release()
-    reused = os.open(os.devnull, os.O_RDONLY)
-    claim.release()
-    os.fstat(reused)
-    os.close(reused)
+    with open(os.devnull, "rb") as null:  # noqa: PTH123 - a device
+        os.dup2(null.fileno(), number)
+    try:
+        claim.release()
+        assert os.path.samestat(os.fstat(number), Path(os.devnull).stat()), "it is open, and what it was"
+    finally:
+        os.close(number)
 
 
 def test_a_long_stale_number_is_overwritten_whole(pid_path: Path) -> None:
@@ -68,9 +72,14 @@ def test_children_do_not_inherit_the_claim(pid_path: Path) -> None:
     """A child that outlives the daemon must not keep its home."""
     claim = claim_home(pid_path)
     with subprocess.Popen(["sleep", "60"], close_fds=False) as child:
-        claim.release()
-        claim_home(pid_path).release()
-        child.kill()
+        try:
+            os.close(claim._fd)  # as the kernel does for a daemon that is killed: the file stays
+            assert child.poll() is None
+            again = claim_home(pid_path)
+            assert pid_path.read_text() == f"{os.getpid()}\n"
+            again.release()
+        finally:
+            child.kill()
 
 
 @pytest.mark.parametrize("kind", ["symlink", "hard link", "directory", "fifo"])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hermesd.home import Profile
 from hermesd.skills.library import all_skills
 from hermesd.skills.places import OWN
 from hermesd.tools.terminal.readonly import parse
@@ -34,7 +35,7 @@ def commands(name: str) -> list[str]:
 def test_there_are_some_and_all_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each directory of the package has its SKILL.md."""
     monkeypatch.delenv("HERMES_BUNDLED_SKILLS", raising=False)
-    found = all_skills(tmp_path)
+    found = all_skills(Profile("default", tmp_path))
     assert [(each.name, each.origin, each.error) for each in found] == [(name, "bundled", "") for name in NAMES]
     assert len(NAMES) >= 3
     assert {path.name for path in OWN.iterdir()} == set(NAMES)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermesd.errors import ConfigError, NotFoundError
+from hermesd.home import Profile
 from hermesd.skills import text as texts
 from hermesd.skills.library import all_skills, find_skill, read_skills, read_usable
 from hermesd.skills.places import VARIABLE
@@ -39,16 +40,27 @@ def test_the_profiles_own_wins_over_the_homes_over_a_bundled_one(home: Path) -> 
     """Each place is the fallback of the one before; the list shows each name once, as it would be taken."""
     root = home / "profiles" / "coder"
     root.mkdir(parents=True)
+    coder = Profile("coder", root)
     bundled = write(home.parent / "bundled", "review", described("review", "ours", "Three."))
-    assert find_skill("review", root)[:3] == ("review", "bundled", bundled)
+    assert find_skill("review", coder)[:3] == ("review", "bundled", bundled)
     own = write(home / "skills", "review", described("review", "the home's", "Two."))
-    assert find_skill("review", root)[:3] == ("review", "home", own)
+    assert find_skill("review", coder)[:3] == ("review", "home", own)
     own = write(root / "skills", "review", described("review", "the profile's", "One."))
-    assert find_skill("review", root)[:3] == ("review", "profile", own)
-    assert [(each.origin, each.description, each.text) for each in all_skills(root)] == [
+    assert find_skill("review", coder)[:3] == ("review", "profile", own)
+    assert [(each.origin, each.description, each.text) for each in all_skills(coder)] == [
         ("profile", "the profile's", "One.")
     ]
-    assert find_skill("review", home).text == "Two."
+    assert find_skill("review", Profile("default", home)).text == "Two."
+
+
+def test_a_home_in_a_directory_called_profiles_has_no_skills_of_what_is_above(home: Path) -> None:
+    """/srv/skills may be anybody's; where a home is above, the home in it is its profile, and has them."""
+    root = home / "profiles" / "coder"
+    own = write(root / "skills", "mine", "Do it.")
+    write(home / "skills", "theirs", "Obey.")
+    assert [each[:3] for each in all_skills(Profile("default", root))] == [("mine", "home", own)]
+    (home / "state.db").touch()
+    assert [each.origin for each in all_skills(Profile("default", root))] == ["profile", "home"]
 
 
 def test_a_home_can_do_without_bundled_ones(home: Path) -> None:
@@ -56,14 +68,14 @@ def test_a_home_can_do_without_bundled_ones(home: Path) -> None:
     write(home.parent / "bundled", "review", "Read.")
     home.mkdir()
     (home / ".no-bundled-skills").touch()
-    assert all_skills(home) == []
+    assert all_skills(Profile("default", home)) == []
 
 
 def test_looking_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even a directory is made."""
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert {each.origin for each in all_skills(tmp_path / "home")} == {"bundled"}
-    assert find_skill("hermesd", tmp_path / "home").text
+    assert {each.origin for each in all_skills(Profile("default", tmp_path / "home"))} == {"bundled"}
+    assert find_skill("hermesd", Profile("default", tmp_path / "home")).text
     assert list(tmp_path.iterdir()) == []
 
 
@@ -72,22 +84,22 @@ def test_a_skill_may_stand_in_a_category_and_one_without_wins(home: Path) -> Non
     write(home / "skills" / "research", "arxiv", "Ask the arXiv API.")
     write(home / "skills" / ".archive", "old", "Gone.")
     write(home / "skills" / "research" / "arxiv", "examples", "What lies within a skill is none.")
-    assert find_skill("arxiv", home).text == "Ask the arXiv API."
-    assert [each.name for each in all_skills(home)] == ["arxiv"]
+    assert find_skill("arxiv", Profile("default", home)).text == "Ask the arXiv API."
+    assert [each.name for each in all_skills(Profile("default", home))] == ["arxiv"]
     write(home / "skills", "arxiv", "Ask somebody.")
     write(home / "skills" / "arxiv", "notes", "Nor is this.")
     with pytest.raises(NotFoundError):
-        find_skill("notes", home)
-    assert find_skill("arxiv", home).text == "Ask somebody."
-    assert [each.text for each in all_skills(home)] == ["Ask somebody."]
+        find_skill("notes", Profile("default", home))
+    assert find_skill("arxiv", Profile("default", home)).text == "Ask somebody."
+    assert [each.text for each in all_skills(Profile("default", home))] == ["Ask somebody."]
 
 
 def test_an_agent_is_given_the_text_without_its_front_matter(home: Path) -> None:
     """In the order of the names."""
     write(home / "skills", "a", described("a", "first", "Do A."))
     write(home / "skills", "b", "# Do B\n\nAnd more.\n")
-    assert read_skills(["b", "a"], home) == "Skill 'b':\n# Do B\n\nAnd more.\n\nSkill 'a':\nDo A."
-    assert [each.description for each in all_skills(home)] == ["first", "Do B"]
+    assert read_skills(["b", "a"], Profile("default", home)) == "Skill 'b':\n# Do B\n\nAnd more.\n\nSkill 'a':\nDo A."
+    assert [each.description for each in all_skills(Profile("default", home))] == ["first", "Do B"]
 
 
 @pytest.mark.parametrize(
@@ -97,17 +109,17 @@ def test_what_is_no_name_is_not_there(home: Path, name: str) -> None:
     """Nothing outside of the directories is ever opened for it."""
     write(home / "skills", "a", "A.")
     with pytest.raises(NotFoundError):
-        find_skill(name, home)
+        find_skill(name, Profile("default", home))
 
 
 def test_a_misspelt_name_gets_the_nearest(home: Path) -> None:
     """Of all places; without one, where to look and where to write."""
     write(home.parent / "bundled", "pr-review", "Read.")
     with pytest.raises(NotFoundError) as caught:
-        find_skill("pr-revew", home)
+        find_skill("pr-revew", Profile("default", home))
     assert caught.value.next_step == "did you mean 'pr-review'?"
     with pytest.raises(NotFoundError) as caught:
-        find_skill("zzz", home)
+        find_skill("zzz", Profile("default", home))
     assert "hermesctl skills list" in caught.value.next_step
     assert str(home / "skills") in caught.value.next_step
 
@@ -134,17 +146,17 @@ def test_a_bad_one_is_listed_by_name_and_costs_no_other(home: Path, case: str) -
     write(home.parent / "bundled", "bad", "Ours.")
     write(home / "skills", "bad", text)
     write(home / "skills", "good", "Do it.")
-    bad, good = all_skills(home)
+    bad, good = all_skills(Profile("default", home))
     assert (bad.name, bad.origin, bad.text) == ("bad", "home", "")
     assert bad.error
     assert reason in bad.error
     assert (good.name, good.error) == ("good", "")
     with pytest.raises(ConfigError) as caught:
-        find_skill("bad", home)
+        find_skill("bad", Profile("default", home))
     assert str(home / "skills" / "bad" / "SKILL.md") in caught.value.where
     assert caught.value.next_step
     assert "config edit" not in caught.value.next_step
-    said, errors = read_usable(["bad", "good", "none"], home)
+    said, errors = read_usable(["bad", "good", "none"], Profile("default", home))
     assert said == "Note: the skill 'bad' cannot be used.\n\nSkill 'good':\nDo it.\n\nNote: there is no skill 'none'."
     assert [type(each) for each in errors] == [ConfigError, NotFoundError]
 
@@ -153,7 +165,7 @@ def test_the_line_of_a_mistake_is_the_files(home: Path) -> None:
     """The fence is line 1."""
     path = write(home / "skills", "bad", "---\nname: a\nname: b\n---\nDo it.\n")
     with pytest.raises(ConfigError) as caught:
-        find_skill("bad", home)
+        find_skill("bad", Profile("default", home))
     assert caught.value.where == f"{path}:3"
 
 
@@ -162,7 +174,7 @@ def test_a_link_leads_to_a_skill_or_nowhere(home: Path, tmp_path: Path) -> None:
     kept = write(tmp_path / "dotfiles", "mine", "Do it.").parent
     (home / "skills").mkdir(parents=True)
     (home / "skills" / "mine").symlink_to(kept)
-    assert find_skill("mine", home).text == "Do it."
+    assert find_skill("mine", Profile("default", home)).text == "Do it."
     (home / ".env").write_text("KEY=secret-value\n")
     for name, target in {
         "key": home / ".env",
@@ -175,7 +187,7 @@ def test_a_link_leads_to_a_skill_or_nowhere(home: Path, tmp_path: Path) -> None:
     (home / "skills" / "pipe").mkdir()
     (home / "skills" / "loop").symlink_to("loop")
     os.mkfifo(home / "skills" / "pipe" / "SKILL.md")
-    found = {each.name: each for each in all_skills(home)}
+    found = {each.name: each for each in all_skills(Profile("default", home))}
     assert {name for name, each in found.items() if each.error} == {"key", "gone", "null", "self", "pipe"}
     assert found["key"].error == "is a link to what is no SKILL.md"
     assert not any("secret-value" in f"{each}" for each in found.values())
@@ -186,8 +198,8 @@ def test_of_a_very_large_directory_a_part_is_listed(home: Path, monkeypatch: pyt
     monkeypatch.setattr("hermesd.skills.places.MAX_ENTRIES", 3)
     for number in range(5):
         write(home / "skills", f"s{number}", "Do it.")
-    assert len(all_skills(home)) == 3
-    assert all(find_skill(f"s{number}", home) for number in range(5))
+    assert len(all_skills(Profile("default", home))) == 3
+    assert all(find_skill(f"s{number}", Profile("default", home)) for number in range(5))
 
 
 @given(st.one_of(st.binary(max_size=200), st.binary(max_size=200).map(lambda data: b"---\n" + data + b"\n---\nDo it.")))

@@ -42,5 +42,7 @@ async def test_what_is_not_as_expected_undoes_all(store: SqliteStore, bad: Store
 
 
 async def test_removing_what_is_gone_is_no_error(store: SqliteStore) -> None:
-    """It is as it should be."""
-    await store.commit([JobRemoval(id="1", expected="{}")])
+    """It is as it should be: what else was to be changed is."""
+    await store.commit([JobRemoval(id="1", expected="{}"), ValueChange(name="v", value=b"1")])
+    assert await store.get_value("v") == b"1"
+    assert await store.jobs.listing() == []

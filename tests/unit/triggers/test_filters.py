@@ -171,20 +171,22 @@ def test_no_payload_makes_a_filter_fail(payload: dict[str, object], wanted: obje
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "found", "passed_over"),
     [
-        r"^(feat|fix)(\([^)]*\))?!?: ",
-        r"refs/heads/(main|release/.*)",
-        r"[a-z0-9.]+@example\.org",
-        r"(?i)security|cve-\d{4}-\d+",
-        r"^v\d+\.\d+\.\d+$",
-        r"^[]a]*\]*x?y??",
-        r"a{2}b{,3}c{",
+        (r"^(feat|fix)(\([^)]*\))?!?: ", "feat(rpc)!: x", "a feat: x"),
+        (r"refs/heads/(main|release/.*)", "refs/heads/release/1", "refs/tags/main"),
+        (r"[a-z0-9.]+@example\.org", "by a.b@example.org", "@example.org"),
+        (r"(?i)security|cve-\d{4}-\d+", "CVE-2026-1", "cve-1"),
+        (r"^v\d+\.\d+\.\d+$", "v1.20.3", "v1.20.3-rc1"),
+        (r"^[]a]+\]*x?y??$", "]a]]xy", "xy"),
+        (r"a{2}b{,3}c{", "aabbc{", "abbc{"),
     ],
 )
-def test_ordinary_patterns_are_taken(text: str) -> None:
-    """What people write in filters."""
-    compile_pattern(text)
+def test_ordinary_patterns_are_taken(text: str, found: str, passed_over: str) -> None:
+    """What people write in filters, with the meaning that it has in Python."""
+    pattern = compile_pattern(text)
+    assert pattern.search(found)
+    assert not pattern.search(passed_over)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import trio
 
 from hermesd.errors import ConfigError, ConflictError, NotFoundError
+from hermesd.home import Profile
 from hermesd.store.records import Address, EventRow, InboxRow, NewEvent, StepRow, WatchRow
 from hermesd.store.sqlite import SqliteStore
 from hermesd.store.watches import Changes
@@ -89,7 +91,7 @@ class Stage:
             self.store,
             source=lambda _watch, _spec: source,
             homes=lambda _profile: {},
-            root=lambda _profile: self.root,
+            profile_of=lambda name: Profile(name, self.root),
         )
         await self.nursery.start(lambda task_status: found.run(task_status=task_status))
         with trio.fail_after(PATIENCE_S):
@@ -113,6 +115,14 @@ class Stage:
             await self.store.journal([step, msgspec.structs.replace(step, seq=1, kind="tool", name="terminal")])
         await self.store.finish_turn(begun.turn.id, state="done", inbox_state="done")
         at_work.changed()
+
+
+async def at_rest(work: WatchAtWork, *, after: trio.Event | None = None) -> None:
+    """Until it has considered what there was (``after``: this reason to), and waits for another, but for no time."""
+    with trio.fail_after(PATIENCE_S):
+        while work._dirty is after or work._dirty.statistics().tasks_waiting == 0:
+            await trio.sleep(0.005)
+    assert trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
 
 
 @pytest.fixture
@@ -161,10 +171,11 @@ async def test_a_difference_waits_for_the_end_of_the_last_ones_turn(stage: Stage
     work = await stage.watch(source)
     source.put(a="1")
     [first] = await stage.inbox(1)
+    await at_rest(work)
+    reason, looks = work._dirty, source.looks
     source.put(a="1", b="1")
     source.put(a="1", b="1", c="1")
-    looks = source.looks
-    await trio.sleep(0.2)
+    await at_rest(work, after=reason)
     assert source.looks == looks, "there is no need to look before its end"
     await stage.answer(first, work)
     [_, second] = await stage.inbox(2)
@@ -214,7 +225,7 @@ async def test_what_cannot_be_looked_at_this_time_is_noted_and_waited_for(stage:
             await stage.change()
     assert (await stage.store.watches.get("w")).error == "no luck. wait"
     looks = source.looks
-    await trio.sleep(0.2)
+    await at_rest(work)
     assert source.looks == looks
     source.error = None
     work.changed()

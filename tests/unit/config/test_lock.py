@@ -1,0 +1,249 @@
+"""Two writers of one profile's config.yaml and .env, in whatever processes: each keeps what the other has written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hermesctl.webhook_change import remove, rotate, subscribe
+from hermesd.activation.manifest import parse
+from hermesd.activation.run import activate
+from hermesd.config import lock
+from hermesd.config.edit import Draft
+from hermesd.config.lock import LOCK_NAME, changing, locked
+from hermesd.config.write import Edit, change, set_section, set_value, unset_value, write_config
+from hermesd.errors import ConfigError, ConflictError, HermesError
+from hermesd.home import Home, Profile, open_directory
+from hermesd.plugins.switch import switch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+DEADLINE_S = 30.0
+WRITER = """\
+import sys
+from pathlib import Path
+from hermesd.config.write import set_value
+from hermesd.home import Profile
+profile, name = Profile("default", Path(sys.argv[1])), sys.argv[2]
+print(flush=True)
+sys.stdin.readline()
+for number in range(12):
+    set_value(profile, f"{name}_{number}", "x")
+    set_value(profile, f"quick_commands.{name.lower()}{number}", "{type: exec, command: ls}")
+"""
+HOLDER = """\
+import fcntl, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
+fcntl.flock(fd, fcntl.LOCK_EX)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Profile:
+    root = tmp_path / "home"
+    root.mkdir(mode=0o700)
+    return Profile("default", root)
+
+
+@contextmanager
+def running(script: str, *words: object) -> Iterator[subprocess.Popen[str]]:
+    """A program that has printed a line, and ends when its input does."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    with process:
+        try:
+            assert process.stdout.readline() == "\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_two_processes_lose_nothing_of_each_others_changes(profile: Profile) -> None:
+    """Every variable and every key of both is there in the end, though both write the same two files all the time."""
+    with running(WRITER, profile.root, "A") as one, running(WRITER, profile.root, "B") as other:
+        for process in (one, other):
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert (one.wait(DEADLINE_S), other.wait(DEADLINE_S)) == (0, 0)
+    env, config = profile.env_path.read_text(), profile.config_path.read_text()
+    for name in ("A", "B"):
+        assert [n for n in range(12) if f"{name}_{n}=" not in env or f"{name.lower()}{n}:" not in config] == []
+
+
+def edited(profile: Profile) -> None:
+    """Like `hermesctl config edit`."""
+    with Draft(profile) as draft:
+        draft.path.write_text("agent: {max_turns: 7}\n")
+        draft.put_in_place()
+
+
+WRITES: dict[str, Callable[[Profile], object]] = {
+    "set a key": lambda profile: set_value(profile, "agent.max_turns", "7"),
+    "set a secret": lambda profile: set_value(profile, "platforms.webhook.secret", "7"),
+    "set a variable": lambda profile: set_value(profile, "NEW_ONE", "7"),
+    "set a section": lambda profile: set_section(profile, "agent", {"max_turns": 7}),
+    "unset a key": lambda profile: unset_value(profile, "store.retain_days"),
+    "unset a variable": lambda profile: unset_value(profile, "OLD_ONE"),
+    "change": lambda profile: change(profile, None, [Edit(("agent", "max_turns"), 7)], {"NEW_ONE": "7"}),
+    "write": lambda profile: write_config(profile, b"agent: {max_turns: 7}\n"),
+    "edit": edited,
+    "switch a plugin": lambda profile: switch(Home(profile.root), profile, "new", on=True),
+    "make a webhook": lambda profile: subscribe(webhook("new"), profile),
+    "rotate a webhook": lambda profile: rotate(webhook("old"), profile),
+    "remove a webhook": lambda profile: remove(webhook("old"), profile),
+}
+
+
+def webhook(name: str) -> argparse.Namespace:
+    """The arguments of `hermesctl webhook subscribe NAME --prompt x`."""
+    empty = dict.fromkeys(("deliver", "header", "algorithm", "model", "provider", "description"), "")
+    lists = dict.fromkeys(("events", "skills", "toolsets"), "") | {"filter": [], "deliver_extra": []}
+    rest = {"scheme": "auto", "deliver_only": False, "deliver_chat_id": "", "secret": ""}
+    return argparse.Namespace(name=name, prompt="x", **empty, **lists, **rest)
+
+
+def furnish(profile: Profile) -> None:
+    """Something to change."""
+    set_value(profile, "OLD_ONE", "1")
+    set_value(profile, "store.retain_days", "5")
+    subscribe(webhook("old"), profile)
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_every_way_to_change_the_files_waits_for_who_is_changing_them(
+    profile: Profile, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second writer reads nothing before the first has written; once it lets go, the second does its work."""
+    furnish(profile)
+    before = profile.config_path.read_bytes(), profile.env_path.read_bytes()
+    with running(HOLDER, profile.root / LOCK_NAME):
+        monkeypatch.setattr(lock, "WAIT_S", 0.05)
+        with pytest.raises(ConflictError):
+            WRITES[name](profile)
+        assert (profile.config_path.read_bytes(), profile.env_path.read_bytes()) == before
+    monkeypatch.setattr(lock, "WAIT_S", DEADLINE_S)
+    WRITES[name](profile)
+    assert (profile.config_path.read_bytes(), profile.env_path.read_bytes()) != before
+
+
+def test_an_activation_waits_for_who_is_changing_a_file_that_it_writes(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused before its first step; one that has nothing to write there is in nobody's way."""
+    text = {"schema": 1, "home": str(profile.root), "config": {"value": {"agent": {"max_turns": 7}}}}
+    manifest = parse(json.dumps(text).encode(), "m.json")
+    with running(HOLDER, profile.root / LOCK_NAME):
+        monkeypatch.setattr(lock, "WAIT_S", 0.05)
+        with pytest.raises(ConflictError):
+            activate(manifest, "m.json")
+        assert [path.name for path in profile.root.iterdir()] == [LOCK_NAME]
+    assert activate(manifest, "m.json").steps
+    with running(HOLDER, profile.root / LOCK_NAME):
+        assert activate(manifest, "m.json").steps == []
+
+
+def test_a_writer_goes_on_when_the_one_before_it_is_done(profile: Profile) -> None:
+    """It waits for the lock, and finds what was written meanwhile."""
+    waiting = threading.Thread(target=set_value, args=(profile, "agent.max_turns", "7"))
+    with changing(profile):
+        waiting.start()
+        deadline = time.monotonic() + DEADLINE_S
+        while not any(each.name == "config-lock" for each in threading.enumerate()):
+            assert waiting.is_alive(), "it did not wait"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        set_value(profile, "store.retain_days", "5")
+    waiting.join(DEADLINE_S)
+    assert profile.config_path.read_text() == "store:\n  retain_days: 5.0\nagent:\n  max_turns: 7\n"
+
+
+def test_who_holds_the_lock_is_named(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal says which process it is, where, and how to look at it."""
+    with running(HOLDER, profile.root / LOCK_NAME) as holder:
+        monkeypatch.setattr(lock, "WAIT_S", 0.05)
+        with pytest.raises(ConflictError) as caught:
+            set_value(profile, "agent.max_turns", "7")
+        assert caught.value.what.startswith(f"the configuration is being changed by process {holder.pid}, which")
+        assert caught.value.where == str(profile.root / LOCK_NAME)
+        assert f"ps -p {holder.pid}" in caught.value.next_step
+
+
+def test_a_holder_that_is_killed_is_in_nobodys_way(profile: Profile) -> None:
+    """The kernel lets go for it; the file that it leaves is no lock."""
+    with running(HOLDER, profile.root / LOCK_NAME) as holder:
+        holder.kill()
+        holder.wait()
+        set_value(profile, "agent.max_turns", "7")
+    assert (profile.root / LOCK_NAME).exists()
+
+
+def test_a_text_that_could_not_be_put_in_place_is_kept(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody has typed into the editor is not lost because another process was writing."""
+    with running(HOLDER, profile.root / LOCK_NAME), Draft(profile) as draft:
+        monkeypatch.setattr(lock, "WAIT_S", 0.05)
+        draft.path.write_text("agent: {max_turns: 7}\n")
+        with pytest.raises(ConflictError) as caught:
+            draft.put_in_place()
+        assert str(draft.path) in caught.value.next_step
+    assert draft.path.read_text() == "agent: {max_turns: 7}\n"
+
+
+def test_the_lock_is_private_and_follows_no_link(profile: Profile, tmp_path: Path) -> None:
+    """0600 whatever the umask; a link in its place is refused with how to be rid of it, and where it leads is left."""
+    path = profile.root / LOCK_NAME
+    for umask in (0, 0o777):
+        before = os.umask(umask)
+        try:
+            set_value(profile, "agent.max_turns", "7")
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        path.unlink()
+    for put in (lambda: path.symlink_to(tmp_path / "elsewhere"), path.mkdir, lambda: os.mkfifo(path)):
+        put()
+        with pytest.raises(ConfigError) as caught:
+            set_value(profile, "agent.max_turns", "8")
+        assert (caught.value.where, caught.value.next_step) == (str(path), f"remove it: rm {path}")
+        (path.rmdir if path.is_dir() else path.unlink)()
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_refused_first_change_leaves_no_home_behind(tmp_path: Path) -> None:
+    """The directory is made for the lock, and goes with it when nothing was written."""
+    profile = Profile("default", tmp_path / "home")
+    with pytest.raises(HermesError):
+        unset_value(profile, "agent.max_turns")
+    assert list(tmp_path.iterdir()) == []
+    set_value(profile, "agent.max_turns", "7")
+    assert profile.config_path.exists()
+
+
+def test_a_lock_that_was_removed_while_somebody_waited_for_it_counts_no_more(profile: Profile) -> None:
+    """Who gets a lock whose file has lost its name takes the one that has it now."""
+    path = profile.root / LOCK_NAME
+    with open_directory(profile.root) as directory:
+        first = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        attempt = lock._Attempt(first)
+        assert attempt.take(0)
+        path.unlink()
+        assert not attempt.is_still(LOCK_NAME, directory)
+        attempt.close()
+        with locked(directory, str(profile.root), wait_s=0):
+            assert path.exists()
