@@ -36,8 +36,6 @@ MAX_FILE_BYTES = 256 * 1024
 LOCK_TIMEOUT_S = 45.0
 SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 
-_limiter = trio.CapacityLimiter(8)
-
 
 class Stamp(NamedTuple):
     """What tells one version of a file from another."""
@@ -73,6 +71,9 @@ class TokenStorage:
         self._damaged_path = directory / f"{name}.json.damaged"
         self._retired_path = directory / f"{name}.client.json.bak"
         self._warned: dict[Path, Stamp | None] = {}
+        # A wait that was given up keeps its thread until the lock is free: one for each server, so that whoever holds
+        # one lock for ever takes no threads from the other servers.
+        self._lock_threads = trio.CapacityLimiter(1)
 
     # -- reading -----------------------------------------------------------------------------------------------------
     def stamp(self) -> Stamp | None:
@@ -178,7 +179,7 @@ class TokenStorage:
         attempt = _LockAttempt(self._lock_path)
         try:
             with trio.move_on_after(timeout_s):
-                await trio.to_thread.run_sync(attempt.run, abandon_on_cancel=True, limiter=_limiter)
+                await trio.to_thread.run_sync(attempt.run, abandon_on_cancel=True, limiter=self._lock_threads)
             if not attempt.taken:
                 raise McpError(
                     f"another process has held the tokens of {self.server!r} for {timeout_s:g} s",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -164,5 +166,25 @@ async def test_the_lock_is_waited_for_and_can_be_given_up(storage: TokenStorage)
     with trio.fail_after(5):
         async with storage.lock():
             pass
+        async with storage.lock():
+            pass
+
+
+async def test_a_lock_that_is_never_free_takes_no_threads_from_other_servers(storage: TokenStorage) -> None:
+    """Given up again and again, it costs one thread; another server's lock is taken at once, and its own once free."""
+    storage.directory.mkdir(mode=0o700)
+    other = TokenStorage(storage.directory, "other")
+    with (storage.directory / ".srv.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        before = threading.active_count()
+        for _ in range(10):
+            with pytest.raises(McpError):
+                async with storage.lock(timeout_s=0.02):
+                    raise AssertionError("it is held")
+        assert threading.active_count() <= before + 2  # the one that waits, and an idle one of the pool
+        with trio.fail_after(5):
+            async with other.lock():
+                pass
+    with trio.fail_after(5):
         async with storage.lock():
             pass
