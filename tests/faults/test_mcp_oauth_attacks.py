@@ -499,6 +499,28 @@ async def test_a_server_of_the_first_revision_has_default_endpoints(hostile: Hos
     assert len(hostile.asked("/token")) == 2
 
 
+async def test_tokens_from_another_machine_are_renewed_where_the_challenge_says(
+    hostile: Hostile, storage: TokenStorage
+) -> None:
+    """Only tokens and registration were copied: the metadata is found as for a sign-in, and never guessed beside it."""
+    url = hostile.protect(issuer=f"{hostile.url}/tenant", token_endpoint=f"{hostile.url}/tenant/token")
+    replies = hostile.replies
+    replies["/.well-known/oauth-authorization-server/tenant"] = replies.pop("/.well-known/oauth-authorization-server")
+    del replies["/.well-known/oauth-protected-resource/mcp"]
+    document = {"resource": url, "authorization_servers": [f"{hostile.url}/tenant"]}
+    replies["/elsewhere"] = (200, {}, document)
+    challenge = {"www-authenticate": f'Bearer resource_metadata="{hostile.url}/elsewhere"'}
+    replies["/mcp"] = lambda form: (
+        (200, {}, {}) if form.get("header:authorization") == "Bearer access-2" else (401, challenge, {})
+    )
+    replies["/tenant/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer", "expires_in": 60})
+    storage.write_tokens(GOOD)
+    storage.write_client({"client_id": "client-1"})
+    assert await call(url, storage) == 200
+    assert hostile.asked("/token") == []
+    assert storage.read_meta()["issuer"] == f"{hostile.url}/tenant"
+
+
 async def test_a_broken_metadata_server_does_not_lead_to_a_weaker_source(
     hostile: Hostile, storage: TokenStorage
 ) -> None:

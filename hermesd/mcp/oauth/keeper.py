@@ -20,7 +20,7 @@ import trio
 
 from hermesd.errors import ConfigError
 from hermesd.mcp.errors import McpError
-from hermesd.mcp.oauth.challenge import Challenge
+from hermesd.mcp.oauth.challenge import parse_challenge
 from hermesd.mcp.oauth.discovery import Discovered, discover, from_file
 from hermesd.mcp.oauth.dpop import ProofKey, key_from
 from hermesd.mcp.oauth.grant import RefusedError, refresh
@@ -357,8 +357,9 @@ class TokenKeeper:
 
     async def _authorization_server(self) -> Discovered:
         known = from_file(self.storage.read_meta(), self.server.url)
-        if known is None:
-            known = await discover(self._fetcher, self.server.url, Challenge())
+        if known is None:  # tokens from another machine: only the challenge may say where the metadata is
+            answer = await self._fetcher.probe(self.server.url)
+            known = await discover(self._fetcher, self.server.url, parse_challenge(answer.challenges))
             await self._save_meta(known)
         return known
 
