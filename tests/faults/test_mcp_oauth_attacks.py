@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -16,6 +17,7 @@ import trio
 from hermesd.config.schema import McpServerConfig
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.oauth import keeper, ssrf
+from hermesd.mcp.oauth import storage as storage_module
 from hermesd.mcp.oauth.fetch import Fetcher
 from hermesd.mcp.oauth.login import Surface, login
 from hermesd.mcp.oauth.manager import OAuthManager
@@ -364,6 +366,55 @@ async def test_a_half_written_token_file_is_survived(hostile: Hostile, storage: 
     assert storage.tokens_path.read_bytes() == half
     storage.write_tokens(GOOD)
     assert storage.tokens_path.with_name("srv.json.damaged").read_bytes() == half
+
+
+@pytest.mark.parametrize("damage", ["link", "half", "others"])
+async def test_a_token_file_that_cannot_be_used_is_named(damage: str, storage: TokenStorage, hostile: Hostile) -> None:
+    """Nobody is told that they have not signed in when there is a file with something wrong: the words say what."""
+    url = signed_in(hostile, storage)
+    path = storage.tokens_path
+    kept = path.rename(path.with_suffix(".kept"))
+    match damage:
+        case "link":
+            path.symlink_to(kept)
+        case "half":
+            path.write_bytes(kept.read_bytes()[:30])
+        case _:
+            path.mkdir()
+    expected = {"link": "is a symbolic link", "half": "is not JSON", "others": "is not a regular file"}[damage]
+    with pytest.raises(McpError) as caught:
+        await call(url, storage)
+    assert caught.value.needs_reauth
+    assert f"{path} {expected}" in caught.value.what
+
+
+async def test_copied_tokens_of_another_user_are_taken_up_when_given_to_ours(
+    hostile: Hostile, storage: TokenStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """scp as root, chown afterwards: the first is said, the second noticed, though the file's contents are the same."""
+    url = signed_in(hostile, storage)
+    storage.write_tokens(Tokens("access-2", expires_at=time.time() + 60))
+    storage.tokens_path.chmod(0)
+    noticed = trio.Event()
+    manager = OAuthManager(storage.directory, on_notice=lambda _, notice: noticed.set() if notice == "tokens" else None)
+    if os.geteuid() == 0:  # root may read everything
+        plain = storage_module.read_bounded
+
+        def read_bounded(path: Path, *, max_bytes: int) -> bytes:
+            if not path.stat().st_mode & 0o400:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return plain(path, max_bytes=max_bytes)
+
+        monkeypatch.setattr(storage_module, "read_bounded", read_bounded)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: manager.run(task_status=task_status))
+        with pytest.raises(McpError, match=r"srv\.json cannot be read \(Permission denied\)"):
+            await call(url, storage, manager)
+        storage.tokens_path.chmod(0o600)
+        with trio.fail_after(5):
+            await noticed.wait()
+        assert await call(url, storage, manager) == 200
+        nursery.cancel_scope.cancel()
 
 
 async def test_renewed_tokens_that_cannot_be_saved_are_used_on(hostile: Hostile, storage: TokenStorage) -> None:

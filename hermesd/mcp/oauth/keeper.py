@@ -121,7 +121,7 @@ class TokenKeeper:
             await self._renew("")
             tokens = self._tokens
         if tokens is None:
-            raise self._give_up("nobody has signed in yet")
+            raise self._give_up(self._why_signed_out())
         if self._is_rejected(tokens.access_token):
             raise self._give_up("its access was refused")
         now = time.time()
@@ -241,8 +241,9 @@ class TokenKeeper:
         except McpError as error:
             renewal.error = error
         except (OSError, ConfigError) as error:
+            why = error.what if isinstance(error, ConfigError) else error.strerror
             renewal.error = McpError(
-                f"the token directory cannot be used ({type(error).__name__})",
+                f"the token directory cannot be used ({why})",
                 kind="down",
                 where=str(self.storage.directory),
                 next_step="make it private and writable for this user",
@@ -265,7 +266,7 @@ class TokenKeeper:
     def _refreshable(self, tokens: Tokens | None) -> Tokens:
         """The tokens, if they hold a refresh token to try. Raises McpError (auth) where only a person helps."""
         if tokens is None:
-            raise self._give_up("nobody has signed in")
+            raise self._give_up(self._why_signed_out())
         if not tokens.refresh_token:
             raise self._give_up("its access has ended and there is no refresh token")
         if tokens.refresh_token == self._refused_refresh:
@@ -398,6 +399,10 @@ class TokenKeeper:
         self.failure = needs_reauth(self.server, why)
         self._on_needed(rights)
         return self.failure
+
+    def _why_signed_out(self) -> str:
+        problem = self.storage.why_no_tokens()
+        return f"{self.storage.tokens_path} {problem}" if problem else "nobody has signed in yet"
 
     def _later(self, error: McpError) -> McpError:
         """Remember a passing failure and do not ask again for a while."""

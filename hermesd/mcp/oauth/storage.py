@@ -9,6 +9,7 @@ processes never use one refresh token twice.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import logging
@@ -38,9 +39,10 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 
 
 class Stamp(NamedTuple):
-    """What tells one version of a file from another."""
+    """What tells one version of a file from another; ``ctime_ns`` changes with its owner and mode too."""
 
     mtime_ns: int
+    ctime_ns: int
     inode: int
     size: int
 
@@ -71,6 +73,7 @@ class TokenStorage:
         self._damaged_path = directory / f"{name}.json.damaged"
         self._retired_path = directory / f"{name}.client.json.bak"
         self._warned: dict[Path, Stamp | None] = {}
+        self._token_problem = ""
         # A wait that was given up keeps its thread until the lock is free: one for each server, so that whoever holds
         # one lock for ever takes no threads from the other servers.
         self._lock_threads = trio.CapacityLimiter(1)
@@ -86,11 +89,16 @@ class TokenStorage:
         Without ``expires_at`` (legacy) the token's life is counted from the file's mtime.
         """
         stamp = self.stamp()
+        self._token_problem = ""
         found = self._read(self.tokens_path)
         tokens = tokens_from(found, now=stamp.mtime_ns / 1e9 if stamp else time.time()) if found else None
         if found and tokens is None:
             self._warn(self.tokens_path, "holds no access token")
         return tokens
+
+    def why_no_tokens(self) -> str:
+        """What was wrong with the token file when it was last read; "" when nothing was, or there was none."""
+        return self._token_problem
 
     def read_client(self) -> dict[str, object]:
         """The registration; empty when there is none that can be read."""
@@ -109,8 +117,12 @@ class TokenStorage:
             found = msgspec.json.decode(read_bounded(path, max_bytes=MAX_FILE_BYTES))
         except FileNotFoundError:
             return {}
-        except (OSError, ConfigError) as error:
-            self._warn(path, f"cannot be read ({type(error).__name__})")
+        except OSError as error:
+            is_link = error.errno == errno.ELOOP
+            self._warn(path, "is a symbolic link" if is_link else f"cannot be read ({error.strerror})")
+            return {}
+        except ConfigError as error:
+            self._warn(path, error.what)
             return {}
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._warn(path, "is not JSON: half-written or damaged")
@@ -121,6 +133,8 @@ class TokenStorage:
         return {}
 
     def _warn(self, path: Path, problem: str) -> None:
+        if path == self.tokens_path:
+            self._token_problem = problem
         version = _stamp(path)
         if path not in self._warned or self._warned[path] != version:
             self._warned[path] = version
@@ -240,4 +254,4 @@ def _stamp(path: Path) -> Stamp | None:
         found = path.stat(follow_symlinks=False)
     except OSError:
         return None
-    return Stamp(found.st_mtime_ns, found.st_ino, found.st_size)
+    return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size)
