@@ -339,6 +339,23 @@ async def test_a_senseless_refresh_answer_costs_nothing(body: bytes, hostile: Ho
     assert storage.read_tokens() == GOOD
 
 
+@pytest.mark.parametrize("body", [b"", b"<h1>Sign in to the network</h1>", b'{"message": "Unauthorized"}'])
+async def test_only_oauths_own_words_forget_a_registration(
+    body: bytes, hostile: Hostile, storage: TokenStorage
+) -> None:
+    """A 401 that does not say invalid_client may be anybody's: a person is asked for once, and every file stays."""
+    url = signed_in(hostile, storage)
+    hostile.replies["/token"] = (401, {}, body)
+    client, meta = storage.read_client(), storage.read_meta()
+    manager = OAuthManager(storage.directory)
+    for _ in range(3):
+        with pytest.raises(McpError) as caught:
+            await call(url, storage, manager)
+        assert caught.value.needs_reauth
+    assert len(hostile.asked("/token")) == 1
+    assert (storage.read_client(), storage.read_meta(), storage.read_tokens()) == (client, meta, GOOD)
+
+
 @pytest.mark.parametrize("skew_s", [-600, 600])
 async def test_a_wrong_clock_costs_one_refresh(skew_s: float, hostile: Hostile, storage: TokenStorage) -> None:
     """Ten minutes off in either direction: at most one refresh, and the calls work."""
