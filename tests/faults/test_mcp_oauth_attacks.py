@@ -26,6 +26,7 @@ from hermesd.mcp.oauth.settings import OAuthSettings, ServerIdentity
 from hermesd.mcp.oauth.ssrf import AddressPolicy, guarded_transport
 from hermesd.mcp.oauth.storage import TokenStorage
 from tests.servers.hostile import Hostile, hostile_server
+from tests.servers.mcp_http import free_port
 
 GOOD = Tokens("access-1", refresh_token="refresh-1", expires_in=3600.0, expires_at=1.0)
 METADATA = "169.254.169.254"
@@ -627,6 +628,30 @@ async def test_a_refused_registration_says_what_to_do(hostile: Hostile, storage:
             await sign_in(url, storage)
         assert "oauth.client_id" in caught.value.next_step
         assert caught.value.kind == "auth"
+
+
+async def test_a_redirect_uri_on_this_machine_is_listened_to(hostile: Hostile, storage: TokenStorage) -> None:
+    """A client that somebody registered has a fixed address: its port and path are ours; a taken port is named."""
+    url = hostile.protect()
+    hostile.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer"})
+
+    async def sign_in_at(address: str) -> None:
+        settings = OAuthSettings(client_id="client-9", redirect_uri=address, timeout=5)
+        surface = Surface(lambda _: None, open_url)
+        await login(ServerIdentity("srv", url), settings, storage, surface)
+
+    def open_url(address: str) -> bool:
+        threading.Thread(target=come_back, args=(address,), kwargs={"code": "c"}, daemon=True).start()
+        return True
+
+    for path in ("/oauth/cb", ""):
+        address = f"http://localhost:{free_port()}{path}"
+        await sign_in_at(address)
+        assert hostile.asked("/token")[-1]["redirect_uri"] == address
+    taken = urlsplit(hostile.url).port
+    with pytest.raises(McpError, match=f"port {taken} is taken") as caught:
+        await sign_in_at(f"http://127.0.0.1:{taken}/callback")
+    assert caught.value.where == "oauth.redirect_uri"
 
 
 async def test_a_taken_redirect_port_is_named(hostile: Hostile, storage: TokenStorage) -> None:
