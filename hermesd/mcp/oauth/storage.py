@@ -70,6 +70,7 @@ class TokenStorage:
         self.meta_path = directory / f"{name}.meta.json"
         self.key_path = directory / f"{name}.dpop.json"
         self._lock_path = directory / f".{name}.lock"
+        self._unfinished = re.compile(rf"\.{name}(\.[a-z]+)?\.json\.[0-9a-f]{{12}}")  # as home.write_private names them
         self._damaged_path = directory / f"{name}.json.damaged"
         self._retired_path = directory / f"{name}.client.json.bak"
         self._warned: dict[Path, Stamp | None] = {}
@@ -144,6 +145,7 @@ class TokenStorage:
     def write_tokens(self, tokens: Tokens) -> None:
         """Replace the tokens. A file that could not be understood is kept beside it as ``….damaged``."""
         make_private_directory(self.directory)
+        self._sweep()
         if self.stamp() is not None and self.read_tokens() is None:
             with contextlib.suppress(OSError):
                 self.tokens_path.replace(self._damaged_path)
@@ -174,12 +176,20 @@ class TokenStorage:
         """Delete the tokens and keep who we are to the server; whether there were any."""
         found = _unlink(self.tokens_path, self._damaged_path)
         _unlink(self.key_path)
+        self._sweep()
         return found
 
     def remove(self) -> bool:
         """Delete all that is stored, what was set aside too; whether there was anything. The lock file stays."""
         tokens = self.remove_tokens()
         return _unlink(self.client_path, self.meta_path, self._retired_path) or tokens
+
+    def _sweep(self) -> None:
+        """Delete what a writer who was killed has left; it may hold tokens."""
+        with contextlib.suppress(FileNotFoundError):
+            for path in self.directory.iterdir():
+                if self._unfinished.fullmatch(path.name):
+                    _unlink(path)
 
     def _write(self, path: Path, value: object) -> None:
         make_private_directory(self.directory)
