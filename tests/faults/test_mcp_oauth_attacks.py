@@ -590,6 +590,46 @@ async def test_tokens_from_another_machine_are_renewed_where_the_challenge_says(
     assert storage.read_meta()["issuer"] == f"{hostile.url}/tenant"
 
 
+async def test_an_issuer_that_has_moved_its_endpoint_needs_nobody(hostile: Hostile, storage: TokenStorage) -> None:
+    """What is on disk leads nowhere: after the pause the same issuer is asked where its endpoint is now."""
+    url = signed_in(hostile, storage)
+    manager = OAuthManager(storage.directory)
+    hostile.protect(token_endpoint=f"{hostile.url}/new/token")
+    hostile.replies["/mcp"] = lambda form: (
+        (200, {}, {}) if form.get("header:authorization") == "Bearer access-2" else (401, {}, {})
+    )
+    hostile.replies["/new/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer", "expires_in": 60})
+    with pytest.raises(McpError, match="404"):
+        await call(url, storage, manager)
+    await trio.sleep(1.1)  # the pause is in real time: the server is a real one
+    assert await call(url, storage, manager) == 200
+    assert hostile.asked("/new/token")[0]["refresh_token"] == "refresh-1"
+    assert storage.read_meta()["token_endpoint"] == f"{hostile.url}/new/token"
+
+
+async def test_another_issuer_than_the_one_of_the_sign_in_gets_no_token(
+    hostile: Hostile, storage: TokenStorage
+) -> None:
+    """The issuer is gone and the server names another: a person is asked for, and the refresh token goes nowhere."""
+    url = signed_in(hostile, storage)
+    manager = OAuthManager(storage.directory)
+    with hostile_server() as other:
+        other.protect()
+        other.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer"})
+        document = {"resource": url, "authorization_servers": [other.url]}
+        hostile.replies["/.well-known/oauth-protected-resource/mcp"] = (200, {}, document)
+        with pytest.raises(McpError, match="404"):
+            await call(url, storage, manager)
+        await trio.sleep(1.1)  # as above
+        for _ in range(5):
+            with pytest.raises(McpError, match="another authorization server") as caught:
+                await call(url, storage, manager)
+            assert caught.value.needs_reauth
+        assert other.asked("/token") == []
+        assert len(hostile.asked("/.well-known/oauth-protected-resource/mcp")) == 1
+    assert storage.read_tokens() == GOOD
+
+
 async def test_a_broken_metadata_server_does_not_lead_to_a_weaker_source(
     hostile: Hostile, storage: TokenStorage
 ) -> None:

@@ -21,7 +21,7 @@ import trio
 from hermesd.errors import ConfigError
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.oauth.challenge import parse_challenge
-from hermesd.mcp.oauth.discovery import Discovered, discover, from_file
+from hermesd.mcp.oauth.discovery import Discovered, discover, from_file, same_issuer
 from hermesd.mcp.oauth.dpop import ProofKey, key_from
 from hermesd.mcp.oauth.grant import RefusedError, refresh
 from hermesd.mcp.oauth.registration import Client, configured_client, stored_client
@@ -46,6 +46,7 @@ EXCHANGE_S = 60.0
 GRACE_S = 3.0
 PAUSE_S = (1.0, 60.0)
 REJECTED_S = 60.0
+LOOK_AGAIN_S = 15.0
 
 
 class _Renewal:
@@ -89,6 +90,7 @@ class TokenKeeper:
         self._rejected_until = 0.0
         self._pause_s = 0.0
         self._not_before = 0.0
+        self._doubted = False  # the metadata on disk: a request that built on it has failed
 
     # -- what the provider asks --------------------------------------------------------------------------------------
     def reload_if_changed(self) -> bool:
@@ -107,6 +109,7 @@ class TokenKeeper:
         self._key = None
         self._refused_refresh = self._rejected_access = ""
         self._pause_s = self._not_before = 0.0
+        self._doubted = False
         self.failure = None
         return True
 
@@ -317,6 +320,7 @@ class TokenKeeper:
             raise self._later(error) from None
         self._tokens = new
         self._pause_s = self._not_before = 0.0
+        self._doubted = False
         self.failure = None
         await self._save(new)
 
@@ -358,11 +362,36 @@ class TokenKeeper:
 
     async def _authorization_server(self) -> Discovered:
         known = from_file(self.storage.read_meta(), self.server.url)
-        if known is None:  # tokens from another machine: only the challenge may say where the metadata is
-            answer = await self._fetcher.probe(self.server.url)
-            known = await discover(self._fetcher, self.server.url, parse_challenge(answer.challenges))
-            await self._save_meta(known)
-        return known
+        if known is None:  # tokens from another machine
+            found = await self._discovered()
+        elif not self._doubted:
+            return known
+        else:  # what is on disk led nowhere: perhaps it is old
+            found = await self._newer_than(known)
+        if found is not known:
+            await self._save_meta(found)
+        return found
+
+    async def _discovered(self) -> Discovered:
+        """As a sign-in finds it: only the server's challenge may say where the metadata is."""
+        answer = await self._fetcher.probe(self.server.url)
+        return await discover(self._fetcher, self.server.url, parse_challenge(answer.challenges))
+
+    async def _newer_than(self, known: Discovered) -> Discovered:
+        """What the same issuer says of itself now; ``known`` when that cannot be found out.
+
+        Raises McpError (auth) when the server names another issuer: it gets nothing that was not signed in for there.
+        """
+        try:
+            with trio.fail_after(LOOK_AGAIN_S):
+                found = await self._discovered()
+        except (McpError, trio.TooSlowError):
+            return known
+        if not same_issuer(found.server.issuer, known.server.issuer):
+            raise self._not_soon("its tokens are now issued by another authorization server")
+        if found.server == known.server:
+            return known
+        return msgspec.structs.replace(found, step_up=known.step_up)
 
     def _client(self, at: Discovered) -> Client | None:
         return configured_client(self.settings, at.server) or stored_client(self.storage.read_client(), at.server)
@@ -407,6 +436,7 @@ class TokenKeeper:
     def _later(self, error: McpError) -> McpError:
         """Remember a passing failure and do not ask again for a while."""
         if error.kind != "auth":
+            self._doubted = True
             self._pause_s = min(max(PAUSE_S[0], 2 * self._pause_s), PAUSE_S[1])
             self._not_before = trio.current_time() + self._pause_s
         self.failure = error
