@@ -47,6 +47,7 @@ GRACE_S = 3.0
 PAUSE_S = (1.0, 60.0)
 REJECTED_S = 60.0
 LOOK_AGAIN_S = 15.0
+MAX_SCOPE_CHARS = 1024
 
 
 class _Renewal:
@@ -199,13 +200,20 @@ class TokenKeeper:
         if scope and set(scope.split()) <= set(held):
             what = f"the MCP server {self.server.name!r} refuses what it has granted the right to ({scope})"
             return McpError(what, kind="tool", where=f"mcp/{self.server.name}", next_step="ask who runs the server")
-        raw = self.storage.read_meta()
-        known = from_file(raw, self.server.url)
-        if known is not None and scope and scope != known.step_up:
-            with contextlib.suppress(OSError, ConfigError, McpError):  # then it is asked for the next time
-                async with self.storage.lock(timeout_s=2.0):
-                    await self._save_meta(msgspec.structs.replace(known, step_up=scope))
+        with contextlib.suppress(OSError, ConfigError, McpError):  # then it is asked for the next time
+            await self._note_scope(scope)
         return self._give_up(f"it wants more rights ({scope})" if scope else "it wants more rights", rights=True)
+
+    async def _note_scope(self, scope: str) -> None:
+        """Add to what the next sign-in asks for: another tool may have wanted something else before."""
+        known = from_file(self.storage.read_meta(), self.server.url)
+        if known is None or set(scope.split()) <= set(known.step_up.split()):
+            return
+        async with self.storage.lock(timeout_s=2.0):
+            known = from_file(self.storage.read_meta(), self.server.url) or known
+            both = " ".join(dict.fromkeys([*known.step_up.split(), *scope.split()]))
+            wanted = both if len(both) <= MAX_SCOPE_CHARS else scope
+            await self._save_meta(msgspec.structs.replace(known, step_up=wanted))
 
     def _reject(self, token: str) -> None:
         self._rejected_access = token
