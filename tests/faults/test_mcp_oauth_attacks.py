@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -355,6 +356,32 @@ async def test_only_oauths_own_words_forget_a_registration(
         assert caught.value.needs_reauth
     assert len(hostile.asked("/token")) == 1
     assert (storage.read_client(), storage.read_meta(), storage.read_tokens()) == (client, meta, GOOD)
+
+
+async def test_a_refusal_that_never_ends_holds_up_no_recovery(hostile: Hostile, storage: TokenStorage) -> None:
+    """The body of a 401 is of no use: it is not waited for, however much of it comes."""
+    signed_in(hostile, storage)
+    storage.write_tokens(Tokens("access-1", refresh_token="refresh-1", expires_at=time.time() + 600))
+    hostile.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer", "expires_in": 60})
+
+    async def serve(stream: trio.SocketStream) -> None:
+        head = await stream.receive_some(65536)
+        with contextlib.suppress(trio.BrokenResourceError):
+            if b"Bearer access-2" in head:
+                await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+            else:
+                await stream.send_all(b"HTTP/1.1 401 No\r\ntransfer-encoding: chunked\r\n\r\n")
+                await stream.send_all(b"1\r\nx\r\n")
+                await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(lambda task_status: trio.serve_tcp(serve, 0, host="127.0.0.1",
+                                                                             task_status=task_status))  # fmt: skip
+        endless = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/mcp"
+        storage.write_meta({**storage.read_meta(), "hermesd": {"resource": endless}})
+        with trio.fail_after(5):
+            assert await call(endless, storage) == 200
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("skew_s", [-600, 600])
