@@ -384,6 +384,19 @@ async def test_a_refusal_that_never_ends_holds_up_no_recovery(hostile: Hostile, 
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("life", [0, "0", -1, -3600.5, "soon", 1e300, None, True])
+async def test_a_senseless_life_makes_no_storm(life: object, hostile: Hostile, storage: TokenStorage) -> None:
+    """A token that is said to have ended when it is issued is used until it is refused, not renewed for each call."""
+    url = signed_in(hostile, storage)
+    answer = {"access_token": "access-2", "token_type": "Bearer", "refresh_token": "r2", "expires_in": life}
+    hostile.replies["/token"] = (200, {}, answer)
+    manager = OAuthManager(storage.directory)
+    for _ in range(4):
+        assert await call(url, storage, manager) == 200
+    assert await call(url, storage) == 200  # as after a restart
+    assert len(hostile.asked("/token")) == 1
+
+
 @pytest.mark.parametrize("skew_s", [-600, 600])
 async def test_a_wrong_clock_costs_one_refresh(skew_s: float, hostile: Hostile, storage: TokenStorage) -> None:
     """Ten minutes off in either direction: at most one refresh, and the calls work."""
