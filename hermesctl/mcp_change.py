@@ -89,7 +89,13 @@ def _add(args: argparse.Namespace, _context: Context, profile: Profile) -> str:
     message = f"added {args.name} to {profile.config_path}"
     message += f"; {', '.join(variables)} went to {profile.env_path}" if variables else ""
     message += _missing(new.command)
-    return message + (f"\nsign in with `hermesctl mcp login {args.name}`" if new.auth == "oauth" else "")
+    return message + (f"\nsign in with `{_login_command(args.name, profile)}`" if new.auth == "oauth" else "")
+
+
+def _login_command(name: str, profile: Profile) -> str:
+    from hermesd.mcp.oauth.settings import ServerIdentity
+
+    return ServerIdentity(name, "", profile.name).login_command
 
 
 def _missing(program: str) -> str:

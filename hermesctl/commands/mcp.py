@@ -10,6 +10,7 @@ from hermesctl import mcp_change
 from hermesctl.arguments import actions
 from hermesctl.commands import mcp_login
 from hermesd.errors import UnreachableError, UsageError
+from hermesd.home import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
     from hermesctl.context import Context
@@ -116,7 +117,9 @@ def _change(args: argparse.Namespace, context: Context) -> int:
     refused: list[str] = []
     try:
         refused = context.act("daemon.reload").get("refused", [])
-        message += f"\nsee whether it works with `hermesctl mcp test {args.name}`" if args.action == "add" else ""
+        of_profile = "" if profile.name == DEFAULT_PROFILE else f"-p {profile.name} "
+        hint = f"\nsee whether it works with `hermesctl {of_profile}mcp test {args.name}`"
+        message += hint if args.action == "add" else ""
     except UnreachableError:
         message += "\nno daemon is running; this counts when one is started"
     message += forget() if forget is not None else ""

@@ -55,7 +55,7 @@ _MCP_SERVER = {
     "oauth.client_secret": "Secret of the registration; better in .env.",
     "oauth.scope": "What to ask for; empty leaves it to the server.",
     "oauth.redirect_port": "Port on which the answer of the browser is awaited; 0 takes any free one.",
-    "oauth.redirect_uri": "Address that stands for that port, for instance behind a proxy.",
+    "oauth.redirect_uri": "Address that stands for that port (behind a proxy), or says port and path on this machine.",
     "oauth.client_name": "Name under which we register.",
     "oauth.timeout": "Seconds a person has for signing in.",
     "oauth.allow_private": "Whether the sign-in may lead to private addresses.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import threading
 import time
@@ -16,6 +18,7 @@ import trio
 from hermesd.config.schema import McpServerConfig
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.oauth import keeper, ssrf
+from hermesd.mcp.oauth import storage as storage_module
 from hermesd.mcp.oauth.fetch import Fetcher
 from hermesd.mcp.oauth.login import Surface, login
 from hermesd.mcp.oauth.manager import OAuthManager
@@ -24,6 +27,7 @@ from hermesd.mcp.oauth.settings import OAuthSettings, ServerIdentity
 from hermesd.mcp.oauth.ssrf import AddressPolicy, guarded_transport
 from hermesd.mcp.oauth.storage import TokenStorage
 from tests.servers.hostile import Hostile, hostile_server
+from tests.servers.mcp_http import free_port
 
 GOOD = Tokens("access-1", refresh_token="refresh-1", expires_in=3600.0, expires_at=1.0)
 METADATA = "169.254.169.254"
@@ -337,6 +341,62 @@ async def test_a_senseless_refresh_answer_costs_nothing(body: bytes, hostile: Ho
     assert storage.read_tokens() == GOOD
 
 
+@pytest.mark.parametrize("body", [b"", b"<h1>Sign in to the network</h1>", b'{"message": "Unauthorized"}'])
+async def test_only_oauths_own_words_forget_a_registration(
+    body: bytes, hostile: Hostile, storage: TokenStorage
+) -> None:
+    """A 401 that does not say invalid_client may be anybody's: a person is asked for once, and every file stays."""
+    url = signed_in(hostile, storage)
+    hostile.replies["/token"] = (401, {}, body)
+    client, meta = storage.read_client(), storage.read_meta()
+    manager = OAuthManager(storage.directory)
+    for _ in range(3):
+        with pytest.raises(McpError) as caught:
+            await call(url, storage, manager)
+        assert caught.value.needs_reauth
+    assert len(hostile.asked("/token")) == 1
+    assert (storage.read_client(), storage.read_meta(), storage.read_tokens()) == (client, meta, GOOD)
+
+
+async def test_a_refusal_that_never_ends_holds_up_no_recovery(hostile: Hostile, storage: TokenStorage) -> None:
+    """The body of a 401 is of no use: it is not waited for, however much of it comes."""
+    signed_in(hostile, storage)
+    storage.write_tokens(Tokens("access-1", refresh_token="refresh-1", expires_at=time.time() + 600))
+    hostile.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer", "expires_in": 60})
+
+    async def serve(stream: trio.SocketStream) -> None:
+        head = await stream.receive_some(65536)
+        with contextlib.suppress(trio.BrokenResourceError):
+            if b"Bearer access-2" in head:
+                await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+            else:
+                await stream.send_all(b"HTTP/1.1 401 No\r\ntransfer-encoding: chunked\r\n\r\n")
+                await stream.send_all(b"1\r\nx\r\n")
+                await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(lambda task_status: trio.serve_tcp(serve, 0, host="127.0.0.1",
+                                                                             task_status=task_status))  # fmt: skip
+        endless = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/mcp"
+        storage.write_meta({**storage.read_meta(), "hermesd": {"resource": endless}})
+        with trio.fail_after(5):
+            assert await call(endless, storage) == 200
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("life", [0, "0", -1, -3600.5, "soon", 1e300, None, True])
+async def test_a_senseless_life_makes_no_storm(life: object, hostile: Hostile, storage: TokenStorage) -> None:
+    """A token that is said to have ended when it is issued is used until it is refused, not renewed for each call."""
+    url = signed_in(hostile, storage)
+    answer = {"access_token": "access-2", "token_type": "Bearer", "refresh_token": "r2", "expires_in": life}
+    hostile.replies["/token"] = (200, {}, answer)
+    manager = OAuthManager(storage.directory)
+    for _ in range(4):
+        assert await call(url, storage, manager) == 200
+    assert await call(url, storage) == 200  # as after a restart
+    assert len(hostile.asked("/token")) == 1
+
+
 @pytest.mark.parametrize("skew_s", [-600, 600])
 async def test_a_wrong_clock_costs_one_refresh(skew_s: float, hostile: Hostile, storage: TokenStorage) -> None:
     """Ten minutes off in either direction: at most one refresh, and the calls work."""
@@ -364,6 +424,55 @@ async def test_a_half_written_token_file_is_survived(hostile: Hostile, storage: 
     assert storage.tokens_path.read_bytes() == half
     storage.write_tokens(GOOD)
     assert storage.tokens_path.with_name("srv.json.damaged").read_bytes() == half
+
+
+@pytest.mark.parametrize("damage", ["link", "half", "others"])
+async def test_a_token_file_that_cannot_be_used_is_named(damage: str, storage: TokenStorage, hostile: Hostile) -> None:
+    """Nobody is told that they have not signed in when there is a file with something wrong: the words say what."""
+    url = signed_in(hostile, storage)
+    path = storage.tokens_path
+    kept = path.rename(path.with_suffix(".kept"))
+    match damage:
+        case "link":
+            path.symlink_to(kept)
+        case "half":
+            path.write_bytes(kept.read_bytes()[:30])
+        case _:
+            path.mkdir()
+    expected = {"link": "is a symbolic link", "half": "is not JSON", "others": "is not a regular file"}[damage]
+    with pytest.raises(McpError) as caught:
+        await call(url, storage)
+    assert caught.value.needs_reauth
+    assert f"{path} {expected}" in caught.value.what
+
+
+async def test_copied_tokens_of_another_user_are_taken_up_when_given_to_ours(
+    hostile: Hostile, storage: TokenStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """scp as root, chown afterwards: the first is said, the second noticed, though the file's contents are the same."""
+    url = signed_in(hostile, storage)
+    storage.write_tokens(Tokens("access-2", expires_at=time.time() + 60))
+    storage.tokens_path.chmod(0)
+    noticed = trio.Event()
+    manager = OAuthManager(storage.directory, on_notice=lambda _, notice: noticed.set() if notice == "tokens" else None)
+    if os.geteuid() == 0:  # root may read everything
+        plain = storage_module.read_bounded
+
+        def read_bounded(path: Path, *, max_bytes: int) -> bytes:
+            if not path.stat().st_mode & 0o400:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return plain(path, max_bytes=max_bytes)
+
+        monkeypatch.setattr(storage_module, "read_bounded", read_bounded)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: manager.run(task_status=task_status))
+        with pytest.raises(McpError, match=r"srv\.json cannot be read \(Permission denied\)"):
+            await call(url, storage, manager)
+        storage.tokens_path.chmod(0o600)
+        with trio.fail_after(5):
+            await noticed.wait()
+        assert await call(url, storage, manager) == 200
+        nursery.cancel_scope.cancel()
 
 
 async def test_renewed_tokens_that_cannot_be_saved_are_used_on(hostile: Hostile, storage: TokenStorage) -> None:
@@ -499,6 +608,68 @@ async def test_a_server_of_the_first_revision_has_default_endpoints(hostile: Hos
     assert len(hostile.asked("/token")) == 2
 
 
+async def test_tokens_from_another_machine_are_renewed_where_the_challenge_says(
+    hostile: Hostile, storage: TokenStorage
+) -> None:
+    """Only tokens and registration were copied: the metadata is found as for a sign-in, and never guessed beside it."""
+    url = hostile.protect(issuer=f"{hostile.url}/tenant", token_endpoint=f"{hostile.url}/tenant/token")
+    replies = hostile.replies
+    replies["/.well-known/oauth-authorization-server/tenant"] = replies.pop("/.well-known/oauth-authorization-server")
+    del replies["/.well-known/oauth-protected-resource/mcp"]
+    document = {"resource": url, "authorization_servers": [f"{hostile.url}/tenant"]}
+    replies["/elsewhere"] = (200, {}, document)
+    challenge = {"www-authenticate": f'Bearer resource_metadata="{hostile.url}/elsewhere"'}
+    replies["/mcp"] = lambda form: (
+        (200, {}, {}) if form.get("header:authorization") == "Bearer access-2" else (401, challenge, {})
+    )
+    replies["/tenant/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer", "expires_in": 60})
+    storage.write_tokens(GOOD)
+    storage.write_client({"client_id": "client-1"})
+    assert await call(url, storage) == 200
+    assert hostile.asked("/token") == []
+    assert storage.read_meta()["issuer"] == f"{hostile.url}/tenant"
+
+
+async def test_an_issuer_that_has_moved_its_endpoint_needs_nobody(hostile: Hostile, storage: TokenStorage) -> None:
+    """What is on disk leads nowhere: after the pause the same issuer is asked where its endpoint is now."""
+    url = signed_in(hostile, storage)
+    manager = OAuthManager(storage.directory)
+    hostile.protect(token_endpoint=f"{hostile.url}/new/token")
+    hostile.replies["/mcp"] = lambda form: (
+        (200, {}, {}) if form.get("header:authorization") == "Bearer access-2" else (401, {}, {})
+    )
+    hostile.replies["/new/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer", "expires_in": 60})
+    with pytest.raises(McpError, match="404"):
+        await call(url, storage, manager)
+    await trio.sleep(1.1)  # the pause is in real time: the server is a real one
+    assert await call(url, storage, manager) == 200
+    assert hostile.asked("/new/token")[0]["refresh_token"] == "refresh-1"
+    assert storage.read_meta()["token_endpoint"] == f"{hostile.url}/new/token"
+
+
+async def test_another_issuer_than_the_one_of_the_sign_in_gets_no_token(
+    hostile: Hostile, storage: TokenStorage
+) -> None:
+    """The issuer is gone and the server names another: a person is asked for, and the refresh token goes nowhere."""
+    url = signed_in(hostile, storage)
+    manager = OAuthManager(storage.directory)
+    with hostile_server() as other:
+        other.protect()
+        other.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer"})
+        document = {"resource": url, "authorization_servers": [other.url]}
+        hostile.replies["/.well-known/oauth-protected-resource/mcp"] = (200, {}, document)
+        with pytest.raises(McpError, match="404"):
+            await call(url, storage, manager)
+        await trio.sleep(1.1)  # as above
+        for _ in range(5):
+            with pytest.raises(McpError, match="another authorization server") as caught:
+                await call(url, storage, manager)
+            assert caught.value.needs_reauth
+        assert other.asked("/token") == []
+        assert len(hostile.asked("/.well-known/oauth-protected-resource/mcp")) == 1
+    assert storage.read_tokens() == GOOD
+
+
 async def test_a_broken_metadata_server_does_not_lead_to_a_weaker_source(
     hostile: Hostile, storage: TokenStorage
 ) -> None:
@@ -537,6 +708,30 @@ async def test_a_refused_registration_says_what_to_do(hostile: Hostile, storage:
             await sign_in(url, storage)
         assert "oauth.client_id" in caught.value.next_step
         assert caught.value.kind == "auth"
+
+
+async def test_a_redirect_uri_on_this_machine_is_listened_to(hostile: Hostile, storage: TokenStorage) -> None:
+    """A client that somebody registered has a fixed address: its port and path are ours; a taken port is named."""
+    url = hostile.protect()
+    hostile.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer"})
+
+    async def sign_in_at(address: str) -> None:
+        settings = OAuthSettings(client_id="client-9", redirect_uri=address, timeout=5)
+        surface = Surface(lambda _: None, open_url)
+        await login(ServerIdentity("srv", url), settings, storage, surface)
+
+    def open_url(address: str) -> bool:
+        threading.Thread(target=come_back, args=(address,), kwargs={"code": "c"}, daemon=True).start()
+        return True
+
+    for path in ("/oauth/cb", ""):
+        address = f"http://localhost:{free_port()}{path}"
+        await sign_in_at(address)
+        assert hostile.asked("/token")[-1]["redirect_uri"] == address
+    taken = urlsplit(hostile.url).port
+    with pytest.raises(McpError, match=f"port {taken} is taken") as caught:
+        await sign_in_at(f"http://127.0.0.1:{taken}/callback")
+    assert caught.value.where == "oauth.redirect_uri"
 
 
 async def test_a_taken_redirect_port_is_named(hostile: Hostile, storage: TokenStorage) -> None:

@@ -149,6 +149,9 @@ def test_another_profile_is_named_in_the_command(daemon: Daemon, protected: Auth
     daemon.start()
     found = daemon.call("mcp.test", name="srv", profile="ada")
     assert found["next_step"] == "hermesctl -p ada mcp login srv"
+    added = daemon.ctl("-p", "ada", "mcp", "add", "other", "--url", protected.resource, "--auth", "oauth").stdout
+    assert "sign in with `hermesctl -p ada mcp login other`" in added
+    assert "see whether it works with `hermesctl -p ada mcp test other`" in added
     done = Signing(daemon, protected.resource).run("login", "srv", "-p", "ada")
     assert "it is ready" in done.stdout
     assert (daemon.home / "profiles/ada/mcp-tokens/srv.json").exists()

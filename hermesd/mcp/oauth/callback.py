@@ -29,9 +29,10 @@ _PAGE = (
 
 
 class CallbackListener:
-    """Open from ``open`` until the block is left. ``port`` is the bound one."""
+    """Open from ``open`` until the block is left. ``port`` is the bound one; ``path`` is taken beside PATH."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, path: str = PATH) -> None:
+        self._paths = (PATH, path)
         self._socket = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_STREAM)
         self._port = port
         self.port = port
@@ -72,7 +73,7 @@ class CallbackListener:
                 nonlocal busy
                 busy += 1
                 try:
-                    found = await _answer(stream, request) if busy <= MAX_CONNECTIONS else None
+                    found = await _answer(stream, request, self._paths) if busy <= MAX_CONNECTIONS else None
                 finally:
                     busy -= 1
                     await trio.aclose_forcefully(stream)
@@ -86,13 +87,15 @@ class CallbackListener:
         return outcome[0]
 
 
-async def _answer(stream: trio.SocketStream, request: AuthorizationRequest) -> str | McpError | None:
+async def _answer(
+    stream: trio.SocketStream, request: AuthorizationRequest, paths: tuple[str, ...]
+) -> str | McpError | None:
     """Serve one connection; the code or refusal it brought, None for anything else."""
     with trio.move_on_after(HEAD_S):
         try:
             target = await _read_target(stream)
             path, _, query = target.partition("?")
-            if path != PATH:
+            if path not in paths:
                 await _send(stream, 404, "Not here", "This address only takes the answer of a sign-in.")
                 return None
             return await _judge(stream, request, query)

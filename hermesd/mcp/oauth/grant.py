@@ -133,5 +133,5 @@ def _tokens(answer: Answer, endpoint: str) -> Tokens:
     if answer.error and answer.error not in _PASSING and answer.status < 500 and answer.status != 429:
         raise RefusedError(answer.error)
     if answer.status == 401:
-        raise RefusedError("invalid_client")
+        raise RefusedError("401")  # not in OAuth's words, perhaps from a gateway: no reason to forget who we are there
     raise McpError(f"the token endpoint answered {answer.status}", kind="down", where=host)

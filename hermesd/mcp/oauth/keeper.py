@@ -20,8 +20,8 @@ import trio
 
 from hermesd.errors import ConfigError
 from hermesd.mcp.errors import McpError
-from hermesd.mcp.oauth.challenge import Challenge
-from hermesd.mcp.oauth.discovery import Discovered, discover, from_file
+from hermesd.mcp.oauth.challenge import parse_challenge
+from hermesd.mcp.oauth.discovery import Discovered, discover, from_file, same_issuer
 from hermesd.mcp.oauth.dpop import ProofKey, key_from
 from hermesd.mcp.oauth.grant import RefusedError, refresh
 from hermesd.mcp.oauth.registration import Client, configured_client, stored_client
@@ -46,6 +46,8 @@ EXCHANGE_S = 60.0
 GRACE_S = 3.0
 PAUSE_S = (1.0, 60.0)
 REJECTED_S = 60.0
+LOOK_AGAIN_S = 15.0
+MAX_SCOPE_CHARS = 1024
 
 
 class _Renewal:
@@ -89,6 +91,7 @@ class TokenKeeper:
         self._rejected_until = 0.0
         self._pause_s = 0.0
         self._not_before = 0.0
+        self._doubted = False  # the metadata on disk: a request that built on it has failed
 
     # -- what the provider asks --------------------------------------------------------------------------------------
     def reload_if_changed(self) -> bool:
@@ -107,6 +110,7 @@ class TokenKeeper:
         self._key = None
         self._refused_refresh = self._rejected_access = ""
         self._pause_s = self._not_before = 0.0
+        self._doubted = False
         self.failure = None
         return True
 
@@ -121,7 +125,7 @@ class TokenKeeper:
             await self._renew("")
             tokens = self._tokens
         if tokens is None:
-            raise self._give_up("nobody has signed in yet")
+            raise self._give_up(self._why_signed_out())
         if self._is_rejected(tokens.access_token):
             raise self._give_up("its access was refused")
         now = time.time()
@@ -196,13 +200,20 @@ class TokenKeeper:
         if scope and set(scope.split()) <= set(held):
             what = f"the MCP server {self.server.name!r} refuses what it has granted the right to ({scope})"
             return McpError(what, kind="tool", where=f"mcp/{self.server.name}", next_step="ask who runs the server")
-        raw = self.storage.read_meta()
-        known = from_file(raw, self.server.url)
-        if known is not None and scope and scope != known.step_up:
-            with contextlib.suppress(OSError, ConfigError, McpError):  # then it is asked for the next time
-                async with self.storage.lock(timeout_s=2.0):
-                    await self._save_meta(msgspec.structs.replace(known, step_up=scope))
+        with contextlib.suppress(OSError, ConfigError, McpError):  # then it is asked for the next time
+            await self._note_scope(scope)
         return self._give_up(f"it wants more rights ({scope})" if scope else "it wants more rights", rights=True)
+
+    async def _note_scope(self, scope: str) -> None:
+        """Add to what the next sign-in asks for: another tool may have wanted something else before."""
+        known = from_file(self.storage.read_meta(), self.server.url)
+        if known is None or set(scope.split()) <= set(known.step_up.split()):
+            return
+        async with self.storage.lock(timeout_s=2.0):
+            known = from_file(self.storage.read_meta(), self.server.url) or known
+            both = " ".join(dict.fromkeys([*known.step_up.split(), *scope.split()]))
+            wanted = both if len(both) <= MAX_SCOPE_CHARS else scope
+            await self._save_meta(msgspec.structs.replace(known, step_up=wanted))
 
     def _reject(self, token: str) -> None:
         self._rejected_access = token
@@ -241,8 +252,9 @@ class TokenKeeper:
         except McpError as error:
             renewal.error = error
         except (OSError, ConfigError) as error:
+            why = error.what if isinstance(error, ConfigError) else error.strerror
             renewal.error = McpError(
-                f"the token directory cannot be used ({type(error).__name__})",
+                f"the token directory cannot be used ({why})",
                 kind="down",
                 where=str(self.storage.directory),
                 next_step="make it private and writable for this user",
@@ -265,7 +277,7 @@ class TokenKeeper:
     def _refreshable(self, tokens: Tokens | None) -> Tokens:
         """The tokens, if they hold a refresh token to try. Raises McpError (auth) where only a person helps."""
         if tokens is None:
-            raise self._give_up("nobody has signed in")
+            raise self._give_up(self._why_signed_out())
         if not tokens.refresh_token:
             raise self._give_up("its access has ended and there is no refresh token")
         if tokens.refresh_token == self._refused_refresh:
@@ -316,6 +328,7 @@ class TokenKeeper:
             raise self._later(error) from None
         self._tokens = new
         self._pause_s = self._not_before = 0.0
+        self._doubted = False
         self.failure = None
         await self._save(new)
 
@@ -357,10 +370,36 @@ class TokenKeeper:
 
     async def _authorization_server(self) -> Discovered:
         known = from_file(self.storage.read_meta(), self.server.url)
-        if known is None:
-            known = await discover(self._fetcher, self.server.url, Challenge())
-            await self._save_meta(known)
-        return known
+        if known is None:  # tokens from another machine
+            found = await self._discovered()
+        elif not self._doubted:
+            return known
+        else:  # what is on disk led nowhere: perhaps it is old
+            found = await self._newer_than(known)
+        if found is not known:
+            await self._save_meta(found)
+        return found
+
+    async def _discovered(self) -> Discovered:
+        """As a sign-in finds it: only the server's challenge may say where the metadata is."""
+        answer = await self._fetcher.probe(self.server.url)
+        return await discover(self._fetcher, self.server.url, parse_challenge(answer.challenges))
+
+    async def _newer_than(self, known: Discovered) -> Discovered:
+        """What the same issuer says of itself now; ``known`` when that cannot be found out.
+
+        Raises McpError (auth) when the server names another issuer: it gets nothing that was not signed in for there.
+        """
+        try:
+            with trio.fail_after(LOOK_AGAIN_S):
+                found = await self._discovered()
+        except (McpError, trio.TooSlowError):
+            return known
+        if not same_issuer(found.server.issuer, known.server.issuer):
+            raise self._not_soon("its tokens are now issued by another authorization server")
+        if found.server == known.server:
+            return known
+        return msgspec.structs.replace(found, step_up=known.step_up)
 
     def _client(self, at: Discovered) -> Client | None:
         return configured_client(self.settings, at.server) or stored_client(self.storage.read_client(), at.server)
@@ -398,9 +437,14 @@ class TokenKeeper:
         self._on_needed(rights)
         return self.failure
 
+    def _why_signed_out(self) -> str:
+        problem = self.storage.why_no_tokens()
+        return f"{self.storage.tokens_path} {problem}" if problem else "nobody has signed in yet"
+
     def _later(self, error: McpError) -> McpError:
         """Remember a passing failure and do not ask again for a while."""
         if error.kind != "auth":
+            self._doubted = True
             self._pause_s = min(max(PAUSE_S[0], 2 * self._pause_s), PAUSE_S[1])
             self._not_before = trio.current_time() + self._pause_s
         self.failure = error

@@ -33,7 +33,7 @@ from hermesd.mcp.oauth.registration import (
     register,
     stored_client,
 )
-from hermesd.mcp.oauth.ssrf import AddressPolicy
+from hermesd.mcp.oauth.ssrf import AddressPolicy, is_loopback_host
 from hermesd.mcp.oauth.storage import LOCK_TIMEOUT_S
 from hermesd.mcp.oauth.unattended import obtain
 
@@ -138,17 +138,33 @@ def _scope(settings: OAuthSettings, challenge: Challenge, at: Discovered, *, ste
 
 
 async def _listen(settings: OAuthSettings, storage: TokenStorage) -> CallbackListener:
-    """A listener at the configured port, else at the port that is registered already, else at a free one."""
-    ports = [settings.redirect_port] if settings.redirect_port else [_registered_port(storage), 0]
+    """A listener at the configured port, else at the port that is registered already, else at a free one.
+
+    A ``redirect_uri`` on this machine says at which path it listens and, without ``redirect_port``, at which port.
+    """
+    local, path = _local(settings.redirect_uri)
+    fixed = settings.redirect_port or local
+    ports = [fixed] if fixed else [_registered_port(storage), 0]
     for port in ports:
         with contextlib.suppress(OSError):
-            return await CallbackListener(port).open()
+            return await CallbackListener(port, path=path).open()
     raise McpError(
         f"port {ports[0]} is taken",
         kind="auth",
-        where="oauth.redirect_port",
-        next_step="stop what listens there, or set another redirect_port",
+        where="oauth.redirect_port" if settings.redirect_port else "oauth.redirect_uri",
+        next_step="stop what listens there, or set another port",
     )
+
+
+def _local(redirect_uri: str) -> tuple[int, str]:
+    """Port and path of a redirect URI; the port is 0 where it names none, or leads to another machine than this one."""
+    try:
+        parts = urlsplit(redirect_uri)
+        port = parts.port or 0
+    except ValueError:
+        return 0, PATH
+    is_here = parts.scheme == "http" and is_loopback_host(parts.hostname or "")
+    return port if is_here else 0, (parts.path or "/") if redirect_uri else PATH
 
 
 def _registered_port(storage: TokenStorage) -> int:

@@ -34,10 +34,12 @@ class LogoutResult(msgspec.Struct, frozen=True):
 
 async def logout(url: str, settings: OAuthSettings, storage: TokenStorage) -> LogoutResult:
     """Revoke within REVOKE_S, delete in any case. Raises McpError (down) when another process holds the tokens."""
-    if storage.stamp() is None:
-        return LogoutResult(removed=storage.remove_tokens())
+    if not storage.directory.is_dir():
+        return LogoutResult(removed=False)
     why = f"the authorization server did not answer within {REVOKE_S:g} s"
     async with storage.lock():  # no renewal comes in between
+        if storage.stamp() is None:
+            return LogoutResult(removed=storage.remove_tokens())
         try:
             with trio.move_on_after(REVOKE_S):
                 why = await _revoke(url, settings, storage)

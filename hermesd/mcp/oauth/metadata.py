@@ -99,7 +99,7 @@ def tokens_from(found: Mapping[str, object], *, now: float) -> Tokens | None:
     if not access or scheme is None:
         return None
     life = _seconds(found.get("expires_in"))
-    expires_at = _seconds(found.get("expires_at")) or (now + life if life is not None else 0.0)
+    expires_at = _seconds(found.get("expires_at")) or (now + life if life else 0.0)  # no life at all is none given
     scope = found.get("scope")
     return Tokens(
         access_token=access,

@@ -52,6 +52,7 @@ class OAuthProvider(httpx2.Auth):
                 break
             if has_nonce and not answered and _wants_nonce(response):
                 answered = True
+                await _drop(response)
                 continue
             if renewed:
                 raise keeper.reject(token)
@@ -59,10 +60,18 @@ class OAuthProvider(httpx2.Auth):
                 raise keeper.failure or keeper.reject(token)
             token = await keeper.usable_token()
             renewed, answered = True, False
+            await _drop(response)
         if response.status_code == 403:
             challenge = parse_challenge(response.headers.get_list("www-authenticate"))
             if challenge.wants_more_scope:
                 raise await keeper.want_scope(challenge.scope)
+
+
+async def _drop(response: httpx2.Response) -> None:
+    """Let go of the rest of an answer: the library would read it to its end before it repeats the request."""
+    stream, response.stream = response.stream, httpx2.ByteStream(b"")
+    assert isinstance(stream, httpx2.AsyncByteStream)
+    await stream.aclose()
 
 
 def _wants_nonce(response: httpx2.Response) -> bool:

@@ -9,6 +9,7 @@ processes never use one refresh token twice.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import logging
@@ -36,13 +37,12 @@ MAX_FILE_BYTES = 256 * 1024
 LOCK_TIMEOUT_S = 45.0
 SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 
-_limiter = trio.CapacityLimiter(8)
-
 
 class Stamp(NamedTuple):
-    """What tells one version of a file from another."""
+    """What tells one version of a file from another; ``ctime_ns`` changes with its owner and mode too."""
 
     mtime_ns: int
+    ctime_ns: int
     inode: int
     size: int
 
@@ -70,9 +70,14 @@ class TokenStorage:
         self.meta_path = directory / f"{name}.meta.json"
         self.key_path = directory / f"{name}.dpop.json"
         self._lock_path = directory / f".{name}.lock"
+        self._unfinished = re.compile(rf"\.{name}(\.[a-z]+)?\.json\.[0-9a-f]{{12}}")  # as home.write_private names them
         self._damaged_path = directory / f"{name}.json.damaged"
         self._retired_path = directory / f"{name}.client.json.bak"
         self._warned: dict[Path, Stamp | None] = {}
+        self._token_problem = ""
+        # A wait that was given up keeps its thread until the lock is free: one for each server, so that whoever holds
+        # one lock for ever takes no threads from the other servers.
+        self._lock_threads = trio.CapacityLimiter(1)
 
     # -- reading -----------------------------------------------------------------------------------------------------
     def stamp(self) -> Stamp | None:
@@ -85,11 +90,16 @@ class TokenStorage:
         Without ``expires_at`` (legacy) the token's life is counted from the file's mtime.
         """
         stamp = self.stamp()
+        self._token_problem = ""
         found = self._read(self.tokens_path)
         tokens = tokens_from(found, now=stamp.mtime_ns / 1e9 if stamp else time.time()) if found else None
         if found and tokens is None:
             self._warn(self.tokens_path, "holds no access token")
         return tokens
+
+    def why_no_tokens(self) -> str:
+        """What was wrong with the token file when it was last read; "" when nothing was, or there was none."""
+        return self._token_problem
 
     def read_client(self) -> dict[str, object]:
         """The registration; empty when there is none that can be read."""
@@ -108,8 +118,12 @@ class TokenStorage:
             found = msgspec.json.decode(read_bounded(path, max_bytes=MAX_FILE_BYTES))
         except FileNotFoundError:
             return {}
-        except (OSError, ConfigError) as error:
-            self._warn(path, f"cannot be read ({type(error).__name__})")
+        except OSError as error:
+            is_link = error.errno == errno.ELOOP
+            self._warn(path, "is a symbolic link" if is_link else f"cannot be read ({error.strerror})")
+            return {}
+        except ConfigError as error:
+            self._warn(path, error.what)
             return {}
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._warn(path, "is not JSON: half-written or damaged")
@@ -120,6 +134,8 @@ class TokenStorage:
         return {}
 
     def _warn(self, path: Path, problem: str) -> None:
+        if path == self.tokens_path:
+            self._token_problem = problem
         version = _stamp(path)
         if path not in self._warned or self._warned[path] != version:
             self._warned[path] = version
@@ -129,6 +145,7 @@ class TokenStorage:
     def write_tokens(self, tokens: Tokens) -> None:
         """Replace the tokens. A file that could not be understood is kept beside it as ``….damaged``."""
         make_private_directory(self.directory)
+        self._sweep()
         if self.stamp() is not None and self.read_tokens() is None:
             with contextlib.suppress(OSError):
                 self.tokens_path.replace(self._damaged_path)
@@ -159,12 +176,20 @@ class TokenStorage:
         """Delete the tokens and keep who we are to the server; whether there were any."""
         found = _unlink(self.tokens_path, self._damaged_path)
         _unlink(self.key_path)
+        self._sweep()
         return found
 
     def remove(self) -> bool:
         """Delete all that is stored, what was set aside too; whether there was anything. The lock file stays."""
         tokens = self.remove_tokens()
         return _unlink(self.client_path, self.meta_path, self._retired_path) or tokens
+
+    def _sweep(self) -> None:
+        """Delete what a writer who was killed has left; it may hold tokens."""
+        with contextlib.suppress(FileNotFoundError):
+            for path in self.directory.iterdir():
+                if self._unfinished.fullmatch(path.name):
+                    _unlink(path)
 
     def _write(self, path: Path, value: object) -> None:
         make_private_directory(self.directory)
@@ -178,7 +203,7 @@ class TokenStorage:
         attempt = _LockAttempt(self._lock_path)
         try:
             with trio.move_on_after(timeout_s):
-                await trio.to_thread.run_sync(attempt.run, abandon_on_cancel=True, limiter=_limiter)
+                await trio.to_thread.run_sync(attempt.run, abandon_on_cancel=True, limiter=self._lock_threads)
             if not attempt.taken:
                 raise McpError(
                     f"another process has held the tokens of {self.server!r} for {timeout_s:g} s",
@@ -239,4 +264,4 @@ def _stamp(path: Path) -> Stamp | None:
         found = path.stat(follow_symlinks=False)
     except OSError:
         return None
-    return Stamp(found.st_mtime_ns, found.st_ino, found.st_size)
+    return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size)

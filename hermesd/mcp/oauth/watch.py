@@ -20,16 +20,16 @@ logger = logging.getLogger(__name__)
 
 
 async def watch_directory(directory: Path, on_change: Callable[[str], None]) -> None:
-    """Call ``on_change`` with the name of each file that was written, replaced or removed; "" for any of them.
+    """Call ``on_change`` with the name of each file that was written, replaced, removed or chowned; "" for any of them.
 
     The directory is made when it is missing. Returns when it cannot be watched (any more): a new sign-in is then
     noticed by the next request, or when a client asks for the server.
     """
     if sys.platform != "linux":
         return
-    from hermesd.config.inotify import CLOSE_WRITE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, Q_OVERFLOW, Inotify
+    from hermesd.config.inotify import ATTRIB, CLOSE_WRITE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, Q_OVERFLOW, Inotify
 
-    mask = CLOSE_WRITE | DELETE | MOVED_FROM | MOVED_TO
+    mask = ATTRIB | CLOSE_WRITE | DELETE | MOVED_FROM | MOVED_TO
     try:
         with contextlib.closing(Inotify()) as inotify:
             make_private_directory(directory)

@@ -13,9 +13,10 @@ import pytest
 
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.oauth.authorization import AuthorizationRequest
+from hermesd.mcp.oauth.discovery import Discovered, from_file
 from hermesd.mcp.oauth.fetch import Fetcher
 from hermesd.mcp.oauth.keeper import TokenKeeper
-from hermesd.mcp.oauth.metadata import Tokens
+from hermesd.mcp.oauth.metadata import Tokens, server_metadata_from
 from hermesd.mcp.oauth.settings import OAuthSettings, ServerIdentity
 from hermesd.mcp.oauth.ssrf import AddressPolicy
 from hermesd.mcp.oauth.storage import TokenStorage
@@ -49,6 +50,25 @@ async def test_nobody_is_sent_into_a_sign_in_for_rights_that_were_granted(tmp_pa
     assert "refuses what it has granted" in again.what
     assert (await held.want_scope("write admin")).needs_reauth
     assert (await held.want_scope("")).needs_reauth
+
+
+async def test_what_several_tools_want_is_asked_for_in_one_sign_in(tmp_path: Path) -> None:
+    """The second refusal adds to the first; what is too much in sum gives way to the last."""
+    held = keeper(tmp_path, "read")
+    server = server_metadata_from(
+        {"issuer": ISSUER, **dict.fromkeys(("authorization_endpoint", "token_endpoint"), ISSUER)}
+    )
+    assert server is not None
+    held.storage.write_meta(Discovered(server, held.server.url).to_file())
+    for scope in ("write", "admin write", "write"):
+        assert (await held.want_scope(scope)).needs_reauth
+    known = from_file(held.storage.read_meta(), held.server.url)
+    assert known is not None
+    assert known.step_up == "write admin"
+    await held.want_scope("x" * 1020)
+    known = from_file(held.storage.read_meta(), held.server.url)
+    assert known is not None
+    assert known.step_up == "x" * 1020
 
 
 class Door(BaseHTTPRequestHandler):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -166,3 +169,46 @@ async def test_the_lock_is_waited_for_and_can_be_given_up(storage: TokenStorage)
             pass
         async with storage.lock():
             pass
+
+
+async def test_a_lock_that_is_never_free_takes_no_threads_from_other_servers(storage: TokenStorage) -> None:
+    """Given up again and again, it costs one thread; another server's lock is taken at once, and its own once free."""
+    storage.directory.mkdir(mode=0o700)
+    other = TokenStorage(storage.directory, "other")
+    with (storage.directory / ".srv.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        before = threading.active_count()
+        for _ in range(10):
+            with pytest.raises(McpError):
+                async with storage.lock(timeout_s=0.02):
+                    raise AssertionError("it is held")
+        assert threading.active_count() <= before + 2  # the one that waits, and an idle one of the pool
+        with trio.fail_after(5):
+            async with other.lock():
+                pass
+    with trio.fail_after(5):
+        async with storage.lock():
+            pass
+
+
+@pytest.mark.parametrize("then", ["write", "remove"])
+def test_what_a_killed_writer_leaves_is_deleted(then: str, storage: TokenStorage) -> None:
+    """Killed before the rename, it leaves tokens in a file of no use: the next write or logout deletes it."""
+    storage.write_tokens(Tokens("a"))
+    others = TokenStorage(storage.directory, "srv-2")
+    others.write_tokens(Tokens("b"))
+    for name in ("srv", "srv-2"):
+        code = (
+            "import sys, pathlib; from hermesd.mcp.oauth.storage import TokenStorage, Tokens\n"
+            "TokenStorage(pathlib.Path(sys.argv[1]), sys.argv[2]).write_tokens(Tokens('secret'))"
+        )
+        environment = {**os.environ, "HERMESD_FAILPOINT": "home.before_rename"}
+        command = [sys.executable, "-c", code, str(storage.directory), name]
+        assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+    assert sum("secret" in path.read_text() for path in storage.directory.iterdir()) == 2
+    if then == "write":
+        storage.write_tokens(Tokens("c"))
+    else:
+        assert storage.remove()
+    (left,) = [path.name for path in storage.directory.iterdir() if "secret" in path.read_text()]
+    assert left.startswith(".srv-2.json.")
