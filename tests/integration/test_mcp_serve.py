@@ -182,6 +182,35 @@ async def test_how_things_stand_can_be_seen(serving: Daemon) -> None:
     assert {tool.name for tool in tools if not tool.annotations.read_only_hint} == {"messages_send"}
 
 
+async def test_scheduled_jobs_can_be_seen(serving: Daemon) -> None:
+    """When they are due and what came of them, of every profile or of one; nothing makes, changes or runs one."""
+    for profile, name in (("default", "morning"), ("coder", "evening")):
+        fields = {"name": name, "schedule": "0 9 * * *", "prompt": "say \x1b[31mgood morning"}
+        serving.call("cron.create", profile=profile, fields=fields)
+    serving.call("cron.run", job="morning")
+    async with by_http(serving) as session:
+        names = {tool.name for tool in (await session.list_tools()).tools if tool.name.startswith("cron_")}
+        listed = (await call(session, "cron_list"))["jobs"]
+        others = (await call(session, "cron_list", profile="coder"))["jobs"]
+        with trio.fail_after(WITHIN_S / 2):
+            while (runs := (await call(session, "cron_runs", job="morning"))["runs"])[0]["state"] != "done":
+                await trio.sleep(0.05)
+        shown = await call(session, "cron_show", job="morning")
+        unknown = await refused(session, "cron_show", job="noon")
+    async with by_stdio(serving, "-p", "coder") as session:
+        assert [job["name"] for job in (await call(session, "cron_list"))["jobs"]] == ["evening"]
+        assert (await call(session, "cron_runs"))["runs"] == []
+    assert names == {"cron_list", "cron_show", "cron_runs"}
+    assert [(job["profile"], job["name"]) for job in listed] == [("default", "morning"), ("coder", "evening")]
+    assert [job["name"] for job in others] == ["evening"]
+    assert (runs[0]["job_name"], runs[0]["targets"][0]["state"]) == ("morning", "sent")
+    assert runs[0]["session_id"].startswith("s_")
+    assert (shown["job"]["schedule"], shown["last_run"]["state"]) == ("0 9 * * *", "done")
+    assert len(shown["job"]["next"]) == 5
+    assert "\x1b" not in shown["job"]["prompt"]
+    assert "no job 'noon'" in unknown["error"]
+
+
 async def test_a_wrong_call_says_what_is_wrong(serving: Daemon) -> None:
     """As a result that a model can read, with the next step; the session goes on."""
     async with by_http(serving) as session:
