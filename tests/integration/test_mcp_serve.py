@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -333,6 +334,45 @@ def test_it_ends_with_its_input_and_prints_nothing_but_the_protocol(daemon: Daem
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert all(answer["jsonrpc"] == "2.0" for answer in answers)
     assert answers[0]["result"]["serverInfo"]["name"] == "hermesd"
+    assert "Traceback" not in done.stderr
+
+
+def test_what_was_asked_before_the_end_of_the_input_is_answered(modelled: Daemon, model: LlmockServer) -> None:
+    """As a script does that writes its requests and closes the pipe; nobody is told only that the connection closed."""
+    model.script(slow(0.5), {"type": "reply", "text": "at last", "times": 1})
+
+    def calling(number: int, tool: str, **arguments: object) -> dict[str, Any]:
+        params = {"name": tool, "arguments": arguments}
+        return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+
+    lines = [
+        INITIALIZE,
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        calling(2, "profiles_list"),
+        calling(3, "messages_send", text="hello"),
+    ]
+    done = subprocess.run(
+        command(),
+        input="".join(json.dumps(line) + "\n" for line in lines),
+        env={**os.environ, "HERMES_HOME": str(modelled.home)},
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    answers = {answer["id"]: answer for answer in map(json.loads, done.stdout.splitlines())}
+    assert (done.returncode, done.stderr, sorted(answers)) == (0, "", [1, 2, 3])
+    assert answers[2]["result"]["structuredContent"]["profiles"]
+    assert answers[3]["result"]["structuredContent"]["state"] == "done"
+
+
+def test_without_an_input_it_says_what_is_wrong(daemon: Daemon) -> None:
+    """A descriptor that was closed is no traceback."""
+    line = f"exec {shlex.join(command())} <&-"
+    environment = {**os.environ, "HERMES_HOME": str(daemon.home)}
+    done = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "standard input or output is closed" in done.stderr
     assert "Traceback" not in done.stderr
 
 
