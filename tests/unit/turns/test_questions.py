@@ -52,6 +52,16 @@ async def test_an_unsafe_call_waits_for_an_approval(careful: World, answer: str,
     assert told in tool_texts(careful.provider.requests[1])[0]
 
 
+async def test_a_question_that_nobody_will_answer_is_closed_at_once(careful: World) -> None:
+    """A client without a person says so, and the turn need not wait for the time to pass."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(careful.say)
+        row = await careful.questions.answer((await asked(careful)).id, None)
+    assert (row.state, row.answer) == ("expired", "")
+    assert not careful.tools[0].log
+    assert await careful.store.open_questions() == []
+
+
 async def test_always_is_for_this_session_and_exactly_this_call(careful: World) -> None:
     """The same call again is not asked; other arguments, or another session, are."""
     async with trio.open_nursery() as nursery:
