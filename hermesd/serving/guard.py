@@ -57,7 +57,7 @@ class Guard:
             return
         refusal = self.refusal(scope)
         if refusal is not None:
-            await answer(send, refusal)
+            await answer(_closing(scope, send), refusal)
             return
         await self._within_time(scope, receive, send)
 
@@ -87,6 +87,7 @@ class Guard:
         """Bound the time that a body may take; whoever is too slow is told so, if nothing has been said yet."""
         deadline = trio.current_time() + BODY_S
         is_read = has_begun = False
+        closing = _closing(scope, send)
 
         async def receive_in_time() -> Message:
             nonlocal is_read
@@ -100,14 +101,14 @@ class Guard:
         async def noting_send(message: Message) -> None:
             nonlocal has_begun
             has_begun = True
-            await send(message)
+            await (send if is_read else closing)(message)
 
         try:
             await self._app(scope, receive_in_time, noting_send)
         except trio.TooSlowError:
             if is_read or has_begun:
                 raise
-            await answer(send, Refusal(408, "the request did not arrive in time", ((b"connection", b"close"),)))
+            await answer(closing, Refusal(408, "the request did not arrive in time"))
 
 
 async def answer(send: Send, refusal: Refusal) -> None:
@@ -116,6 +117,24 @@ async def answer(send: Send, refusal: Refusal) -> None:
     fields = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": refusal.status, "headers": [*fields, *refusal.headers]})
     await send({"type": "http.response.body", "body": body})
+
+
+def _closing(scope: Scope, send: Send) -> Send:
+    """For an answer to a request whose body was not read: the connection ends with it, and the client is told so.
+
+    It would otherwise send its next request on a connection that is being closed (RFC 9112, section 9.6).
+    """
+    fields = scope["headers"]
+    has_body = _values(fields, b"content-length") not in ([], ["0"]) or _values(fields, b"transfer-encoding")
+    if not has_body or not scope["http_version"].startswith("1"):  # HTTP/2 knows no such field
+        return send
+
+    async def telling(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await send(message)
+
+    return telling
 
 
 def _values(fields: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[str]:

@@ -24,7 +24,7 @@ def scope(path: str = "/mcp", **fields: str | list[str]) -> dict[str, Any]:
         for value in ([given] if isinstance(given, str) else given)
         if value
     ]
-    return {"type": "http", "method": "POST", "path": path, "headers": headers}
+    return {"type": "http", "http_version": "1.1", "method": "POST", "path": path, "headers": headers}
 
 
 async def never(*_: object) -> None:
