@@ -8,6 +8,7 @@ read. Host and Origin are checked because any web page can make a browser talk t
 from __future__ import annotations
 
 import hmac
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -29,6 +30,11 @@ PATH = "/mcp"
 BODY_S = 30.0
 """A body must have arrived within this time."""
 
+TOLD_EVERY_S = 60.0
+"""Wrong tokens are logged at most so often: whoever tries many must not fill the log."""
+
+log = logging.getLogger("hermesd.serving")
+
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _WILD = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - compared with, not bound to
 
@@ -48,6 +54,7 @@ class Guard:
         self._app = app
         self._token = config.token.encode()
         self._hosts = _hosts(config, port)
+        self._wrong, self._told_at = 0, -TOLD_EVERY_S
         self._origins = {f"{scheme}://{host}" for host in self._hosts for scheme in ("http", "https")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,6 +64,8 @@ class Guard:
             return
         refusal = self.refusal(scope)
         if refusal is not None:
+            if refusal.status == 401 and _values(scope["headers"], b"authorization"):
+                self._tell_of_a_wrong_token(scope)
             await answer(_closing(scope, send), refusal)
             return
         await self._within_time(scope, receive, send)
@@ -82,6 +91,16 @@ class Guard:
         scheme, _, token = given[0].partition(" ")
         shown = token.strip(" ").encode("latin-1")
         return scheme.lower() == "bearer" and bool(self._token) and hmac.compare_digest(shown, self._token)
+
+    def _tell_of_a_wrong_token(self, scope: Scope) -> None:
+        """That somebody tries, with how many times since it was last told; never what they tried."""
+        self._wrong += 1
+        now = trio.current_time()
+        if now - self._told_at < TOLD_EVERY_S:
+            return
+        client = (scope.get("client") or ("somewhere",))[0]
+        log.warning("a wrong token from %s (%d since the last such line)", client, self._wrong)
+        self._wrong, self._told_at = 0, now
 
     async def _within_time(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Bound the time that a body may take; whoever is too slow is told so, if nothing has been said yet."""
