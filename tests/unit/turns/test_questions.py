@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
 
 from hermesd.config.schema import PolicyConfig
 from hermesd.store.records import QuestionRow
+from hermesd.tools.base import ToolResult
 from hermesd.turns.engine import TurnControl
 from hermesd.turns.questions import means_always, means_no, means_yes
 from hermesd.turns.slots import Slot
 from tests.unit.turns.conftest import Probe, ScriptedProvider, World, reply
 from tests.unit.turns.test_engine import tool_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hermesd.tools.base import ToolContext
 
 
 async def asked(world: World) -> QuestionRow:
@@ -211,3 +219,35 @@ def test_what_counts_as_yes_always_and_no() -> None:
     assert not means_always("yes")
     assert all(map(means_no, ("no", "No!", "/deny")))
     assert not any(check("yes, but later") for check in (means_yes, means_always, means_no))
+
+
+class Asking(Probe):
+    """A tool that asks, and changes nothing."""
+
+    question = ""
+
+    async def run(self, arguments: Mapping[str, object], context: ToolContext) -> ToolResult:
+        return ToolResult(await context.ask(self.question, []) or "nobody answered")
+
+
+@pytest.mark.parametrize(("later", "is_new"), [("Which colour?", False), ("Delete everything?", True)])
+async def test_an_answer_is_none_to_another_question(world: World, later: str, is_new: bool) -> None:
+    """A call that is made again after a restart may ask something else in the same place: the user has not seen it."""
+    tool = Asking("look", "read_only")
+    tool.question = "Which colour?"
+    world.tools = [tool]
+    world.provider = ScriptedProvider(reply("", "look"), reply("done"))
+    control = TurnControl(trio.CancelScope())
+    begun = await world.begin(await world.accept())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run, begun, control)
+        first = await asked(world)
+        control.stop("shutdown")
+    tool.question = later
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run, await world.begin(begun.event.id))
+        again = await asked(world)
+        assert (again.id != first.id, again.text) == (is_new, later)
+        assert len(await world.store.open_questions()) == 1
+        await world.questions.answer(again.id, "blue")
+    assert tool_texts(world.provider.requests[-1]) == ["blue"]
