@@ -29,12 +29,19 @@ STREAMS = frozenset({"chat.send"})
 
 
 def run(context: Context) -> int:
-    """Serve until the end of the input or of the reader. Returns 0."""
+    """Serve until the end of the input or of the reader. Returns 0; raises UsageError without either."""
     import logging
     import signal
     import sys
 
     import trio
+
+    if sys.stdin is None or sys.stdout is None:  # as the interpreter has it of a descriptor that was closed
+        raise UsageError(
+            "standard input or output is closed, and the protocol is spoken over them",
+            where="mcp serve",
+            next_step="have an agent start it, with a pipe on each",
+        )
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="hermesctl mcp serve: %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a thread waits for input: it could not be told to end, nor need it
@@ -48,12 +55,14 @@ def run(context: Context) -> int:
 async def _serve(home: Home, profile: str) -> None:
     from mcp.server.stdio import stdio_server
 
+    from hermesctl.mcp_serve_end import Unanswered
     from hermesd.serving.catalog import offered
     from hermesd.serving.protocol import build
 
     server = build(offered(), SocketBackend(home), profile=profile)
     async with stdio_server() as (received, sent):
-        await server.run(received, sent, server.create_initialization_options())
+        requests = Unanswered(received, sent)
+        await server.run(requests.reading, requests.writing, server.create_initialization_options())
 
 
 class SocketBackend:

@@ -366,8 +366,8 @@ class App:
         router = self._fleet.unit(profile).router
         return router.interrupt(session_id) if router else False
 
-    async def answer(self, question_id: int, answer: str) -> None:
-        """Answer an open question."""
+    async def answer(self, question_id: int, answer: str | None) -> None:
+        """Answer an open question, or close it."""
         await self._questions.answer(question_id, answer)
 
     def doctor_checks(self) -> list[DoctorCheck]:

@@ -28,8 +28,8 @@ class View(Protocol):
     def update(self, update: dict[str, Any]) -> None:  # a ChatUpdate of the wire, as plain data
         """Something happened in the turn."""
 
-    def ask(self, question: dict[str, Any]) -> str:  # a QuestionRow of the wire, as plain data
-        """The answer to a question of the turn. KeyboardInterrupt stops the turn."""
+    def ask(self, question: dict[str, Any]) -> str | None:  # a QuestionRow of the wire, as plain data
+        """The answer to a question of the turn; None: nobody gives one. KeyboardInterrupt stops the turn."""
 
     def lost(self) -> None:
         """The daemon is away; the message will be sent again."""

@@ -30,12 +30,12 @@ class QuietView:
             self._told = text.partition("(")[0]
             _say(text)
 
-    def ask(self, question: dict[str, Any]) -> str:  # a QuestionRow, as plain data
-        """Decide alone, and say so."""
+    def ask(self, question: dict[str, Any]) -> str | None:  # a QuestionRow, as plain data
+        """Decide alone about approvals, and say so; nothing else is answered in the name of a person."""
         text = one_line(str(question["text"]))
         if question["kind"] != "approve":
             _say(f"asked, and nobody is here to answer: {text}")
-            return "Nobody can answer now; decide yourself."
+            return None
         if self._yolo:
             _say(f"allowed (--yolo): {text}")
             return "yes"

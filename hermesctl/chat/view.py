@@ -76,8 +76,8 @@ class TerminalView:
         sys.stdout.flush()
         self._at_line_start = text.endswith("\n")
 
-    def ask(self, question: dict[str, Any]) -> str:  # a QuestionRow, as plain data
-        """Put a question of the turn. No answer (Ctrl-D) is a no; Ctrl-C raises and stops the turn."""
+    def ask(self, question: dict[str, Any]) -> str | None:  # a QuestionRow, as plain data
+        """Put a question of the turn. Ctrl-D is a no, or no answer at all; Ctrl-C raises and stops the turn."""
         self._line(clean(str(question["text"])), "yellow")
         if question["kind"] != "approve":
             return self._choose([one_line(str(option)) for option in question.get("options", [])])
@@ -86,7 +86,7 @@ class TerminalView:
             return "yes"
         return _approve()
 
-    def _choose(self, options: list[str]) -> str:
+    def _choose(self, options: list[str]) -> str | None:
         for number, option in enumerate(options, 1):
             self._write(f"  {number}. {option}\n")
         _forget_typed_ahead()
@@ -94,7 +94,7 @@ class TerminalView:
             answer = read_line("answer: ").strip()
         except EOFError:
             self._write("\n")
-            return ""
+            return None
         picked = answer.isascii() and answer.isdigit() and 1 <= int(answer) <= len(options)
         return options[int(answer) - 1] if picked else answer
 

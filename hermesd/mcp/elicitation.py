@@ -7,6 +7,7 @@ shown, never opened.
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -28,6 +29,8 @@ MAX_MESSAGE = 2000  # characters
 MAX_URL = 2000
 TRIES = 3
 RESERVED = frozenset({"", "decline", "cancel", "skip", "default"})
+_PLAIN_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+"""A name or an IPv6 address. A browser ends a name at a backslash and reads %2e as a dot, and shows another host."""
 NOTICE = "Never give passwords, keys or card numbers here."
 
 
@@ -120,7 +123,8 @@ def _host_of(url: str) -> str:
         host = ""
     if not host or parts.scheme not in ("http", "https") or len(url) > MAX_URL:
         raise FormError("its address is no http or https URL")
-    if parts.username is not None or visible(url) != url or any(char.isspace() for char in url):
+    is_plain = _PLAIN_HOST.fullmatch(host)
+    if parts.username is not None or not is_plain or visible(url) != url or any(char.isspace() for char in url):
         raise FormError("its address could deceive whoever reads it")
     return host
 

@@ -167,8 +167,8 @@ class Daemon(Protocol):
     async def interrupt(self, profile: str, session_id: str) -> bool:
         """Cancel the session's running turn; False when none runs."""
 
-    async def answer(self, question_id: int, answer: str) -> None:
-        """Answer an open question and wake the turn that waits for it."""
+    async def answer(self, question_id: int, answer: str | None) -> None:
+        """Answer an open question and wake the turn that waits for it; None: nobody will answer."""
 
     def doctor_checks(self) -> list[DoctorCheck]:
         """What the running daemon knows of its own health: stalls, failed services, lag, disk."""

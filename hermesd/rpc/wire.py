@@ -231,10 +231,10 @@ class InterruptParams(Params, kw_only=True):
 
 
 class AnswerParams(Params, kw_only=True):
-    """Answer an open question."""
+    """Answer an open question; null closes it: nobody is there to answer."""
 
     question: int
-    answer: str
+    answer: str | None
 
 
 class QuestionsResult(Result, kw_only=True):

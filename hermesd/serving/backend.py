@@ -17,6 +17,9 @@ Json = dict[str, Any]  # a JSON object, by nature of any shape
 METHODS = frozenset(
     {
         "chat.send",
+        "cron.list",
+        "cron.runs",
+        "cron.show",
         "daemon.status",
         "gateway.list",
         "inbox.list",

@@ -8,6 +8,7 @@ read. Host and Origin are checked because any web page can make a browser talk t
 from __future__ import annotations
 
 import hmac
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -29,6 +30,11 @@ PATH = "/mcp"
 BODY_S = 30.0
 """A body must have arrived within this time."""
 
+TOLD_EVERY_S = 60.0
+"""Wrong tokens are logged at most so often: whoever tries many must not fill the log."""
+
+log = logging.getLogger("hermesd.serving")
+
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _WILD = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - compared with, not bound to
 
@@ -48,6 +54,7 @@ class Guard:
         self._app = app
         self._token = config.token.encode()
         self._hosts = _hosts(config, port)
+        self._wrong, self._told_at = 0, -TOLD_EVERY_S
         self._origins = {f"{scheme}://{host}" for host in self._hosts for scheme in ("http", "https")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +64,9 @@ class Guard:
             return
         refusal = self.refusal(scope)
         if refusal is not None:
-            await answer(send, refusal)
+            if refusal.status == 401 and _values(scope["headers"], b"authorization"):
+                self._tell_of_a_wrong_token(scope)
+            await answer(_closing(scope, send), refusal)
             return
         await self._within_time(scope, receive, send)
 
@@ -83,10 +92,21 @@ class Guard:
         shown = token.strip(" ").encode("latin-1")
         return scheme.lower() == "bearer" and bool(self._token) and hmac.compare_digest(shown, self._token)
 
+    def _tell_of_a_wrong_token(self, scope: Scope) -> None:
+        """That somebody tries, with how many times since it was last told; never what they tried."""
+        self._wrong += 1
+        now = trio.current_time()
+        if now - self._told_at < TOLD_EVERY_S:
+            return
+        client = (scope.get("client") or ("somewhere",))[0]
+        log.warning("a wrong token from %s (%d since the last such line)", client, self._wrong)
+        self._wrong, self._told_at = 0, now
+
     async def _within_time(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Bound the time that a body may take; whoever is too slow is told so, if nothing has been said yet."""
         deadline = trio.current_time() + BODY_S
         is_read = has_begun = False
+        closing = _closing(scope, send)
 
         async def receive_in_time() -> Message:
             nonlocal is_read
@@ -100,14 +120,14 @@ class Guard:
         async def noting_send(message: Message) -> None:
             nonlocal has_begun
             has_begun = True
-            await send(message)
+            await (send if is_read else closing)(message)
 
         try:
             await self._app(scope, receive_in_time, noting_send)
         except trio.TooSlowError:
             if is_read or has_begun:
                 raise
-            await answer(send, Refusal(408, "the request did not arrive in time", ((b"connection", b"close"),)))
+            await answer(closing, Refusal(408, "the request did not arrive in time"))
 
 
 async def answer(send: Send, refusal: Refusal) -> None:
@@ -116,6 +136,24 @@ async def answer(send: Send, refusal: Refusal) -> None:
     fields = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": refusal.status, "headers": [*fields, *refusal.headers]})
     await send({"type": "http.response.body", "body": body})
+
+
+def _closing(scope: Scope, send: Send) -> Send:
+    """For an answer to a request whose body was not read: the connection ends with it, and the client is told so.
+
+    It would otherwise send its next request on a connection that is being closed (RFC 9112, section 9.6).
+    """
+    fields = scope["headers"]
+    has_body = _values(fields, b"content-length") not in ([], ["0"]) or _values(fields, b"transfer-encoding")
+    if not has_body or not scope["http_version"].startswith("1"):  # HTTP/2 knows no such field
+        return send
+
+    async def telling(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await send(message)
+
+    return telling
 
 
 def _values(fields: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[str]:

@@ -23,7 +23,7 @@ NO = frozenset({"n", "no", "deny", "denied", "stop", "cancel"})
 class _Waiter(msgspec.Struct):
     turn_id: str
     answered: trio.Event = msgspec.field(default_factory=trio.Event)
-    answer: str = ""
+    answer: str | None = None
 
 
 class Questions:
@@ -33,11 +33,17 @@ class Questions:
         self._store = store
         self._waiting: dict[int, _Waiter] = {}
 
-    async def answer(self, question_id: int, answer: str) -> QuestionRow:
-        """Record the answer and wake the turn. Raises NotFoundError, ConflictError, StoreError."""
-        row = await self._store.answer(question_id, answer)
+    async def answer(self, question_id: int, answer: str | None) -> QuestionRow:
+        """Record the answer, or None that there will be none, and wake the turn.
+
+        Raises NotFoundError, ConflictError, StoreError.
+        """
+        if answer is None:
+            row = await self._store.expire_question(question_id)
+        else:
+            row = await self._store.answer(question_id, answer)
         if (waiter := self._waiting.get(question_id)) is not None:
-            waiter.answer = answer
+            waiter.answer = _final(row)
             waiter.answered.set()
         return row
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
@@ -137,11 +138,18 @@ class TurnScope(msgspec.Struct):
         await persist(lambda: self.bench.store.journal(steps))
 
     def tool_context(self, call_id: str, *, key: str) -> ToolContext:
-        """The scope of one call; ``key`` names its questions within the turn."""
+        """The scope of one call; ``key`` names its questions within the turn.
+
+        A call that is made again after a restart gets the answers to the questions it puts again. Where it asks
+        something else in the same place, as a program of others may, the user is asked that too.
+        """
         numbers = itertools.count()
 
         async def ask(question: str, options: list[str]) -> str | None:
-            return await self.put_question("clarify", f"{key}:{next(numbers)}", question, options)
+            place = f"{key}:{next(numbers)}:"
+            asked = place + hashlib.sha256(question.encode(errors="replace")).hexdigest()[:16]
+            await persist(lambda: self._withdraw(place, besides=asked))
+            return await self.put_question("clarify", asked, question, options)
 
         return ToolContext(
             profile=self.bench.settings.profile,
@@ -158,10 +166,10 @@ class TurnScope(msgspec.Struct):
             withdraw=lambda: self._withdraw(f"{key}:"),
         )
 
-    async def _withdraw(self, prefix: str) -> None:
+    async def _withdraw(self, prefix: str, *, besides: str = "") -> None:
         """Close this turn's open questions under these keys: who asked does not wait any more."""
         for question in await self.bench.store.open_questions(session_id=self.session_id):
-            if question.turn_id == self.turn.id and question.key.startswith(prefix):
+            if question.turn_id == self.turn.id and question.key.startswith(prefix) and question.key != besides:
                 await self.bench.store.expire_question(question.id)
 
     def _jobs(self) -> Callable[[], Jobs] | None:

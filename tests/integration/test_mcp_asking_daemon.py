@@ -86,6 +86,22 @@ def test_a_form_of_the_reference_server_is_filled_in_by_chat(daemon: Daemon) -> 
     assert events(daemon, "mcp.elicitation") == [{"server": "everything", "mode": "form", "action": "accept"}]
 
 
+def test_a_question_asked_once_from_a_shell_is_cancelled_and_never_answered_for_the_user(daemon: Daemon) -> None:
+    """`hermesctl chat -q` has nobody to ask: what it says itself must not reach the server as the user's word."""
+    daemon.write_config(asking({"sampling": {"enabled": True}}))
+    daemon.start()
+    ready(daemon, "s")
+    text = {"type": "object", "properties": {"word": {"type": "string", "default": "x"}}, "required": ["word"]}
+    asked = {"params": {"message": "Say a word", "requestedSchema": text}}
+    done = daemon.ctl("chat", "--yolo", "-q", f"call mcp__s__ask {json.dumps(asked)}")
+    assert "nobody is here to answer" in done.stderr
+    assert '"action": "cancel"' in done.stdout, done.stdout
+    assert events(daemon, "mcp.elicitation")[-1]["action"] == "cancel"
+    done = daemon.ctl("chat", "--yolo", "-q", f"call mcp__s__sample {json.dumps({'params': HELLO})}")
+    assert "the user does not allow it" in done.stdout
+    assert daemon.call("chat.questions") == {"questions": []}
+
+
 @needs_node
 def test_an_address_of_the_reference_server_is_shown_and_declined(daemon: Daemon) -> None:
     """URL mode; and from the shell, where a call has nobody behind it, it is cancelled."""

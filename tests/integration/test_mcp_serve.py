@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -182,6 +183,35 @@ async def test_how_things_stand_can_be_seen(serving: Daemon) -> None:
     assert {tool.name for tool in tools if not tool.annotations.read_only_hint} == {"messages_send"}
 
 
+async def test_scheduled_jobs_can_be_seen(serving: Daemon) -> None:
+    """When they are due and what came of them, of every profile or of one; nothing makes, changes or runs one."""
+    for profile, name in (("default", "morning"), ("coder", "evening")):
+        fields = {"name": name, "schedule": "0 9 * * *", "prompt": "say \x1b[31mgood morning"}
+        serving.call("cron.create", profile=profile, fields=fields)
+    serving.call("cron.run", job="morning")
+    async with by_http(serving) as session:
+        names = {tool.name for tool in (await session.list_tools()).tools if tool.name.startswith("cron_")}
+        listed = (await call(session, "cron_list"))["jobs"]
+        others = (await call(session, "cron_list", profile="coder"))["jobs"]
+        with trio.fail_after(WITHIN_S / 2):
+            while (runs := (await call(session, "cron_runs", job="morning"))["runs"])[0]["state"] != "done":
+                await trio.sleep(0.05)
+        shown = await call(session, "cron_show", job="morning")
+        unknown = await refused(session, "cron_show", job="noon")
+    async with by_stdio(serving, "-p", "coder") as session:
+        assert [job["name"] for job in (await call(session, "cron_list"))["jobs"]] == ["evening"]
+        assert (await call(session, "cron_runs"))["runs"] == []
+    assert names == {"cron_list", "cron_show", "cron_runs"}
+    assert [(job["profile"], job["name"]) for job in listed] == [("default", "morning"), ("coder", "evening")]
+    assert [job["name"] for job in others] == ["evening"]
+    assert (runs[0]["job_name"], runs[0]["targets"][0]["state"]) == ("morning", "sent")
+    assert runs[0]["session_id"].startswith("s_")
+    assert (shown["job"]["schedule"], shown["last_run"]["state"]) == ("0 9 * * *", "done")
+    assert len(shown["job"]["next"]) == 5
+    assert "\x1b" not in shown["job"]["prompt"]
+    assert "no job 'noon'" in unknown["error"]
+
+
 async def test_a_wrong_call_says_what_is_wrong(serving: Daemon) -> None:
     """As a result that a model can read, with the next step; the session goes on."""
     async with by_http(serving) as session:
@@ -304,6 +334,45 @@ def test_it_ends_with_its_input_and_prints_nothing_but_the_protocol(daemon: Daem
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert all(answer["jsonrpc"] == "2.0" for answer in answers)
     assert answers[0]["result"]["serverInfo"]["name"] == "hermesd"
+    assert "Traceback" not in done.stderr
+
+
+def test_what_was_asked_before_the_end_of_the_input_is_answered(modelled: Daemon, model: LlmockServer) -> None:
+    """As a script does that writes its requests and closes the pipe; nobody is told only that the connection closed."""
+    model.script(slow(0.5), {"type": "reply", "text": "at last", "times": 1})
+
+    def calling(number: int, tool: str, **arguments: object) -> dict[str, Any]:
+        params = {"name": tool, "arguments": arguments}
+        return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+
+    lines = [
+        INITIALIZE,
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        calling(2, "profiles_list"),
+        calling(3, "messages_send", text="hello"),
+    ]
+    done = subprocess.run(
+        command(),
+        input="".join(json.dumps(line) + "\n" for line in lines),
+        env={**os.environ, "HERMES_HOME": str(modelled.home)},
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    answers = {answer["id"]: answer for answer in map(json.loads, done.stdout.splitlines())}
+    assert (done.returncode, done.stderr, sorted(answers)) == (0, "", [1, 2, 3])
+    assert answers[2]["result"]["structuredContent"]["profiles"]
+    assert answers[3]["result"]["structuredContent"]["state"] == "done"
+
+
+def test_without_an_input_it_says_what_is_wrong(daemon: Daemon) -> None:
+    """A descriptor that was closed is no traceback."""
+    line = f"exec {shlex.join(command())} <&-"
+    environment = {**os.environ, "HERMES_HOME": str(daemon.home)}
+    done = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "standard input or output is closed" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -149,4 +149,4 @@ async def questions(caller: Caller, params: OptionalProfileParams) -> QuestionsR
 async def answer(caller: Caller, params: AnswerParams) -> Done:
     """Answer a question."""
     await caller.daemon.answer(params.question, params.answer)
-    return Done(message="answered")
+    return Done(message="closed" if params.answer is None else "answered")

@@ -111,23 +111,24 @@ def test_an_approval_takes_yes_no_or_always_and_nothing_else(
 def test_a_choice_is_made_by_number_or_in_words(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Numbers beyond the options are taken as words."""
+    """Numbers beyond the options are taken as words; the end of input is no answer, and not an empty one."""
     question = {"id": 1, "kind": "clarify", "text": "which?", "options": ["red", "blue"]}
     monkeypatch.setattr("sys.stdin", io.StringIO("2\ngreen\n7\n"))
     monkeypatch.setattr("hermesctl.chat.view._forget_typed_ahead", lambda: None)
     view = TerminalView(Page())
-    assert [view.ask(question) for _ in range(4)] == ["blue", "green", "7", ""]
+    assert [view.ask(question) for _ in range(4)] == ["blue", "green", "7", None]
     assert "  1. red\n  2. blue\n" in shown(capsys)
 
 
 def test_without_a_person_approvals_are_declined_aloud(capsys: pytest.CaptureFixture[str]) -> None:
-    """On standard error; --yolo allows."""
+    """On standard error; --yolo allows. Nothing else is answered in a person's name."""
     question = {"id": 1, "kind": "approve", "text": "run rm?"}
     assert QuietView(yolo=False).ask(question) == "no"
     assert "declined: run rm?" in capsys.readouterr().err
     assert QuietView(yolo=True).ask(question) == "yes"
     assert "allowed (--yolo)" in capsys.readouterr().err
-    assert "decide yourself" in QuietView(yolo=False).ask({**question, "kind": "clarify"})
+    assert QuietView(yolo=True).ask({**question, "kind": "clarify"}) is None
+    assert "nobody is here to answer: run rm?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("piped", "expected"), [("what is it?\n", "what is it?"), ("  \n", INTRODUCTION)])

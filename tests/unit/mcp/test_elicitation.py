@@ -120,6 +120,14 @@ async def test_a_name_in_foreign_letters_is_pointed_out(asked: Asked) -> None:
     assert "foreign letters" in person.asked[0]
 
 
+@pytest.mark.parametrize("host", ["[::1]:8080", "127.0.0.1", "a_b.example.org", "EXAMPLE.org:443"])
+async def test_an_address_of_any_plain_host_is_shown(asked: Asked, host: str) -> None:
+    """A name with a port, or a number."""
+    person = Person(["done"])
+    await asked.url(person, f"https://{host}/x")
+    assert f"https://{host}/x" in person.asked[0]
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -128,6 +136,9 @@ async def test_a_name_in_foreign_letters_is_pointed_out(asked: Asked) -> None:
         "https://bank.example@evil.example/",
         "https://evil.example/\u202egro.knab",
         "https:///nohost",
+        "https://evil.example\\.bank.example/",
+        "https://evil.example%2f.bank.example/",
+        "https://[fe80::1%25.bank.example]/",
         "https://e.example/" + "x" * 3000,
         "http://[::1",
     ],

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from hermesd.config.schema import McpServeConfig
-from hermesd.serving.guard import BODY_S, Guard
+from hermesd.serving.guard import BODY_S, TOLD_EVERY_S, Guard
 
 TOKEN = "0123456789abcdef"
 CONFIG = McpServeConfig(enabled=True, token=TOKEN, allowed_hosts=["agents.example.org"])
@@ -24,7 +24,7 @@ def scope(path: str = "/mcp", **fields: str | list[str]) -> dict[str, Any]:
         for value in ([given] if isinstance(given, str) else given)
         if value
     ]
-    return {"type": "http", "method": "POST", "path": path, "headers": headers}
+    return {"type": "http", "http_version": "1.1", "method": "POST", "path": path, "headers": headers}
 
 
 async def never(*_: object) -> None:
@@ -107,6 +107,32 @@ def test_there_is_only_one_path(path: str) -> None:
     """And it is not told to someone with a foreign Host."""
     assert status_of(scope(path)) == 404
     assert status_of(scope(path, host="evil.example.org")) == 421
+
+
+async def test_wrong_tokens_are_told_once_a_minute(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With how many there were, and never what was tried; a request without any is no attempt."""
+    guard = Guard(never, CONFIG, 8765)
+
+    async def send(_message: Any) -> None:
+        """Nobody reads it."""
+
+    async def attempt(times: int, **fields: str) -> list[str]:
+        caplog.clear()
+        for _ in range(times):
+            await guard({**scope(**fields), "client": ("10.0.0.7", 4711)}, never, send)
+        return caplog.messages
+
+    [first] = await attempt(5, authorization="Bearer guessed")
+    assert "10.0.0.7" in first
+    assert "(1 since" in first
+    await trio.sleep(TOLD_EVERY_S)
+    [second] = await attempt(2, authorization="Bearer guessed")
+    assert "(5 since" in second
+    await trio.sleep(TOLD_EVERY_S)
+    assert await attempt(3, authorization="") == []
+    assert "guessed" not in first + second
 
 
 async def test_a_body_that_does_not_come_is_answered_408(autojump_clock: trio.testing.MockClock) -> None:

@@ -11,8 +11,10 @@ import pytest
 import trio
 import trio.testing
 
+from hermesd.config.schema import McpServeConfig
 from hermesd.errors import ConfigError, ConflictError
 from hermesd.serving import http
+from hermesd.serving.guard import Guard
 from hermesd.serving.http import SEND_S, HttpListener
 
 WITHIN_S = 20.0
@@ -71,6 +73,39 @@ async def test_requests_are_answered_one_after_the_other_on_a_connection() -> No
     async with listening(answering) as listener, await connect(listener) as stream:
         for _ in range(2):
             assert (await ask(stream)).startswith(b"HTTP/1.1 200")
+
+
+async def refusing(_scope: Any, _receive: Any, send: Any) -> None:
+    """As the SDK does with a body that is too large: it is not read."""
+    await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"no"})
+
+
+TOKEN = "a-token-for-tests-0123456789"
+
+
+@pytest.mark.parametrize(
+    ("app", "fields", "status"),
+    [
+        (answering, "authorization: Bearer wrong\r\ncontent-length: 100000\r\n", b"401"),
+        (answering, "authorization: Bearer wrong\r\ntransfer-encoding: chunked\r\n", b"401"),
+        (refusing, f"authorization: Bearer {TOKEN}\r\ncontent-length: 100000\r\n", b"413"),
+    ],
+)
+async def test_whose_body_is_not_read_is_told_that_the_connection_ends(app: Any, fields: str, status: bytes) -> None:
+    """Or its next request would meet a connection that is being closed. Without a body it may go on."""
+    config = McpServeConfig(token=TOKEN, allowed_hosts=["x"])
+    async with listening(Guard(app, config, 8765)) as listener, await connect(listener) as stream:
+        await stream.send_all(b"GET /mcp HTTP/1.1\r\nhost: x\r\n\r\n")
+        first = b""
+        while not first.endswith(b"needed\n"):
+            first += await stream.receive_some(4096)
+        assert first.startswith(b"HTTP/1.1 401")
+        assert b"connection: close" not in first.lower()
+        await stream.send_all(f"POST /mcp HTTP/1.1\r\nhost: x\r\n{fields}\r\n".encode())
+        told = (await all_of(stream)).lower()
+    assert told.startswith(b"http/1.1 " + status)
+    assert b"connection: close" in told
 
 
 async def test_half_a_head_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
 
 from hermesd.config.schema import PolicyConfig
 from hermesd.store.records import QuestionRow
+from hermesd.tools.base import ToolResult
 from hermesd.turns.engine import TurnControl
 from hermesd.turns.questions import means_always, means_no, means_yes
 from hermesd.turns.slots import Slot
 from tests.unit.turns.conftest import Probe, ScriptedProvider, World, reply
 from tests.unit.turns.test_engine import tool_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hermesd.tools.base import ToolContext
 
 
 async def asked(world: World) -> QuestionRow:
@@ -50,6 +58,16 @@ async def test_an_unsafe_call_waits_for_an_approval(careful: World, answer: str,
         await careful.questions.answer(question.id, answer)
     assert bool(careful.tools[0].log) is runs
     assert told in tool_texts(careful.provider.requests[1])[0]
+
+
+async def test_a_question_that_nobody_will_answer_is_closed_at_once(careful: World) -> None:
+    """A client without a person says so, and the turn need not wait for the time to pass."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(careful.say)
+        row = await careful.questions.answer((await asked(careful)).id, None)
+    assert (row.state, row.answer) == ("expired", "")
+    assert not careful.tools[0].log
+    assert await careful.store.open_questions() == []
 
 
 async def test_always_is_for_this_session_and_exactly_this_call(careful: World) -> None:
@@ -201,3 +219,35 @@ def test_what_counts_as_yes_always_and_no() -> None:
     assert not means_always("yes")
     assert all(map(means_no, ("no", "No!", "/deny")))
     assert not any(check("yes, but later") for check in (means_yes, means_always, means_no))
+
+
+class Asking(Probe):
+    """A tool that asks, and changes nothing."""
+
+    question = ""
+
+    async def run(self, arguments: Mapping[str, object], context: ToolContext) -> ToolResult:
+        return ToolResult(await context.ask(self.question, []) or "nobody answered")
+
+
+@pytest.mark.parametrize(("later", "is_new"), [("Which colour?", False), ("Delete everything?", True)])
+async def test_an_answer_is_none_to_another_question(world: World, later: str, is_new: bool) -> None:
+    """A call that is made again after a restart may ask something else in the same place: the user has not seen it."""
+    tool = Asking("look", "read_only")
+    tool.question = "Which colour?"
+    world.tools = [tool]
+    world.provider = ScriptedProvider(reply("", "look"), reply("done"))
+    control = TurnControl(trio.CancelScope())
+    begun = await world.begin(await world.accept())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run, begun, control)
+        first = await asked(world)
+        control.stop("shutdown")
+    tool.question = later
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run, await world.begin(begun.event.id))
+        again = await asked(world)
+        assert (again.id != first.id, again.text) == (is_new, later)
+        assert len(await world.store.open_questions()) == 1
+        await world.questions.answer(again.id, "blue")
+    assert tool_texts(world.provider.requests[-1]) == ["blue"]
