@@ -213,10 +213,10 @@ class Owner:
 
     @asynccontextmanager
     async def _session(self, link: Link, following: Following) -> AsyncIterator[ClientSession]:
-        from mcp.client.session import ClientSession
+        from hermesd.mcp.client_session import Session
 
         callbacks = self.server.callbacks(self.server) if self.server.callbacks else {}
-        async with ClientSession(
+        async with Session(
             link.read, link.write, message_handler=following.hear, client_info=client_info(), **callbacks
         ) as session:
             yield session

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from hermesd.mcp import results
+from hermesd.mcp import output, results
 from hermesd.mcp.asking import on_behalf_of
 from hermesd.mcp.errors import McpError
 from hermesd.tools.base import ToolResult
@@ -117,6 +117,7 @@ async def call(access: Access, offer: Offer, arguments: dict[str, Any]) -> ToolR
     match offer.kind:
         case "tool":
             found = await server.call_tool(offer.tool, arguments, timeout_s=config.timeout)
+            _compare(offer, found)
             return ToolResult(results.call_text(found), is_error=bool(found.get("isError")), untrusted=True)
         case "list_resources":
             text = results.listing(await _all(server.list_resources, "resources"), *_RESOURCE_KEYS)
@@ -129,6 +130,17 @@ async def call(access: Access, offer: Offer, arguments: dict[str, Any]) -> ToolR
             words = {str(key): str(value) for key, value in given.items()}
             text = results.prompt_text(await server.get_prompt(str(arguments["name"]), words))
     return ToolResult(text, untrusted=True)
+
+
+def _compare(offer: Offer, found: Json) -> None:
+    """Raise McpError (protocol) for a structured answer that is not what the tool's definition says."""
+    if offer.output is None or found.get("isError"):
+        return
+    answer = found.get("structuredContent")
+    if what := output.complaint(offer.output, answer):
+        if answer is None:
+            what = "it has no structured content, which the tool's definition promises"
+        raise McpError(f"by its output schema {what[:300]}", kind="protocol", where=f"mcp/{offer.server}")
 
 
 _RESOURCE_KEYS = ("uri", "name", "title", "description", "mimeType", "size")

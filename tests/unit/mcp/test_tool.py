@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from hermesd.config.schema import McpServerConfig
 from hermesd.mcp import results, tool
+from hermesd.mcp.catalog import Offer
 from hermesd.mcp.errors import McpError, McpErrorKind
 
 
@@ -63,3 +65,46 @@ def test_a_result_of_megabytes_keeps_its_ends() -> None:
     assert len(text) < results.MAX_TEXT + 100
     assert text.endswith("z")
     assert "characters left out" in text
+
+
+class Answering(Access):
+    """A server that is ready and answers every call with this."""
+
+    state = "ready"
+
+    def __init__(self, answer: dict[str, object]) -> None:
+        self.answer = answer
+
+    def reach(self, server: str) -> tuple[Answering, McpServerConfig]:
+        return self, McpServerConfig(command="x")
+
+    async def checked(self, server: str) -> None:
+        return
+
+    def is_current(self, offer: Offer) -> bool:
+        return True
+
+    async def call_tool(self, name: str, arguments: object = None, **_: object) -> dict[str, object]:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"structuredContent": {"n": 1}}, ""),
+        ({"structuredContent": {"n": "1"}}, "it.n is not of the type integer"),
+        ({"content": []}, "no structured content"),
+        ({"content": [], "isError": True}, ""),
+    ],
+)
+async def test_an_answer_that_breaks_its_own_schema_is_a_failure(answer: dict[str, object], said: str) -> None:
+    """What an error looks like is promised by nobody."""
+    schema: dict[str, object] = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    offer = Offer("s", "t", "tool", "x", {}, "unsafe", output=schema)
+    access: Access = Answering(answer)
+    if not said:
+        await tool.call(access, offer, {})  # type: ignore[arg-type]  # see Access
+        return
+    with pytest.raises(McpError, match=said) as failed:
+        await tool.call(access, offer, {})  # type: ignore[arg-type]  # see Access
+    assert failed.value.kind == "protocol"
