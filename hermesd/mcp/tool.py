@@ -168,10 +168,19 @@ def failure(access: Access, server: str, tool: str, error: McpError) -> ToolResu
         return ToolResult(msgspec.json.encode(body).decode(), is_error=True, untrusted=True)
     words = {
         "down": f"{tool} was not called or broke off, because the MCP server {server!r} is not there: {error.what}. "
-        "hermesd goes on trying to reach it; try again later, or do without it.",
+        f"{_prospect(access, server)}",
         "timeout": f"{tool} was given up: {error.what}. The call may nevertheless have had its effect.",
         "protocol": f"{tool} failed: the MCP server {server!r} gave an answer that makes no sense: {error.what}.",
         "cancelled": f"{tool} was cancelled: {error.what}.",
         "tool": f"{tool} failed: {error.what}",
     }
     return ToolResult(results.bounded(words.get(error.kind, str(error))), is_error=True, untrusted=True)
+
+
+def _prospect(access: Access, server: str) -> str:
+    """Whether it is of any use to try again."""
+    try:
+        access.reach(server)
+    except McpError:
+        return "It does not run any more, because its user has decided so; do without it."
+    return "hermesd goes on trying to reach it; try again later, or do without it."

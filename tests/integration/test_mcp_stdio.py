@@ -267,6 +267,31 @@ async def test_noise_on_stdout_ends_in_a_recycled_server() -> None:
         assert "no messages" in subject.last_error
 
 
+async def test_what_a_server_says_in_the_wrong_place_is_told_when_it_does_not_get_up() -> None:
+    """A banner on its output instead of an answer: the most usual mistake of a server, and of a wrong command."""
+    subject = server(minimal("hang", "banner", connect_timeout=0.5))
+    async with running(subject):
+        await state(subject, "backoff")
+        assert subject.last_error == "no session within 0.5 s (no message on its output: Listening [31m on stdio)"
+
+
+async def test_an_error_of_megabytes_is_short_and_has_no_controls() -> None:
+    """It goes to logs, terminals and models, wherever the server has failed."""
+    subject = server(minimal("refuse"))
+    async with running(subject):
+        await state(subject, "backoff")
+        assert subject.last_error.startswith("the server answered: no [31m such line")
+        assert len(subject.last_error) <= 1000
+        assert subject.last_error.isprintable()
+    subject = server(minimal("refuse-calls"))
+    async with running(subject):
+        with pytest.raises(McpError, match="the server answered: no ") as caught:
+            await subject.call_tool("echo")
+        assert caught.value.kind == "tool"  # whatever the code: -32000 is also the SDK's for a lost connection
+        assert len(caught.value.what) < 5000
+        assert "\x1b" not in caught.value.what
+
+
 async def test_a_server_that_crashes_at_the_start_is_tried_again_with_its_words_kept() -> None:
     """The reason names the status and what it wrote last."""
     subject = server(minimal("crash"))

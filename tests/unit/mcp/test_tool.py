@@ -13,7 +13,14 @@ from hermesd.mcp.errors import McpError, McpErrorKind
 
 
 class Access:
-    """Only its sign-in command is asked for here."""
+    """Of a server that is configured, or of one that is not any more."""
+
+    is_there = True
+
+    def reach(self, server: str) -> tuple[Access, McpServerConfig]:
+        if not self.is_there:
+            raise McpError("it is disabled", kind="down")
+        return self, McpServerConfig(command="x")
 
     def login_command(self, server: str) -> str:
         return f"hermesctl mcp login {server}"
@@ -37,6 +44,16 @@ def test_every_failure_names_the_tool_and_what_happened(kind: McpErrorKind) -> N
     assert "it broke" in found.text
     assert found.is_error
     assert found.untrusted
+
+
+@pytest.mark.parametrize(("is_there", "said"), [(True, "try again later"), (False, "do without it")])
+def test_only_a_server_that_may_come_back_is_worth_another_try(is_there: bool, said: str) -> None:
+    """One that was disabled or removed is not; the model must not wait for it."""
+    access = Access()
+    access.is_there = is_there
+    found = tool.failure(access, "s", "mcp__s__x", McpError("it broke", kind="down"))  # type: ignore[arg-type]  # see Access
+    assert said in found.text
+    assert ("goes on trying" in found.text) is is_there
 
 
 def test_blocks_of_every_kind_have_their_text() -> None:
@@ -74,9 +91,6 @@ class Answering(Access):
 
     def __init__(self, answer: dict[str, object]) -> None:
         self.answer = answer
-
-    def reach(self, server: str) -> tuple[Answering, McpServerConfig]:
-        return self, McpServerConfig(command="x")
 
     async def checked(self, server: str) -> None:
         return
