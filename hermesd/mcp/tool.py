@@ -72,7 +72,7 @@ class Access(Protocol):
         """The server that runs under this name now; McpError(kind="down") when there is none."""
 
     async def checked(self, server: str) -> None:
-        """Wait until what the server offers now has been compared with what was approved."""
+        """Wait until what the server offers now has been compared with what was approved. Raises McpError."""
 
     def is_current(self, offer: Offer) -> bool:
         """Whether the definition the model was shown is still in force (False: quarantined, gone or changed)."""
