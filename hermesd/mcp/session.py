@@ -90,15 +90,21 @@ def meaning(error: MCPError, server: str, link: Link) -> McpError:
         sort = RefusedError if contained.get("refused") else McpError
         return sort(said, kind=kind, where=where, next_step=str(contained.get("next_step", "")))
     if error.code == CONNECTION_CLOSED and error.message.startswith(OF_THE_SDK):
-        return broke_off(server, link)
+        return broke_off(server, link, why="" if error.message == "Connection closed" else said)
     if error.code == REQUEST_TIMEOUT and "timed out" in error.message:
         return McpError("the server did not answer in time", kind="timeout", where=where)
     return McpError(f"the server answered: {said}", kind="tool", where=where)
 
 
-def broke_off(server: str, link: Link, sort: type[McpError] = McpError) -> McpError:
-    """For a call whose session ended: by the server, or here (it was restarted, disabled, removed)."""
-    who = f"the server {link.why}" if link.why else "the connection was closed"
+def broke_off(server: str, link: Link, sort: type[McpError] = McpError, *, why: str = "") -> McpError:
+    """For a call whose session or stream ended: by the server, or here (it was restarted, disabled, removed)."""
+    who = (
+        f"the server {link.why}"
+        if link.why
+        else f"the connection was closed ({why})"
+        if why
+        else "the connection was closed"
+    )
     return sort(f"{who} while the call was under way", kind="down", where=f"mcp/{server}")
 
 
