@@ -89,7 +89,7 @@ def prepare(
     work, chars = Work(), 0
     for number, definition in enumerate(definitions[:MAX_TOOLS]):
         name = str(definition["name"])
-        if len(name) > MAX_PROPERTY_NAME or visible(name) != name:
+        if len(name) > MAX_PROPERTY_NAME or visible(name) != name or not name.isprintable():
             flags.append("a tool was refused for its name")
             continue
         offer = _offer(server, name, definition, config, work, is_changed=name in quarantined)
