@@ -55,6 +55,7 @@ STORE_GROUP = 0
 """The highest stops first: reload and HTTP (3), the profiles (2), RPC (1), and the store last."""
 
 LOG_LEVELS = {"ready": logging.INFO, "stopped": logging.INFO, "backoff": logging.WARNING, "failed": logging.ERROR}
+REAP_GRACE_S = 1.0  # a start waits for it, and what a killed daemon left is to be gone 2 s after that has begun
 PRUNE_EVERY_S = 24 * 3600.0
 
 
@@ -151,7 +152,7 @@ class App:
         coming_up.cancel(reason="asked to stop")
 
     async def _come_up(self) -> None:
-        await reap_leftovers(tag_prefix(self.home.root))
+        await reap_leftovers(tag_prefix(self.home.root), grace_s=REAP_GRACE_S)
         await self._root.add(ServiceSpec("store", lambda: self.store, group=STORE_GROUP))
         await self._fleet.boot()
         await self._fleet.answering()

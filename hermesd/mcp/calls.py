@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from hermesd.mcp.errors import McpError
-from hermesd.mcp.session import RefusedError, meaning
+from hermesd.mcp.session import RefusedError, broke_off, meaning
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,13 +41,13 @@ class Call:
         except MCPError as error:
             self._error = meaning(error, self._server, self._link)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            self._error = self._down(RefusedError)
+            self._error = broke_off(self._server, self._link, RefusedError)
         except (ValueError, RuntimeError) as error:  # pydantic's, and the SDK's for an answer it cannot use
             text = f"the server's answer makes no sense: {str(error)[:300]}"
             self._error = McpError(text, kind="protocol", where=f"mcp/{self._server}")
         finally:
             if self._answer is None and self._error is None:
-                self._error = self._down(McpError)
+                self._error = broke_off(self._server, self._link)
             self._done.set()
 
     async def outcome(self) -> BaseModel:
@@ -61,7 +61,3 @@ class Call:
             raise self._error
         assert self._answer is not None
         return self._answer
-
-    def _down(self, sort: type[McpError]) -> McpError:
-        why = self._link.why or "closed the connection"
-        return sort(f"the server {why} while the call was under way", kind="down", where=f"mcp/{self._server}")

@@ -32,7 +32,8 @@ Kind = Literal["tool", "list_resources", "read_resource", "list_prompts", "get_p
 class Offer(msgspec.Struct, frozen=True):
     """One tool of a server as a model may see it. ``tool`` is the server's own name, ``flags`` what was done to it.
 
-    ``quarantined`` is one whose definition is not the approved one: it is shown to people only.
+    ``quarantined`` is one whose definition is not the approved one: it is shown to people only. ``output`` is the
+    schema of its structured answers, as the server has sent it.
     """
 
     server: str
@@ -43,6 +44,7 @@ class Offer(msgspec.Struct, frozen=True):
     effect: Effect
     flags: tuple[str, ...] = ()
     quarantined: bool = False
+    output: dict[str, object] | None = None
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -87,7 +89,7 @@ def prepare(
     work, chars = Work(), 0
     for number, definition in enumerate(definitions[:MAX_TOOLS]):
         name = str(definition["name"])
-        if len(name) > MAX_PROPERTY_NAME or visible(name) != name:
+        if len(name) > MAX_PROPERTY_NAME or visible(name) != name or not name.isprintable():
             flags.append("a tool was refused for its name")
             continue
         offer = _offer(server, name, definition, config, work, is_changed=name in quarantined)
@@ -136,6 +138,7 @@ def _offer(
 ) -> Offer:
     flags: set[str] = set()
     description = clean(definition.get("description"), MAX_DESCRIPTION, flags, "the description", work)
+    output = definition.get("outputSchema")
     return Offer(
         server=server,
         tool=name,
@@ -145,6 +148,7 @@ def _offer(
         effect=effect_of(definition, trusted=config.trusted),
         flags=tuple(sorted(flags)),
         quarantined=is_changed,
+        output=output if isinstance(output, dict) else None,
     )
 
 

@@ -26,6 +26,8 @@ LISTEN_CAP_S = 30.0
 BODY_BYTES = 64 * 1024
 ERROR = -32000  # JSON-RPC 2.0, section 5.1: server range
 LISTEN_METHOD = b'"subscriptions/listen"'
+JSON = "application/json"
+OF_THE_BODY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 SESSION_WORDS = ("session", "not initialized")
 
 
@@ -36,8 +38,10 @@ class ContainedClient(httpx2.AsyncClient):
     The legacy transport takes no answers from POST: with ``inject`` errors go into that channel of messages.
     """
 
-    def __init__(self, link: HttpLink, log: ServerLog, **options: Any) -> None:  # noqa: ANN401 - the base class's own
+    def __init__(self, link: HttpLink, log: ServerLog, *, cap: int, **options: Any) -> None:  # noqa: ANN401 - the base class's own
+        """``cap``: bytes of a message; options are the base class's."""
         super().__init__(**options)
+        self._cap = cap
         self.link = link
         self.inject: trio.MemorySendChannel[Any] | None = None
         self._log = log
@@ -104,6 +108,8 @@ class ContainedClient(httpx2.AsyncClient):
         if status < 400:
             if self._outlive(response):  # silent for as long as a person thinks; the caller's clock bounds it
                 request.extensions["timeout"] = {**request.extensions.get("timeout", {}), "read": None}
+            elif response.is_success and response.headers.get("content-type", "").lower().startswith(JSON):
+                return await self._whole(request, response)
             return response
         body = await _head(response)
         said = _jsonrpc_error(body)
@@ -119,6 +125,25 @@ class ContainedClient(httpx2.AsyncClient):
             error = McpError(f"the server wants authentication (HTTP {status}) {wanted}".rstrip(), kind="auth")
             return self._instead(request, error, status)
         return self._instead(request, _down(f"the server answered HTTP {status}"), status)
+
+    async def _whole(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
+        """An answer with its body, which the SDK would take however long it is."""
+        pieces: list[bytes] = []
+        left = self._cap
+        try:
+            async for piece in response.aiter_bytes():
+                pieces.append(piece)
+                left -= len(piece)
+                if left < 0:
+                    pieces.clear()
+                    await response.aclose()
+                    return self._instead(request, _down(f"the server sent a message of more than {self._cap} bytes"))
+        except httpx2.TimeoutException:
+            return self._instead(request, McpError("the server did not answer in time", kind="timeout"))
+        except httpx2.HTTPError as error:
+            return self._instead(request, _down(f"the connection broke ({_text(error)}) while the call was under way"))
+        headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in OF_THE_BODY]
+        return httpx2.Response(response.status_code, request=request, headers=headers, content=b"".join(pieces))
 
     @staticmethod
     def _session_is_gone(request: httpx2.Request, status: int, said: dict[str, Any] | None) -> bool:

@@ -35,4 +35,4 @@ class LineFramer:
             if self.held > self.cap:
                 self._parts.clear()
                 self.held = 0
-                raise McpError(f"the server sent a line of more than {self.cap} bytes", kind="protocol")
+                raise McpError(f"sent a line of more than {self.cap} bytes", kind="protocol")

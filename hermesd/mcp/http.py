@@ -63,7 +63,8 @@ async def http_link(config: McpServerConfig, *, auth: httpx2.Auth | None, log: S
 
     link = HttpLink()
     context = await trio.to_thread.run_sync(_context, config, limiter=_files)
-    client = ContainedClient(link, log, auth=auth, **_options(config, context))
+    cap = config.max_message_bytes
+    client = ContainedClient(link, log, cap=cap, auth=auth, **_options(config, context))
     if config.transport == "sse":
         link.hears = True  # its event stream is the session
         from hermesd.mcp.sse import sse_link
@@ -71,7 +72,8 @@ async def http_link(config: McpServerConfig, *, auth: httpx2.Auth | None, log: S
         async with sse_link(config.url, client, link):
             yield link
         return
-    async with client, streamable_http_client(config.url, http_client=client) as (link.read, link.write):
+    streams = streamable_http_client(config.url, http_client=client, max_sse_event_size=cap)
+    async with client, streams as (link.read, link.write):
         yield link
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import trio
 
-from hermesd.errors import ConflictError, NotFoundError
+from hermesd.errors import ConflictError, NotFoundError, StoreError
 from hermesd.mcp import catalog
 from hermesd.mcp.catalog import Prepared
 from hermesd.mcp.errors import McpError
@@ -48,6 +48,12 @@ PREFIX = "mcp/"
 
 SIGN_INS = "mcp-oauth"
 """Name of the service that renews tokens, within the profile's supervisor."""
+
+CHECK_S = 5.0
+"""So long a call waits for its server's tools to be compared with what was approved: longer, and the disk refuses."""
+
+RETRY_S, RETRY_CAP_S = 1.0, 4.0
+"""When the store has refused, it is tried again after these seconds, doubling."""
 
 IN_PLACE = ("tools", "trusted", "timeout", "connect_timeout")
 """Settings of a server that need no new connection."""
@@ -109,6 +115,7 @@ class McpHub:
         self._lists = ListCache(store, settings.profile.name)
         self._wake = trio.Event()
         self._changed: set[str] = set()
+        self._unnamed: set[str] = set()  # whose offers are new, and not in the catalog yet
         self._offers: dict[str, Offer] = {}
         self._tools: list[McpTool] = []
         self._oauth: OAuthManager | None = None
@@ -278,27 +285,37 @@ class McpHub:
         self._changed |= self.entries.keys()  # what changed before, or when an earlier run broke off
         self._wake.set()
         task_status.started()
+        wait_s = RETRY_S
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
             names, self._changed = self._changed, set()
-            await self._take([self.entries[name] for name in sorted(names & self.entries.keys())])
+            try:
+                await self._take([self.entries[name] for name in sorted(names & self.entries.keys())])
+                wait_s = RETRY_S
+            except StoreError as error:
+                log.warning("the store refused what is new of MCP servers, trying again in %g s: %s", wait_s, error)
+                self._changed |= names
+                self._wake.set()
+                await trio.sleep(wait_s)
+                wait_s = min(2 * wait_s, RETRY_CAP_S)
 
     async def _take(self, entries: list[Entry]) -> None:
         """One new catalog for all that changed together: its names depend on each other."""
         looked_at: list[tuple[Entry, trio.Event]] = []
-        changed: list[Entry] = []
         for entry in entries:
             await self._note_state(entry)
             checked, before = entry.checked, entry.prepared
             if checked.is_set():
                 continue
             await self._check(entry)
+            if entry.prepared != before:
+                self._unnamed.add(entry.name)
             if entry.server is not None and entry.server.state != "idle":
                 await self._lists.keep(entry.name, entry.config, entry.listing)
             looked_at.append((entry, checked))
-            if entry.prepared != before:
-                changed.append(entry)
+        changed = [self.entries[name] for name in sorted(self._unnamed & self.entries.keys())]
+        self._unnamed.clear()
         if changed:
             self._rebuild()
         for entry in changed:
@@ -429,10 +446,16 @@ class McpHub:
         return entry.server, entry.config
 
     async def checked(self, server: str) -> None:
-        """Wait until the server's offers have been compared with the pins."""
+        """Wait until the server's offers have been compared with the pins; McpError (down) where that takes long."""
         entry = self.entries.get(server)
-        while entry is not None and not entry.checked.is_set():
-            await entry.checked.wait()
+        with trio.move_on_after(CHECK_S) as scope:
+            while entry is not None and not entry.checked.is_set():
+                await entry.checked.wait()
+        if scope.cancelled_caught:
+            what = f"its tools could not be compared with what was approved for {CHECK_S:g} s"
+            raise McpError(
+                what, kind="down", where=f"mcp/{server}", next_step="look for the reason: `hermesctl doctor`"
+            )
 
     def is_current(self, offer: Offer) -> bool:
         """Whether this very definition is in force."""

@@ -21,7 +21,9 @@ from hermesd.mcp.backoff import Backoff, greetings, starts
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.following import Following
 from hermesd.mcp.process import is_asleep
+from hermesd.mcp.sanitize import shortened
 from hermesd.mcp.session import client_info, meaning, negotiate, plain
+from hermesd.mcp.stdio import STRAY
 from hermesd.tools.environment import child_environment
 from hermesd.tools.terminal.local import Spawn
 
@@ -42,6 +44,7 @@ LAZY_IDLE_S = 300.0
 DEMAND_S = 0.25  # somebody waits for an HTTP server: a connect costs next to nothing, so ask this often
 START_DEMAND_S = 1.0  # somebody waits for a program that has failed
 PING_S = 10.0
+MAX_LAST_ERROR = 1000  # characters
 LOOK_S = 0.02  # in the second that the SDK's import takes, once in the daemon's life
 
 
@@ -135,7 +138,7 @@ class Owner:
         except* (OSError, HermesError, ValueError, RuntimeError) as group:
             failures.append(_leaf(group))
         except* Exception as group:  # the SDK's and the HTTP library's errors, of all kinds: each is this server's only
-            self.server.log.ours(str(_leaf(group)), error=group)
+            self.server.log.ours(shortened(str(_leaf(group)), MAX_LAST_ERROR), error=group)
             failures.append(_leaf(group))
         self.server.pid = 0
         return failures[0] if failures else None
@@ -150,6 +153,7 @@ class Owner:
             await sdk.load(http=True)
         give_back = await starts.take(calls)
         following = Following(self.server)
+        link: Link | None = None
         try:
             with trio.CancelScope(deadline=trio.current_time() + config.connect_timeout) as scope:
                 async with self._link(config) as link:
@@ -169,7 +173,8 @@ class Owner:
         finally:
             give_back()
         if scope.cancelled_caught:
-            raise McpError(f"no session within {config.connect_timeout:g} s", kind="timeout", where=self.server.where)
+            why = f"no session within {config.connect_timeout:g} s{_said(link) if link else ''}"
+            raise McpError(why, kind="timeout", where=self.server.where)
 
     async def _load_sdk(self, scope: trio.CancelScope, give_back: Callable[[], None]) -> None:
         """Have the SDK ready, while programs start that are to speak with it; the time is not the server's.
@@ -213,10 +218,10 @@ class Owner:
 
     @asynccontextmanager
     async def _session(self, link: Link, following: Following) -> AsyncIterator[ClientSession]:
-        from mcp.client.session import ClientSession
+        from hermesd.mcp.client_session import Session
 
         callbacks = self.server.callbacks(self.server) if self.server.callbacks else {}
-        async with ClientSession(
+        async with Session(
             link.read, link.write, message_handler=following.hear, client_info=client_info(), **callbacks
         ) as session:
             yield session
@@ -295,7 +300,8 @@ class Owner:
     async def _back_off(self, failure: Exception) -> None:
         """Wait as the failure demands: a person for a sign-in or a wrong configuration, else a growing time."""
         server = self.server
-        server.last_error = failure.what if isinstance(failure, HermesError) else str(failure) or repr(failure)
+        why = failure.what if isinstance(failure, HermesError) else str(failure) or repr(failure)
+        server.last_error = shortened(" ".join(why.split()), MAX_LAST_ERROR)
         if isinstance(failure, ConfigError):
             server.to("failed")
             await self._kick.wait()
@@ -336,4 +342,4 @@ def _leaf(group: BaseExceptionGroup[Exception]) -> Exception:
 def _said(link: Link) -> str:
     """What it wrote last, for a person who reads the error."""
     words = link.words()
-    return f" (stderr: {words[-1][:200]})" if words else ""
+    return f" ({'' if words[-1].startswith(STRAY) else 'stderr: '}{words[-1][:200]})" if words else ""

@@ -58,6 +58,7 @@ class Pins:
         self._store = store
         self._name = value_name(profile)
         self._known: dict[str, dict[str, str]] | None = None
+        self._writing = trio.Lock()
 
     async def load(self) -> None:
         """Read them, once. Raises StoreError; unreadable pins are an error too, never taken for none."""
@@ -70,26 +71,28 @@ class Pins:
         """Pin what is new, durably; returns the tools that are not what they were, with what they are now."""
         await self.load()
         assert self._known is not None
-        pins = self._known.get(server, {})
         found = await fingerprints(definitions)
-        new = {name: value for name, value in found.items() if name not in pins}
-        new = dict(list(new.items())[: max(0, MAX_PINS - len(pins))])
-        if new:
-            pins = {**pins, **new}
-            await self._keep(server, pins)
+        async with self._writing:
+            pins = self._known.get(server, {})
+            new = {name: value for name, value in found.items() if name not in pins}
+            new = dict(list(new.items())[: max(0, MAX_PINS - len(pins))])
+            if new:
+                pins = {**pins, **new}
+                await self._keep(server, pins)
         return {name: value for name, value in found.items() if pins.get(name) != value}
 
     async def approve(self, server: str, found: Mapping[str, str]) -> None:
         """Take these definitions (by their fingerprints, as ``check`` told them) for the right ones from now on."""
         await self.load()
         assert self._known is not None
-        await self._keep(server, {**self._known.get(server, {}), **found})
+        async with self._writing:
+            await self._keep(server, {**self._known.get(server, {}), **found})
 
     async def _keep(self, server: str, pins: dict[str, str]) -> None:
         assert self._known is not None
         known = {**self._known, server: pins}
-        self._known = known
         await self._store.set_value(self._name, msgspec.json.encode(known))
+        self._known = known  # not before: what the disk has refused would be taken for pinned until the next start
 
 
 async def move(store: Store, old: str, new: str | None) -> None:

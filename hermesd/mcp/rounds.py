@@ -90,6 +90,6 @@ async def _visited(session: ClientSession, error: MCPError) -> bool:
 
 
 def _context(session: ClientSession, key: Any) -> ClientRequestContext:  # noqa: ANN401 - a server's own key
-    from mcp.client import ClientRequestContext
+    from mcp.client.session import ClientRequestContext  # from the package it would bring the half for servers
 
     return ClientRequestContext(session=session, request_id=key)

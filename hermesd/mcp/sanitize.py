@@ -90,6 +90,12 @@ def clean(text: object, limit: int, flags: set[str], what: str, work: Work | Non
     return seen
 
 
+def shortened(text: str, limit: int) -> str:
+    """What a server says of an error, for logs, terminals and models: visible, at most ``limit`` characters."""
+    seen = visible(text[: limit * 2])
+    return seen if len(seen) <= limit and len(text) <= limit * 2 else seen[: limit - len(_CUT)] + _CUT
+
+
 def clean_result(text: str) -> str:
     """A result's text: without terminal controls, bidirectional overrides and tags; joiners and emoji stay."""
     if text.isascii() and text.isprintable():

@@ -25,6 +25,7 @@ MODULES = (
     "mcp.shared.message",
     "mcp_types",
     "mcp_types.version",
+    "hermesd.mcp.client_session",
     "hermesd.mcp.stdio",
 )
 HTTP_MODULES = ("httpx2", "mcp.client.streamable_http", "mcp.client.sse", "hermesd.mcp.client")

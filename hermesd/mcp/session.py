@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import hermesd
 from hermesd.mcp.errors import McpError
+from hermesd.mcp.sanitize import shortened
 
 if TYPE_CHECKING:
     from mcp import ClientSession
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from hermesd.mcp.link import Link
 
 PAGES = 100
+MAX_ERROR = 4096  # characters of a server's own words about what went wrong
+OF_THE_SDK = ("Connection closed", "SSE stream ")
+"""How its own errors of the code -32000 begin. Servers use that code, JSON-RPC's first for servers, for anything."""
+
 CONTAINED = "hermesd"
 """Under this key of an error's data our HTTP client says what really happened; see ``http``."""
 
@@ -78,17 +83,29 @@ def meaning(error: MCPError, server: str, link: Link) -> McpError:
 
     where = f"mcp/{server}"
     data = error.data
+    said = shortened(error.message, MAX_ERROR)
     contained = data.get(CONTAINED) if isinstance(data, dict) else None
     if isinstance(contained, dict):
         kind: McpErrorKind = contained.get("kind", "down")
         sort = RefusedError if contained.get("refused") else McpError
-        return sort(error.message, kind=kind, where=where, next_step=str(contained.get("next_step", "")))
-    if error.code == CONNECTION_CLOSED:
-        why = link.why or "closed the connection"
-        return McpError(f"the server {why} while the call was under way", kind="down", where=where)
-    if error.code == REQUEST_TIMEOUT:
+        return sort(said, kind=kind, where=where, next_step=str(contained.get("next_step", "")))
+    if error.code == CONNECTION_CLOSED and error.message.startswith(OF_THE_SDK):
+        return broke_off(server, link, why="" if error.message == "Connection closed" else said)
+    if error.code == REQUEST_TIMEOUT and "timed out" in error.message:
         return McpError("the server did not answer in time", kind="timeout", where=where)
-    return McpError(f"the server answered: {error.message}", kind="tool", where=where)
+    return McpError(f"the server answered: {said}", kind="tool", where=where)
+
+
+def broke_off(server: str, link: Link, sort: type[McpError] = McpError, *, why: str = "") -> McpError:
+    """For a call whose session or stream ended: by the server, or here (it was restarted, disabled, removed)."""
+    who = (
+        f"the server {link.why}"
+        if link.why
+        else f"the connection was closed ({why})"
+        if why
+        else "the connection was closed"
+    )
+    return sort(f"{who} while the call was under way", kind="down", where=f"mcp/{server}")
 
 
 def page_of(cursor: str | None) -> PaginatedRequestParams | None:

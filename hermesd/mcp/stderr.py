@@ -55,10 +55,15 @@ class Stderr:
         *lines, part = (self._part + piece).split(b"\n")
         self._part = part[:LINE_BYTES]
         for raw in lines[-KEPT_LINES:]:
-            line = raw[:LINE_BYTES].decode("utf-8", "replace")
-            if not line.isprintable():
-                line = "".join(c if c.isprintable() else " " for c in line)
-            line = line.rstrip()
-            if line:
-                self.lines.append(line)
+            if line := self.keep(raw):
                 self._log.theirs(line)
+
+    def keep(self, raw: bytes, before: str = "") -> str:
+        """Keep one line and return it as it may be shown; ``before`` says where it came from, if not from here."""
+        line = raw[:LINE_BYTES].decode("utf-8", "replace")
+        if not line.isprintable():
+            line = "".join(c if c.isprintable() else " " for c in line)
+        line = line.rstrip()
+        if line:
+            self.lines.append(before + line)
+        return line

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 READ_BYTES = 64 * 1024
 BIG_READ_BYTES = 1024 * 1024
 BAD_LINES = 1000
+STRAY = "no message on its output: "
+"""Before what a server says for people where it should speak MCP."""
 MESSAGES_A_SECOND = (
     500  # one costs the loop about 0.1 ms; who says more, for longer than a burst, is heard at this speed
 )
@@ -60,7 +62,7 @@ class StdioLink:
         self.write = MessageWriter(self)
 
     def words(self) -> list[str]:
-        """The last lines of stderr."""
+        """The last lines of stderr, and the first of its output that was no message."""
         return list(self.stderr.lines)
 
     def lose(self, why: str) -> None:
@@ -128,6 +130,8 @@ class MessageReader(_Stream):
             try:
                 return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
             except ValueError:
+                if not self._bad:
+                    self._link.stderr.keep(line, STRAY)
                 self._bad += 1
                 if self._bad > BAD_LINES:
                     self._end(f"wrote more than {BAD_LINES} lines that are no messages")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from hermesd.mcp import results
+from hermesd.mcp import output, results
 from hermesd.mcp.asking import on_behalf_of
 from hermesd.mcp.errors import McpError
 from hermesd.tools.base import ToolResult
@@ -72,7 +72,7 @@ class Access(Protocol):
         """The server that runs under this name now; McpError(kind="down") when there is none."""
 
     async def checked(self, server: str) -> None:
-        """Wait until what the server offers now has been compared with what was approved."""
+        """Wait until what the server offers now has been compared with what was approved. Raises McpError."""
 
     def is_current(self, offer: Offer) -> bool:
         """Whether the definition the model was shown is still in force (False: quarantined, gone or changed)."""
@@ -117,6 +117,7 @@ async def call(access: Access, offer: Offer, arguments: dict[str, Any]) -> ToolR
     match offer.kind:
         case "tool":
             found = await server.call_tool(offer.tool, arguments, timeout_s=config.timeout)
+            _compare(offer, found)
             return ToolResult(results.call_text(found), is_error=bool(found.get("isError")), untrusted=True)
         case "list_resources":
             text = results.listing(await _all(server.list_resources, "resources"), *_RESOURCE_KEYS)
@@ -129,6 +130,17 @@ async def call(access: Access, offer: Offer, arguments: dict[str, Any]) -> ToolR
             words = {str(key): str(value) for key, value in given.items()}
             text = results.prompt_text(await server.get_prompt(str(arguments["name"]), words))
     return ToolResult(text, untrusted=True)
+
+
+def _compare(offer: Offer, found: Json) -> None:
+    """Raise McpError (protocol) for a structured answer that is not what the tool's definition says."""
+    if offer.output is None or found.get("isError"):
+        return
+    answer = found.get("structuredContent")
+    if what := output.complaint(offer.output, answer):
+        if answer is None:
+            what = "it has no structured content, which the tool's definition promises"
+        raise McpError(f"by its output schema {what[:300]}", kind="protocol", where=f"mcp/{offer.server}")
 
 
 _RESOURCE_KEYS = ("uri", "name", "title", "description", "mimeType", "size")
@@ -156,10 +168,19 @@ def failure(access: Access, server: str, tool: str, error: McpError) -> ToolResu
         return ToolResult(msgspec.json.encode(body).decode(), is_error=True, untrusted=True)
     words = {
         "down": f"{tool} was not called or broke off, because the MCP server {server!r} is not there: {error.what}. "
-        "hermesd goes on trying to reach it; try again later, or do without it.",
+        f"{_prospect(access, server)}",
         "timeout": f"{tool} was given up: {error.what}. The call may nevertheless have had its effect.",
         "protocol": f"{tool} failed: the MCP server {server!r} gave an answer that makes no sense: {error.what}.",
         "cancelled": f"{tool} was cancelled: {error.what}.",
         "tool": f"{tool} failed: {error.what}",
     }
     return ToolResult(results.bounded(words.get(error.kind, str(error))), is_error=True, untrusted=True)
+
+
+def _prospect(access: Access, server: str) -> str:
+    """Whether it is of any use to try again."""
+    try:
+        access.reach(server)
+    except McpError:
+        return "It does not run any more, because its user has decided so; do without it."
+    return "hermesd goes on trying to reach it; try again later, or do without it."

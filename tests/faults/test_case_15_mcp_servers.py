@@ -85,7 +85,7 @@ def test_a_line_of_100_mb_ends_this_server_and_is_not_kept(daemon: Daemon) -> No
     before = pid(daemon)
     told = rude(daemon, "line", bytes=100 * 2**20)
     assert told["is_error"]
-    assert "a line of more than 67108864 bytes" in told["text"]
+    assert "the MCP server 'rude' is not there: the server sent a line of more than 67108864 bytes" in told["text"]
     assert rude(daemon, "echo", text="again")["text"] == "again"
     assert pid(daemon) != before
     assert ended([before], 5)

@@ -16,6 +16,7 @@ import trio.testing
 from hermesd.config.schema import McpServerConfig
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.server import McpServer
+from tests.servers.mcp_big import big_answers
 from tests.servers.mcp_http import HttpServer, free_port, serving
 
 SOAK = bool(os.environ.get("HERMESD_SOAK"))
@@ -192,3 +193,19 @@ async def test_one_failing_post_fails_its_own_call_only(streamable: HttpServer) 
             assert found["isError"]
         assert answers == ["awake"]
         assert subject.restarts == 0
+
+
+@pytest.mark.parametrize("tool", ["json", "sse"])
+async def test_a_message_below_the_cap_is_taken_and_one_above_it_fails_its_own_call(tool: str) -> None:
+    """P2 over HTTP: the cap is ``max_message_bytes`` there too, and the session goes on."""
+    cap = 8_000_000
+    with big_answers() as url:
+        subject = McpServer("default", "big", McpServerConfig(url=url, max_message_bytes=cap))
+        async with running(subject):
+            answer = await subject.call_tool(tool, {"bytes": 6_000_000})
+            assert len(answer["content"][0]["text"]) > 5_900_000
+            with pytest.raises(McpError, match="8000000 byte") as caught:
+                await subject.call_tool(tool, {"bytes": 10 * cap})
+            assert caught.value.kind == "down"
+            assert (await subject.call_tool(tool, {"bytes": 70_000}))["content"]
+            assert subject.restarts == 0

@@ -1,7 +1,8 @@
 """A stdio MCP server whose tools stand in a file: ``python -m tests.servers.mcp_listed TOOLS.json LOG``.
 
 The file is read at every tools/list, which is noted in LOG. Any tool answers with its name; the tool ``announce``
-says list_changed five times within 0.2 s; ``environment`` answers with the names of the variables it was given.
+says list_changed five times within 0.2 s; ``environment`` answers with the names of the variables it was given. A
+tool with an ``answer`` in the file gives that as its structured content.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def answer(request: dict[str, object], tools: Path, log: Path) -> dict[str, obje
                     time.sleep(0.04)
             elif text == "environment":
                 text = json.dumps([sorted(os.environ), sys.argv[1:]])
-            return {"content": [{"type": "text", "text": text}]}
+            answers = {each["name"]: each["answer"] for each in json.loads(tools.read_text()) if "answer" in each}
+            structured = {"structuredContent": answers[text]} if text in answers else {}
+            return {"content": [{"type": "text", "text": text}], **structured}
         case "ping":
             return {}
     return None

@@ -3,7 +3,8 @@
 Modes: hang (never answers initialise), deaf (ignores SIGTERM), stay (ignores the end of input), grandchild (a child
 in the same session), setsid (a child in its own session), flood (writes to stderr without end), noise (writes to
 stdout what is no message), chatter (notifications without end), crash (exits during initialise), legacy-strict (passes
-over unknown methods).
+over unknown methods), banner (words for people on stdout), refuse (answers initialise with an error of a megabyte),
+refuse-calls (answers calls with one).
 Tools: echo {text}; pid; sleep {seconds}; die; big {bytes}; more (adds a tool and says so five times).
 """
 
@@ -19,6 +20,7 @@ import time
 
 MODES = set(sys.argv[1:])
 TOOLS = ["echo", "pid", "sleep", "die", "big", "more"]
+TERRIBLE = {"code": -32000, "message": "no \x1b[31m such\nline " + "z" * 2**20}
 lock = threading.Lock()
 
 
@@ -56,6 +58,9 @@ def call(number: object, name: str, arguments: dict[str, object]) -> None:
 
 def answer(message: dict[str, object]) -> None:
     number, method = message.get("id"), message.get("method")
+    if (method == "initialize" and "refuse" in MODES) or (method == "tools/call" and "refuse-calls" in MODES):
+        say({"id": number, "error": TERRIBLE})
+        return
     params = message.get("params") or {}
     assert isinstance(params, dict)
     if method == "initialize":
@@ -75,6 +80,8 @@ def answer(message: dict[str, object]) -> None:
 
 
 def misbehave() -> None:
+    if "banner" in MODES:
+        print("Listening \x1b[31m on stdio", flush=True)
     sleeper = [
         sys.executable,
         "-I",

@@ -43,6 +43,14 @@ def test_ten_thousand_tools_are_bounded_and_told() -> None:
     assert part.flags == (f"offers 10000 tools; the first {catalog.MAX_TOOLS} are taken",)
 
 
+@pytest.mark.parametrize("name", ["a\nall is well", "a\tb", "a\u2028b", "a\u200bb", "\x1b[31m", "x" * 129])
+def test_a_name_that_is_not_one_line_of_what_people_see_is_refused(name: str) -> None:
+    """It stands in tables, logs and questions, where a second line would pass for ours."""
+    part = catalog.prepare("s", CONFIG, catalog.chosen([tool(name), tool("ünï.codé-1")], CONFIG.tools))
+    assert [offer.tool for offer in part.offers] == ["ünï.codé-1"]
+    assert part.flags == ("a tool was refused for its name",)
+
+
 def test_a_built_in_cannot_be_shadowed() -> None:
     """Case 13: a server's read_file and terminal stand beside ours, under names of their own."""
     offers = offered(tool("read_file"), tool("terminal"))

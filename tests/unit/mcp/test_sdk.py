@@ -57,3 +57,12 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         "print(hasattr(mcp, 'nonsense'), hasattr(mcp, 'nonsense'))"
     )
     assert found.split() == ["False", "False", "False", "False"]
+
+
+def test_a_call_that_is_answered_by_a_question_does_not_load_it_either() -> None:
+    """Nor stands the loop still for it: the whole package would be run for one name."""
+    found = run_python(
+        "from hermesd.mcp import rounds\nrounds._context(None, 1)\n"
+        "print([name for name in sys.modules if name.startswith('mcp.server')])"
+    )
+    assert found.split() == ["[]"]

@@ -6,12 +6,21 @@ import json
 
 import pytest
 
+from hermesd.config.schema import McpServerConfig
 from hermesd.mcp import results, tool
+from hermesd.mcp.catalog import Offer
 from hermesd.mcp.errors import McpError, McpErrorKind
 
 
 class Access:
-    """Only its sign-in command is asked for here."""
+    """Of a server that is configured, or of one that is not any more."""
+
+    is_there = True
+
+    def reach(self, server: str) -> tuple[Access, McpServerConfig]:
+        if not self.is_there:
+            raise McpError("it is disabled", kind="down")
+        return self, McpServerConfig(command="x")
 
     def login_command(self, server: str) -> str:
         return f"hermesctl mcp login {server}"
@@ -35,6 +44,16 @@ def test_every_failure_names_the_tool_and_what_happened(kind: McpErrorKind) -> N
     assert "it broke" in found.text
     assert found.is_error
     assert found.untrusted
+
+
+@pytest.mark.parametrize(("is_there", "said"), [(True, "try again later"), (False, "do without it")])
+def test_only_a_server_that_may_come_back_is_worth_another_try(is_there: bool, said: str) -> None:
+    """One that was disabled or removed is not; the model must not wait for it."""
+    access = Access()
+    access.is_there = is_there
+    found = tool.failure(access, "s", "mcp__s__x", McpError("it broke", kind="down"))  # type: ignore[arg-type]  # see Access
+    assert said in found.text
+    assert ("goes on trying" in found.text) is is_there
 
 
 def test_blocks_of_every_kind_have_their_text() -> None:
@@ -63,3 +82,43 @@ def test_a_result_of_megabytes_keeps_its_ends() -> None:
     assert len(text) < results.MAX_TEXT + 100
     assert text.endswith("z")
     assert "characters left out" in text
+
+
+class Answering(Access):
+    """A server that is ready and answers every call with this."""
+
+    state = "ready"
+
+    def __init__(self, answer: dict[str, object]) -> None:
+        self.answer = answer
+
+    async def checked(self, server: str) -> None:
+        return
+
+    def is_current(self, offer: Offer) -> bool:
+        return True
+
+    async def call_tool(self, name: str, arguments: object = None, **_: object) -> dict[str, object]:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"structuredContent": {"n": 1}}, ""),
+        ({"structuredContent": {"n": "1"}}, "it.n is not of the type integer"),
+        ({"content": []}, "no structured content"),
+        ({"content": [], "isError": True}, ""),
+    ],
+)
+async def test_an_answer_that_breaks_its_own_schema_is_a_failure(answer: dict[str, object], said: str) -> None:
+    """What an error looks like is promised by nobody."""
+    schema: dict[str, object] = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    offer = Offer("s", "t", "tool", "x", {}, "unsafe", output=schema)
+    access: Access = Answering(answer)
+    if not said:
+        await tool.call(access, offer, {})  # type: ignore[arg-type]  # see Access
+        return
+    with pytest.raises(McpError, match=said) as failed:
+        await tool.call(access, offer, {})  # type: ignore[arg-type]  # see Access
+    assert failed.value.kind == "protocol"
