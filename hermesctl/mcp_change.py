@@ -60,11 +60,9 @@ def presets(context: Context) -> int:
 
 
 def _enable(args: argparse.Namespace, _context: Context, profile: Profile) -> str:
-    from hermesd.config.write import set_value
-    from hermesd.mcp.configure import check_known, key_of
+    from hermesd.mcp.configure import configure
 
-    check_known(profile, args.name)
-    set_value(profile, f"{key_of(args.name)}.enabled", "true" if args.action == "enable" else "false")
+    configure(profile, args.name, [("enabled", "true" if args.action == "enable" else "false")])
     return f"{args.name} is {args.action}d"
 
 
@@ -152,8 +150,7 @@ def _remove(args: argparse.Namespace, _context: Context, profile: Profile) -> st
 
 
 def _configure(args: argparse.Namespace, context: Context, profile: Profile) -> str:
-    from hermesd.config.write import set_value
-    from hermesd.mcp.configure import check_known, key_of
+    from hermesd.mcp.configure import check_known, configure
 
     check_known(profile, args.name)
     changes = [_setting(each) for each in args.set]
@@ -166,8 +163,7 @@ def _configure(args: argparse.Namespace, context: Context, profile: Profile) -> 
         changes.append(("trusted", "true" if args.trusted else "false"))
     if not changes:
         changes = [("tools.include", _choose(args.name, context))]
-    written = [set_value(profile, f"{key_of(args.name)}.{name}", value) for name, value in changes]
-    variables = [change.variable for change in written if change.variable]
+    variables = configure(profile, args.name, changes)
     message = f"set {', '.join(name for name, _ in changes)} of {args.name}"
     message += f"; {', '.join(variables)} went to {profile.env_path}" if variables else ""
     known = _tools_of(args.name, context) if chosen else {}

@@ -1,7 +1,7 @@
 """Changing one key of config.yaml by a round trip that keeps comments and order; secrets go to .env instead.
 
 Nothing is written that would not load: the new contents are examined first, and only then put in place, .env before
-config.yaml so that a ``${VAR}`` in it is never unset.
+config.yaml so that a ``${VAR}`` in it is never unset. Processes that change the same files take turns.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from hermesd.config.document import parse
 from hermesd.config.env import text_of
 from hermesd.config.env_file import with_variable
 from hermesd.config.load import examine_contents
+from hermesd.config.lock import exclusive
 from hermesd.config.roundtrip import add, dump, from_comments, load, unambiguous, widen
 from hermesd.config.scalars import to_value
 from hermesd.config.schema import Config
 from hermesd.config.secret_keys import IMPLIED, is_secret, variable_for
+from hermesd.config.server_secrets import REFERENCE, is_server_secret
 from hermesd.config.shape import Shape, shape_of
 from hermesd.errors import ConfigError, ConflictError, NotFoundError, UsageError
 from hermesd.home import make_private_directory, read_bounded, write_private
@@ -43,6 +45,7 @@ class Change:
     notices: tuple[str, ...] = ()
 
 
+@exclusive
 def set_value(profile: Profile, key: str, text: str, *, variable: str = "") -> Change:
     """Set a dotted key to what ``text`` means for its type: a word, ``a,b`` or ``[a, b]`` for lists, ``{…}`` for maps.
 
@@ -52,7 +55,7 @@ def set_value(profile: Profile, key: str, text: str, *, variable: str = "") -> C
     if _ENV_NAME.fullmatch(key):
         return _write(profile, env=with_variable(_read_env(profile), key, text), variable=key)
     shape = _shape_at(key)
-    if shape is not None and shape.kind == "scalar" and is_secret(key) and not _WHOLLY_REFERENCE.fullmatch(text):
+    if _goes_to_env(key, shape, text):
         name = variable or variable_for(key)
         env = with_variable(_read_env(profile), name, text)
         implied = key in IMPLIED or bool(variable)
@@ -61,6 +64,7 @@ def set_value(profile: Profile, key: str, text: str, *, variable: str = "") -> C
     return _write(profile, config=_with_key(profile, key, _value(key, text, shape)))
 
 
+@exclusive
 def set_section(profile: Profile, key: str, section: dict[str, Any]) -> Change:
     """Set a dotted key to plain values, written over several lines as people do; errors as for ``set_value``."""
     _shape_at(key)
@@ -98,6 +102,7 @@ def rehearse(profile: Profile, origin: Profile, edits: Sequence[Edit], variables
     _examine(profile, origin, data or None, env, strict=False)
 
 
+@exclusive
 def change(
     profile: Profile, expected: bytes | None, edits: Sequence[Edit], variables: Mapping[str, str | None]
 ) -> None:
@@ -112,13 +117,14 @@ def change(
     _write(profile, config=new_data if new_data != data else None, env=new_env if new_env != env else None)
 
 
+@exclusive
 def unset_value(profile: Profile, key: str, *, variable: str = "") -> Change:
     """Remove a dotted key, and a secret's variable from .env. Raises NotFoundError when neither is set; see above."""
     if _ENV_NAME.fullmatch(key):
         name, config = key, None
     else:
         shape = _shape_at(key)
-        secret = shape is not None and shape.kind == "scalar" and is_secret(key)
+        secret = _goes_to_env(key, shape)
         name, config = (variable or variable_for(key)) if secret else "", _without_key(profile, key)
     before = _read_env(profile)
     env = with_variable(before, name, None) if name else before
@@ -127,6 +133,7 @@ def unset_value(profile: Profile, key: str, *, variable: str = "") -> Change:
     return _write(profile, config=config, env=env if env != before else None, variable=name if env != before else "")
 
 
+@exclusive
 def write_config(profile: Profile, data: bytes) -> Change:
     """Replace config.yaml by contents that load. Raises ConfigError with file:line."""
     return _write(profile, config=data, strict=True)
@@ -153,6 +160,20 @@ def _shape_at(key: str) -> Shape | None:
             raise UsageError(f"there is no key {key[:120]!r}", next_step="set the whole list or section")
         shape = shape.item
     return shape
+
+
+def _goes_to_env(key: str, shape: Shape | None, text: str = "") -> bool:
+    """Whether a value is a secret, and none that refers to .env already."""
+    if shape is None or shape.kind != "scalar":
+        return False
+    return (is_secret(key) and not _WHOLLY_REFERENCE.fullmatch(text)) or (
+        is_server_secret(key) and not REFERENCE.search(text)
+    )
+
+
+def parsed(key: str, text: str) -> Any:  # noqa: ANN401 - a YAML value
+    """What ``text`` means for a dotted key, as ``set_value`` takes it. Raises UsageError, ConfigError."""
+    return _value(key, text, _shape_at(key))
 
 
 def _value(key: str, text: str, shape: Shape | None) -> Any:  # noqa: ANN401 - a YAML value

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,68 @@ def test_a_setting_that_is_a_secret_goes_to_env_too(daemon: Daemon) -> None:
     assert "geheim-1" not in (daemon.home / "config.yaml").read_text()
     assert daemon.ctl("config", "get", "mcp_servers.s.timeout").stdout == "5.0\n"
     assert daemon.ctl("config", "get", "mcp_servers.s.trusted").stdout == "true\n"
+
+
+SECRET_SETTINGS = [
+    "headers.X-Api-Key=geheim-1",
+    'headers={"Authorization": "Bearer geheim-2", "X-K": "geheim-3"}',
+    "env.SERVICE_PAT=geheim-4",
+    "url=http://127.0.0.1:9/mcp?k=geheim-5",
+    "args=[--api-key, geheim-6, --password=geheim-7]",
+    "oauth.client_secret=geheim-8",
+]
+
+
+def test_no_setting_that_may_be_a_secret_stays_in_the_file_or_is_shown(daemon: Daemon) -> None:
+    """Whichever way it is given: headers, variables, a query, arguments; `config set` does the same."""
+    ctl(daemon, "add", "s", "--command", sys.executable, "--args", "--token=geheim-0")
+    for setting in SECRET_SETTINGS:
+        assert "went to" in ctl(daemon, "configure", "s", "--set", setting)
+    assert daemon.ctl("config", "set", "mcp_servers.s.headers.Cookie", "geheim-9").returncode == 0
+    config, env = (daemon.home / "config.yaml").read_text(), (daemon.home / ".env").read_text()
+    assert "geheim" not in config
+    assert [f"geheim-{number}" in env for number in range(10)] == [True] * 10
+    for words in (("get", "mcp_servers.s"), ("get", "mcp_servers.s", "--json"), ("show",)):
+        assert "geheim" not in daemon.ctl("config", *words).stdout
+    assert daemon.ctl("config", "get", "mcp_servers.s.url").stdout == "http://127.0.0.1:9/mcp?***\n"
+
+
+def test_settings_are_changed_together_or_not_at_all(daemon: Daemon) -> None:
+    """The second of two is wrong: neither is written, nor a secret of the first."""
+    daemon.write_config("mcp_servers:\n  s:\n    command: x  # mine\n", env="OTHER=1\n")
+    refusal(daemon, "configure", "s", "--set", "env.KEY=geheim-1", "--set", "timeout=soon", status=78)
+    assert (daemon.home / "config.yaml").read_text() == "mcp_servers:\n  s:\n    command: x  # mine\n"
+    assert (daemon.home / ".env").read_text() == "OTHER=1\n"
+
+
+def test_a_secret_may_be_given_anew_again_and_again(daemon: Daemon) -> None:
+    """configure puts it in the old one's place; a server that comes back takes a variable that is free."""
+    for number in range(5):
+        ctl(daemon, "add", "s", "--url", "http://127.0.0.1:9/", "--header", f"Authorization: old-{number}")
+        ctl(daemon, "configure", "s", "--set", f"headers.Authorization=new-{number}")
+        env = (daemon.home / ".env").read_text()
+        assert f"new-{number}" in env
+        assert "old-" not in env
+        ctl(daemon, "remove", "s")
+
+
+def test_servers_that_are_added_at_the_same_time_are_all_added(daemon: Daemon) -> None:
+    """Scripts do that; no change of the files undoes another."""
+    ctl(daemon, "add", "first", "--command", sys.executable)
+    words = [sys.executable, "-m", "hermesctl", "mcp", "add"]
+    environment = {**os.environ, "HERMES_HOME": str(daemon.home)}
+    adding = [
+        subprocess.Popen(
+            [*words, f"s{number}", "--command", sys.executable, "--env", f"K{number}=geheim-{number}"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+        )
+        for number in range(4)
+    ]
+    assert [each.wait(60) for each in adding] == [0] * 4
+    config, env = (daemon.home / "config.yaml").read_text(), (daemon.home / ".env").read_text()
+    assert [f"  s{number}:" in config and f"K{number}=" in env for number in range(4)] == [True] * 4
 
 
 @pytest.mark.parametrize(
