@@ -1,4 +1,4 @@
-"""Names that a shell completes: jobs, watches and webhooks as the daemon has them, profiles and skills as files do."""
+"""Names that a shell completes: jobs, watches and webhooks as the daemon has them, the others as files do."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 LISTS = {"jobs": ("cron.list", "jobs"), "watches": ("watch.list", "watches"), "webhooks": ("webhook.list", "routes")}
 """Kind → the method that lists them, and the field of its result."""
-KINDS = (*LISTS, "profiles", "skills")
+KINDS = (*LISTS, "profiles", "skills", "servers")
 _METAVARS = {"JOB": "jobs", "WATCH": "watches", "PROFILE": "profiles"}
-_NAMES_OF = {"webhook": "webhooks", "profile": "profiles", "skills": "skills"}
-_MAKING = frozenset({"subscribe", "create"})
+_NAMES_OF = {"webhook": "webhooks", "profile": "profiles", "skills": "skills", "mcp": "servers"}
+_MAKING = frozenset({"subscribe", "create", "add"})
 _PLAIN = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")
 
 
@@ -30,6 +30,12 @@ def names(kind: str, context: Context) -> list[str]:
         from hermesd.skills.library import all_skills
 
         return [skill.name for skill in all_skills(root_of(context)) if _PLAIN.fullmatch(skill.name)]
+    if kind == "servers":
+        from hermesd.mcp.configure import configured
+        from hermesd.profiles import ProfileStore
+
+        profile = context.home.profile(context.profile or ProfileStore(context.home).current())
+        return [name for name in configured(profile) if _PLAIN.fullmatch(name)]
     method, field = LISTS[kind]
     rows = context.call(method, profile=context.profile)[field]
     shown = [row["name"] if _PLAIN.fullmatch(row["name"]) else str(row.get("id", "")) for row in rows]

@@ -68,6 +68,7 @@ def _enable(args: argparse.Namespace, _context: Context, profile: Profile) -> st
 
 def _add(args: argparse.Namespace, _context: Context, profile: Profile) -> str:
     from hermesd.mcp.configure import NewServer, add
+    from hermesd.mcp.typed import mcp_command
 
     preset = _preset(args)
     new = NewServer(
@@ -87,7 +88,8 @@ def _add(args: argparse.Namespace, _context: Context, profile: Profile) -> str:
     message = f"added {args.name} to {profile.config_path}"
     message += f"; {', '.join(variables)} went to {profile.env_path}" if variables else ""
     message += _missing(new.command)
-    return message + (f"\nsign in with `hermesctl mcp login {args.name}`" if new.auth == "oauth" else "")
+    command = mcp_command(profile.name, "login", args.name)
+    return message + (f"\nsign in with `{command}`" if new.auth == "oauth" else "")
 
 
 def _missing(program: str) -> str:
@@ -135,7 +137,11 @@ def _ask(name: str) -> str:
     """A secret that does not have to stand on the command line."""
     import getpass
 
-    value = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    try:
+        value = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    except EOFError:
+        print(file=sys.stderr)
+        value = ""
     if not value:
         raise UsageError(f"there is no value for {name}", next_step=f"set {name} in the environment, or type it in")
     return value
@@ -190,26 +196,33 @@ def _tools_of(name: str, context: Context) -> dict[str, bool]:
 
 def _choose(name: str, context: Context) -> str:
     """Ask a person which tools the model gets; the list as JSON."""
-    import json
-
     from hermesctl.output import is_interactive
+    from hermesd.mcp.typed import mcp_command
 
     if not is_interactive():
         raise UsageError("nothing to change", next_step="give --include, --exclude, --trusted or --set")
     known = _tools_of(name, context)
     if not known:
-        raise UsageError(f"the tools of {name} are not known yet", next_step=f"hermesctl mcp test {name}")
+        raise UsageError(f"the tools of {name} are not known yet", next_step=mcp_command(context.profile, "test", name))
+    return choose(name, known)
+
+
+def choose(name: str, known: Mapping[str, bool]) -> str:
+    """Ask a person which of the tools the model gets; the list as JSON. Raises UsageError for no or another answer."""
+    import json
+
     tools = sorted(known)
     for number, tool in enumerate(tools, 1):
         print(f"{number:>4} {'*' if known[tool] else ' '} {tool}")
     print("Tools to keep, by number (1,3,5; nothing for all): ", end="", flush=True)
     line = sys.stdin.readline()
+    step = "give them by name: --include A,B"
     if not line:
         print()
-        raise UsageError("no answer", next_step="nothing was changed")
+        raise UsageError("no answer; the tools stay as they are", next_step=step)
     answer = line.replace(",", " ").split()
     if any(not word.isdecimal() or not 1 <= int(word) <= len(tools) for word in answer):
-        raise UsageError("those are no numbers of the list", next_step=f"hermesctl mcp configure {name} --include A,B")
+        raise UsageError("those are no numbers of the list", next_step=step)
     return json.dumps([tools[int(word) - 1] for word in answer])
 
 

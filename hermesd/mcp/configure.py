@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hermesd.config.server_secrets import REFERENCE
 from hermesd.errors import ConflictError, NotFoundError, UsageError
+from hermesd.mcp.typed import mcp_command
 from hermesd.mcp.variables import Keeper, references
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def add(profile: Profile, new: NewServer) -> list[str]:
             raise ConflictError(
                 f"there is an MCP server {new.name!r} already",
                 where=str(profile.config_path),
-                next_step=f"hermesctl mcp remove {new.name}, or configure it",
+                next_step=f"change it with `{mcp_command(profile.name, 'configure', new.name)}`, or take another name",
             )
         keeper = Keeper(new.name, settings.secrets)
         change(profile, None, [Edit(("mcp_servers", new.name), _section(new, keeper))], keeper.kept)
@@ -96,11 +97,17 @@ def remove(profile: Profile, name: str) -> list[str]:
 def check_known(profile: Profile, name: str) -> None:
     """Raise NotFoundError unless config.yaml has this server; its settings may be wrong."""
     key_of(name)
-    section = _tree(profile).get("mcp_servers")
-    known = list(section) if isinstance(section, dict) else []
+    known = configured(profile)
     if name not in known:
-        step = f"configured: {', '.join(known)}" if known else "add it: hermesctl mcp add"
-        raise NotFoundError(f"there is no MCP server {name!r} in {profile.config_path}", next_step=step)
+        how = f"{mcp_command(profile.name, 'add', name)} --command PROGRAM | --url URL"
+        step = f"configured: {', '.join(known)}" if known else f"add it: {how}"
+        raise NotFoundError(f"there is no MCP server {name!r}", where=str(profile.config_path), next_step=step)
+
+
+def configured(profile: Profile) -> list[str]:
+    """The servers' names as config.yaml has them. Raises ConfigError for a file that is no YAML."""
+    section = _tree(profile).get("mcp_servers")
+    return list(section) if isinstance(section, dict) else []
 
 
 def key_of(name: str) -> str:

@@ -17,11 +17,13 @@ import pytest
 from hermesctl.__main__ import main
 from hermesd.mcp.presets import PRESETS
 from tests.servers.daemon import MCP, Daemon
+from tests.servers.terminal import at_terminal
 
 pytestmark = pytest.mark.loaded(MCP)
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = ROOT / "tests/servers/mcp_minimal.py"
+HERMESCTL = [sys.executable, "-m", "hermesctl", "mcp"]
 LISTED = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.servers.mcp_listed import main; main()"
 
 
@@ -30,6 +32,10 @@ def ctl(daemon: Daemon, *words: str, stdin: str | None = None) -> str:
     done = daemon.ctl("mcp", *words, stdin=stdin)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def environment(daemon: Daemon) -> dict[str, str]:
+    return {**os.environ, **daemon.env, "HERMES_HOME": str(daemon.home)}
 
 
 def refusal(daemon: Daemon, *words: str, status: int, stdin: str | None = None) -> str:
@@ -135,13 +141,12 @@ def test_a_secret_may_be_given_anew_again_and_again(daemon: Daemon) -> None:
 def test_servers_that_are_added_at_the_same_time_are_all_added(daemon: Daemon) -> None:
     """Scripts do that; no change of the files undoes another."""
     ctl(daemon, "add", "first", "--command", sys.executable)
-    words = [sys.executable, "-m", "hermesctl", "mcp", "add"]
-    environment = {**os.environ, "HERMES_HOME": str(daemon.home)}
+    words = [*HERMESCTL, "add"]
     adding = [
         subprocess.Popen(
             [*words, f"s{number}", "--command", sys.executable, "--env", f"K{number}=geheim-{number}"],
             cwd=ROOT,
-            env=environment,
+            env=environment(daemon),
             stdout=subprocess.DEVNULL,
         )
         for number in range(4)
@@ -163,12 +168,16 @@ def test_servers_that_are_added_at_the_same_time_are_all_added(daemon: Daemon) -
         (["add", "git"], 2, "a command, a url or a preset", "mcp add git --preset git --args --repository"),
         (["add", "a", "--preset", "tim"], 2, "there is no preset 'tim'", "one of: filesystem,"),
         (["add", "a", "--preset", "filesystem"], 2, "needs DIRECTORY", "--preset filesystem --args DIRECTORY"),
-        (["add", "known", "--command", "x"], 1, "there is an MCP server 'known' already", "mcp remove known"),
+        (["add", "known", "--command", "x"], 1, "there is an MCP server 'known' already", "mcp configure known"),
         (["add", "a", "--command", "x", "--env", "K"], 2, "there is no value for K", "set K in the environment"),
         (["add", "a", "--command", "x", "--env", "K=${NOT_SET}"], 78, "${NOT_SET} is not set", "set NOT_SET in .env"),
         (["remove", "b"], 1, "there is no MCP server 'b'", "configured: known"),
         (["enable", "b"], 1, "there is no MCP server 'b'", "configured: known"),
         (["configure", "b", "--trusted"], 1, "there is no MCP server 'b'", "configured: known"),
+        (["rm", "b"], 1, "there is no MCP server 'b'", "configured: known"),
+        (["config", "b", "--trusted"], 1, "there is no MCP server 'b'", "configured: known"),
+        (["ls"], 69, "no daemon answers", "hermesd --detach"),
+        (["login", "known"], 2, "nothing to sign in to", "hermesctl mcp test known"),
         (["configure", "known"], 2, "nothing to change", "--include"),
         (["configure", "known", "--set", "timeout"], 2, "gives no value", "--set timeout=VALUE"),
         (["configure", "known", "--set", "timeuot=5"], 2, "no key", "did you mean 'timeout'?"),
@@ -272,6 +281,29 @@ def test_what_was_added_reads_as_if_a_person_had_written_it(daemon: Daemon) -> N
     assert json.loads(daemon.ctl("config", "get", "mcp_servers.s.args", "--json").stdout) == odd
 
 
+def test_the_end_of_input_at_a_question_is_a_refusal(daemon: Daemon) -> None:
+    """Ctrl-D where a secret is asked for; nothing is added."""
+    command = [*HERMESCTL, "add", "s", "--command", "x", "--env", "KEY"]
+    with at_terminal(command, environment(daemon)) as terminal:
+        terminal.expect("KEY: ")
+        terminal.type("\x04")
+        terminal.expect("there is no value for KEY")
+        assert terminal.wait() == 2
+    assert "Traceback" not in terminal.seen
+    assert not (daemon.home / "config.yaml").exists()
+
+
+def test_a_shell_completes_the_names_of_servers(daemon: Daemon) -> None:
+    """Without a daemon too; a new name is not completed."""
+    daemon.write_config("mcp_servers:\n  b: {command: x}\n  a.c: {url: 'http://127.0.0.1:9/'}\n")
+    assert daemon.ctl("completion", "--names", "servers").stdout.split() == ["b", "a.c"]
+    script = daemon.ctl("completion", "bash").stdout
+    assert all(f'"mcp {verb}") choices=' in script for verb in ("show", "rm", "add"))
+    kinds = re.findall(r'"mcp (\w+)"\) choices="[^"]*" kind=servers', script)
+    assert {"show", "remove", "rm", "login", "configure", "call", "tools", "reauth"} <= set(kinds)
+    assert "add" not in kinds
+
+
 # -- with a daemon -----------------------------------------------------------------------------------------------------
 
 
@@ -299,6 +331,60 @@ def test_a_server_that_cannot_run_says_why_and_what_comes_next(daemon: Daemon) -
     advice = daemon.ctl("doctor").stdout
     assert why["missing"] in advice
     assert "hermesctl mcp restart missing" in advice
+
+
+def test_a_test_names_the_tools(daemon: Daemon) -> None:
+    """With a line of each; as JSON the server's own names."""
+    daemon.start()
+    add_minimal(daemon, "s")
+    said = ctl(daemon, "test", "s").splitlines()
+    assert re.fullmatch(r"s: ready, \d+ tools?, \d+\.\d\d s", said[0])
+    names = json.loads(ctl(daemon, "test", "s", "--json"))["tool_names"]
+    assert "echo" in names
+    assert [line.split()[0] for line in said[1:]] == names
+    assert ctl(daemon, "ls") == ctl(daemon, "list")
+    assert ctl(daemon, "ls", "--json") == ctl(daemon, "list", "--json")
+
+
+def test_a_person_who_adds_a_server_sees_its_tools_and_chooses(daemon: Daemon, tmp_path: Path) -> None:
+    """At a terminal; no is followed by the choice. One that cannot be reached stays and says why; so after Ctrl-C."""
+    daemon.start()
+    _, arguments = listed_server(tmp_path, tool("one"), tool("two"))
+    command = [*HERMESCTL, "add"]
+    program = ["--command", sys.executable, "--args", *arguments]
+    with at_terminal([*command, "s", *program], environment(daemon)) as terminal:
+        terminal.expect("connecting to s")
+        terminal.expect("s: ready")
+        terminal.expect("May the model have all of them? [Y/n]")
+        terminal.type("n\n")
+        terminal.expect("Tools to keep")
+        terminal.type("1\n")
+        assert terminal.wait() == 0
+    assert len(daemon.call("mcp.show", name="s")["left_out"]) == 1
+    with at_terminal([*command, "away", "--url", "http://127.0.0.1:9/"], environment(daemon)) as terminal:
+        terminal.expect("away: backoff: the server cannot be reached")
+        terminal.expect("→ hermesctl mcp show away")
+        assert terminal.wait() == 0
+    hung = ["hung", "--command", "sleep", "--args", "1000"]
+    with at_terminal([*command, *hung], environment(daemon)) as terminal:
+        terminal.expect("connecting to hung")
+        terminal.type("\x03")
+        assert terminal.wait() == 130
+    assert {row["name"] for row in daemon.call("mcp.list")["servers"]} == {"s", "away", "hung"}
+
+
+def test_what_a_person_is_told_to_type_names_the_profile(daemon: Daemon) -> None:
+    """Typed as it stands it would otherwise be about another profile's server, or about none."""
+    daemon.write_config("{}\n")
+    daemon.write_config("mcp_servers: {s: {command: no-such-program, enabled: false}}\n", profile="ada")
+    daemon.start()
+    ada = ("-p", "ada")
+    assert "\n  → hermesctl -p ada mcp enable s" in daemon.ctl("mcp", "test", "s", *ada).stdout
+    assert "→ hermesctl -p ada mcp enable s" in refusal(daemon, "restart", "s", *ada, status=1)
+    assert "→ hermesctl -p ada mcp enable s" in refusal(daemon, "call", "s", "x", *ada, status=1)
+    assert "hermesctl -p ada mcp configure s" in refusal(daemon, "add", "s", "--command", "x", *ada, status=1)
+    assert "hermesctl -p ada mcp test t" in ctl(daemon, "add", "t", "--command", "no-such-program", *ada)
+    assert "→ hermesctl -p ada mcp show t" in daemon.ctl("mcp", "test", "t", *ada).stdout
 
 
 def test_calls_name_the_nearest_tool_and_take_their_arguments_from_the_input(daemon: Daemon) -> None:
