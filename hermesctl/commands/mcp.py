@@ -58,6 +58,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Do the action for the profile after ``-p``, or the current one."""
+    if any(not _is_text(word) for word in context.argv):
+        raise UsageError("what was given is not UTF-8", next_step="write it in UTF-8, in a locale like C.UTF-8")
     if args.action == "ls":  # the daemon reads the words themselves, and knows one for each thing
         context.argv = ["mcp", "list", *_global_flags(context)]
     args.action = ALIASES.get(args.action, args.action)
@@ -99,6 +101,10 @@ def _call(args: argparse.Namespace, context: Context) -> int:
     result = context.act("mcp.call", name=args.name, tool=args.tool, arguments=arguments, profile=context.profile)
     context.show(result, str(result["text"]))
     return EXIT_FAILED if result.get("is_error") else 0
+
+
+def _is_text(word: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def _global_flags(context: Context) -> list[str]:

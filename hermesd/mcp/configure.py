@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hermesd.config.server_secrets import REFERENCE
+from hermesd.config.server_secrets import REFERENCE, shown_url
 from hermesd.errors import ConflictError, NotFoundError, UsageError
 from hermesd.mcp.typed import mcp_command
 from hermesd.mcp.variables import Keeper, references
@@ -48,7 +48,10 @@ def add(profile: Profile, new: NewServer) -> list[str]:
             "give either a command or a url", next_step="hermesctl mcp add NAME --command PROGRAM | --url URL"
         )
     if new.url and not REFERENCE.search(new.url) and not new.url.startswith(("https://", "http://")):
-        raise UsageError(f"{new.url[:80]!r} is no http or https URL", next_step="write it as https://host/path")
+        raise UsageError(
+            f"{shown_url(new.url)[:80]!r} is no http or https URL", next_step="write it as https://host/path"
+        )
+    _check_no_user(new.url)
     with changing(profile):
         settings = load_settings(profile)
         if new.name in settings.config.mcp_servers:
@@ -60,6 +63,12 @@ def add(profile: Profile, new: NewServer) -> list[str]:
         keeper = Keeper(new.name, settings.secrets)
         change(profile, None, [Edit(("mcp_servers", new.name), _section(new, keeper))], keeper.kept)
     return list(keeper.kept)
+
+
+def _check_no_user(url: str) -> None:
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        step = "leave them out, and give --header 'Authorization: Basic …' (base64 of USER:PASSWORD)"
+        raise UsageError("the url holds a user name or password", next_step=step)
 
 
 def configure(profile: Profile, name: str, settings: Sequence[tuple[str, str]]) -> list[str]:

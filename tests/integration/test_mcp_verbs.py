@@ -165,6 +165,7 @@ def test_servers_that_are_added_at_the_same_time_are_all_added(daemon: Daemon) -
         (["add", "a"], 2, "either a command or a url", "--command PROGRAM | --url URL"),
         (["add", "a", "--command", "x", "--url", "http://x/"], 2, "either a command or a url", "--command"),
         (["add", "a", "--url", "ftp://x/"], 2, "is no http or https URL", "https://host/path"),
+        (["add", "a", "--url", "https://u:hunter2@x/"], 2, "holds a user name or password", "--header 'Authorization"),
         (["add", "git"], 2, "a command, a url or a preset", "mcp add git --preset git --args --repository"),
         (["add", "a", "--preset", "tim"], 2, "there is no preset 'tim'", "one of: filesystem,"),
         (["add", "a", "--preset", "filesystem"], 2, "needs DIRECTORY", "--preset filesystem --args DIRECTORY"),
@@ -291,6 +292,28 @@ def test_the_end_of_input_at_a_question_is_a_refusal(daemon: Daemon) -> None:
         assert terminal.wait() == 2
     assert "Traceback" not in terminal.seen
     assert not (daemon.home / "config.yaml").exists()
+
+
+def test_a_locale_without_our_characters_is_no_reason_to_fail(daemon: Daemon) -> None:
+    """They are written as escapes; words that are no UTF-8 are refused, and nothing is written."""
+    daemon.env |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert "\\u2026" in ctl(daemon, "presets")
+    assert "\\u2192 hermesctl" not in ctl(daemon, "add", "s", "--command", sys.executable)
+    before = (daemon.home / "config.yaml").read_bytes()
+    words = ["add", "t", "--command", "x", "--args", b"\xe9"]
+    done = subprocess.run([*HERMESCTL, *words], env=environment(daemon), capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"hermesctl: what was given is not UTF-8\n" in done.stderr
+    assert (daemon.home / "config.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(("redirection", "status"), [(">/dev/full", 1), (">&-", 0)])
+def test_an_output_that_takes_nothing_is_told_in_a_line(daemon: Daemon, redirection: str, status: int) -> None:
+    """A full disk is an error, a closed output is what was wanted."""
+    command = ["sh", "-c", f'exec "$@" {redirection}', "sh", *HERMESCTL, "presets"]
+    done = subprocess.run(command, env=environment(daemon), capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert done.stderr == ("hermesctl: standard output cannot be written: No space left on device\n" if status else "")
 
 
 def test_a_shell_completes_the_names_of_servers(daemon: Daemon) -> None:
