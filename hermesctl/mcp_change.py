@@ -84,6 +84,8 @@ def _add(args: argparse.Namespace, _context: Context, profile: Profile) -> str:
     asked = [*args.env, *(name for name in (preset.env if preset else ()) if name not in args.env)]
     new.env = dict(_variable(text) for text in asked)
     new.headers = dict(_header(text) for text in args.header)
+    if new.auth == "header" and not new.headers:
+        new.headers = {"Authorization": f"Bearer {_ask('token', step='type it in, or give --header NAME: VALUE')}"}
     variables = add(profile, new)
     message = f"added {args.name} to {profile.config_path}"
     message += f"; {', '.join(variables)} went to {profile.env_path}" if variables else ""
@@ -117,6 +119,10 @@ def _preset(args: argparse.Namespace) -> Preset | None:
     if args.preset not in PRESETS:
         raise UsageError(f"there is no preset {args.preset[:80]!r}", next_step=f"one of: {', '.join(PRESETS)}")
     preset = PRESETS[args.preset]
+    if (preset.command and args.url) or (preset.url and args.command):
+        what = "a program" if preset.command else "an address"
+        step = "leave --preset out, or what contradicts it"
+        raise UsageError(f"the preset {args.preset} is {what}", next_step=step)
     if preset.rest and not args.args:
         step = f"hermesctl mcp add {args.name} --preset {args.preset} --args {preset.rest}"
         raise UsageError(f"the preset {args.preset} needs {preset.rest}", next_step=step)
@@ -124,16 +130,25 @@ def _preset(args: argparse.Namespace) -> Preset | None:
 
 
 def _variable(text: str) -> tuple[str, str]:
+    from hermesd.config.secret_keys import VARIABLE
+
     name, equals, value = text.partition("=")
-    return name, value if equals else os.environ.get(name) or _ask(name)
+    if not VARIABLE.fullmatch(name):
+        raise UsageError(f"{name[:80]!r} is not a variable's name", next_step="--env NAME=VALUE")
+    step = f"set {name} in the environment, or type it in"
+    return name, value if equals else os.environ.get(name) or _ask(name, step=step)
 
 
 def _header(text: str) -> tuple[str, str]:
+    from hermesd.config.validate import HEADER
+
     name, _, value = text.partition(":")
-    return name.strip(), value.strip() or _ask(name.strip())
+    if not HEADER.fullmatch(name := name.strip()):
+        raise UsageError("what stands before the colon cannot be sent as a header", next_step="--header 'NAME: VALUE'")
+    return name, value.strip() or _ask(name, step=f"type it in, or give --header '{name}: VALUE'")
 
 
-def _ask(name: str) -> str:
+def _ask(name: str, *, step: str) -> str:
     """A secret that does not have to stand on the command line."""
     import getpass
 
@@ -143,7 +158,7 @@ def _ask(name: str) -> str:
         print(file=sys.stderr)
         value = ""
     if not value:
-        raise UsageError(f"there is no value for {name}", next_step=f"set {name} in the environment, or type it in")
+        raise UsageError(f"there is no value for {name}", next_step=step)
     return value
 
 

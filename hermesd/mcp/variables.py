@@ -35,9 +35,9 @@ class Keeper:
     def without_secrets(self, key: str, value: object, before: object) -> object:
         """What config.yaml gets for a key of the server's. ``before`` is what stood there, None for nothing."""
         name, _, below = key.partition(".")
-        if name in HIDDEN_MAPS and isinstance(value, dict) and not below:
+        if isinstance(value, dict):
             old = before if isinstance(before, dict) else {}
-            return {each: self.without_secrets(f"{name}.{each}", value[each], old.get(each)) for each in value}
+            return {each: self.without_secrets(f"{key}.{each}", value[each], old.get(each)) for each in value}
         if key == "args" and isinstance(value, list):
             return self._args([str(each) for each in value], before)
         if not isinstance(value, str) or not value or REFERENCE.search(value):

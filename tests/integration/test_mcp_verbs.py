@@ -119,6 +119,13 @@ def test_no_setting_that_may_be_a_secret_stays_in_the_file_or_is_shown(daemon: D
     assert daemon.ctl("config", "get", "mcp_servers.s.url").stdout == "http://127.0.0.1:9/mcp?***\n"
 
 
+def test_a_token_is_asked_for_where_a_header_is_wanted_and_none_is_given(daemon: Daemon) -> None:
+    """As hermes-agent does: it is sent as a bearer token, and kept in .env."""
+    ctl(daemon, "add", "s", "--url", "http://127.0.0.1:9/", "--auth", "header", stdin="geheim-1\n")
+    assert "Authorization: ${S_AUTHORIZATION}\n" in (daemon.home / "config.yaml").read_text()
+    assert "S_AUTHORIZATION='Bearer geheim-1'\n" in (daemon.home / ".env").read_text()
+
+
 def test_settings_are_changed_together_or_not_at_all(daemon: Daemon) -> None:
     """The second of two is wrong: neither is written, nor a secret of the first."""
     daemon.write_config("mcp_servers:\n  s:\n    command: x  # mine\n", env="OTHER=1\n")
@@ -166,6 +173,11 @@ def test_servers_that_are_added_at_the_same_time_are_all_added(daemon: Daemon) -
         (["add", "a", "--command", "x", "--url", "http://x/"], 2, "either a command or a url", "--command"),
         (["add", "a", "--url", "ftp://x/"], 2, "is no http or https URL", "https://host/path"),
         (["add", "a", "--url", "https://u:hunter2@x/"], 2, "holds a user name or password", "--header 'Authorization"),
+        (["add", "a", "--command", "x", "--env", "A B=v"], 2, "'A B' is not a variable's name", "--env NAME=VALUE"),
+        (["add", "a", "--url", "http://x/", "--header", "K=hunter2"], 2, "cannot be sent as a header", "'NAME: VALUE'"),
+        (["add", "a", "--url", "http://x/", "--header", "X-A"], 2, "no value for X-A", "--header 'X-A: VALUE'"),
+        (["add", "a", "--url", "http://x/", "--auth", "header"], 2, "no value for token", "type it in"),
+        (["add", "a", "--preset", "time", "--url", "http://x/"], 2, "preset time is a program", "leave --preset out"),
         (["add", "git"], 2, "a command, a url or a preset", "mcp add git --preset git --args --repository"),
         (["add", "a", "--preset", "tim"], 2, "there is no preset 'tim'", "one of: filesystem,"),
         (["add", "a", "--preset", "filesystem"], 2, "needs DIRECTORY", "--preset filesystem --args DIRECTORY"),
@@ -216,10 +228,10 @@ def test_what_is_typed_wrong_is_refused_with_the_next_step(
 
 
 def test_a_server_that_is_refused_leaves_no_secret_behind(daemon: Daemon) -> None:
-    """.env is written first, so it has to be as it was."""
+    """.env would be written first, so what is refused is refused before that."""
     daemon.write_config("", env="OTHER=1\n")
-    words = ("--url", "http://localhost:9/", "--header", "Bad Name: x", "--env", "KEY=x")
-    assert "cannot be sent as a header" in refusal(daemon, "add", "s", *words, status=78)
+    words = ("--url", "http://localhost:9/", "--header", "Name: ${NOT_SET}", "--env", "KEY=x")
+    assert "${NOT_SET} is not set" in refusal(daemon, "add", "s", *words, status=78)
     assert (daemon.home / ".env").read_text() == "OTHER=1\n"
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from hermesd.mcp.variables import Keeper, references, variable_name
 
+CLIENT_SECRET = "MCP_SERVERS_NOTES_OAUTH_CLIENT_SECRET"
+
 
 @pytest.mark.parametrize(
     ("key", "value", "written", "kept"),
@@ -24,7 +26,8 @@ from hermesd.mcp.variables import Keeper, references, variable_name
         ("args", ["--password", "--verbose"], ["--password", "--verbose"], {}),
         ("command", "secret-service", "secret-service", {}),
         ("timeout", 5.0, 5.0, {}),
-        ("oauth.client_secret", "a", "${MCP_SERVERS_NOTES_OAUTH_CLIENT_SECRET}", None),
+        ("oauth.client_secret", "a", f"${{{CLIENT_SECRET}}}", {CLIENT_SECRET: "a"}),
+        ("oauth", {"client_secret": "a", "scope": "b"}, {"client_secret": f"${{{CLIENT_SECRET}}}", "scope": "b"}, None),
     ],
 )
 def test_a_secret_is_replaced_by_a_reference(
