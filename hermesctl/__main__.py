@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
 from hermesctl import __version__
+from hermesctl.output import take_any_text
 from hermesctl.verbs import VERBS, module_of
 from hermesd.errors import HermesError
 
@@ -21,6 +23,8 @@ USAGE = """usage: hermesctl [-p PROFILE] [--json] VERB …
 exit status: 0 done, 1 failed, 2 usage, 69 no daemon, 75 try again, 77 not permitted, 78 configuration error
 """
 
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
 
 def main(argv: list[str] | None = None, *, routed: bool | None = None) -> int:
     """Run one call, in a container if it belongs there; errors are printed here and nowhere else.
@@ -28,11 +32,13 @@ def main(argv: list[str] | None = None, *, routed: bool | None = None) -> int:
     ``routed``: whether it does, where that has been looked up already. Returns the exit status.
     """
     arguments = sys.argv[1:] if argv is None else argv
+    take_any_text()
     try:
         status = _route(arguments, routed)
         if status is None:
             status = _run(arguments)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed by whoever started us
+                sys.stdout.flush()
     except HermesError as error:
         from hermesctl.output import print_error
 
@@ -43,6 +49,12 @@ def main(argv: list[str] | None = None, *, routed: bool | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        print(f"hermesctl: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
     return status
 
 

@@ -60,13 +60,25 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON")
 
 
-def actions(parser: argparse.ArgumentParser, names: Mapping[str, str], *, default: str = "") -> dict[str, Parser]:
-    """Sub-commands by name with their one line of help; the chosen one is ``args.action``, ``default`` when none is."""
+def actions(
+    parser: argparse.ArgumentParser,
+    names: Mapping[str, str],
+    *,
+    default: str = "",
+    aliases: Mapping[str, str] | None = None,
+) -> dict[str, Parser]:
+    """Sub-commands by name with their one line of help; the chosen one is ``args.action``, ``default`` when none is.
+
+    ``aliases``: other words for some; who types one has it in ``args.action``.
+    """
     group = parser.add_subparsers(
         dest="action", metavar="ACTION", title="actions", required=not default, parser_class=Parser
     )
     parser.set_defaults(action=default)
-    return {name: group.add_parser(name, help=text, description=text) for name, text in names.items()}
+    others = {name: [alias for alias, meant in (aliases or {}).items() if meant == name] for name in names}
+    return {
+        name: group.add_parser(name, help=text, description=text, aliases=others[name]) for name, text in names.items()
+    }
 
 
 def split_verb(argv: list[str]) -> tuple[list[str], str, list[str]]:

@@ -1,4 +1,7 @@
-"""Names that a shell completes: profiles as the files have them, skills too without a daemon, the others by it."""
+"""Names that a shell completes: profiles and MCP servers as files have them, skills too without a daemon.
+
+The others are as the daemon has them.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ if TYPE_CHECKING:
 
 LISTS = {"jobs": ("cron.list", "jobs"), "watches": ("watch.list", "watches"), "webhooks": ("webhook.list", "routes")}
 """Kind → the method that lists them, and the field of its result."""
-KINDS = (*LISTS, "profiles", "skills")
+KINDS = (*LISTS, "profiles", "skills", "servers")
 _METAVARS = {"JOB": "jobs", "WATCH": "watches", "PROFILE": "profiles"}
-_NAMES_OF = {"webhook": "webhooks", "profile": "profiles", "skills": "skills"}
-_MAKING = frozenset({"subscribe", "create"})
+_NAMES_OF = {"webhook": "webhooks", "profile": "profiles", "skills": "skills", "mcp": "servers"}
+_MAKING = frozenset({"subscribe", "create", "add"})
 _PLAIN = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")
 
 
@@ -32,6 +35,12 @@ def names(kind: str, context: Context) -> list[str]:
         from hermesctl.commands.skills import listing
 
         return [row["name"] for row in listing(context)["skills"] if _PLAIN.fullmatch(row["name"])]
+    if kind == "servers":
+        from hermesd.mcp.configure import configured
+        from hermesd.profiles import ProfileStore
+
+        profile = context.home.profile(context.profile or ProfileStore(context.home).current())
+        return [name for name in configured(profile) if _PLAIN.fullmatch(name)]
     method, field = LISTS[kind]
     rows = context.call(method, profile=context.profile)[field]
     shown = [row["name"] if _PLAIN.fullmatch(row["name"]) else str(row.get("id", "")) for row in rows]

@@ -60,16 +60,15 @@ def presets(context: Context) -> int:
 
 
 def _enable(args: argparse.Namespace, _context: Context, profile: Profile) -> str:
-    from hermesd.config.write import set_value
-    from hermesd.mcp.configure import check_known, key_of
+    from hermesd.mcp.configure import configure
 
-    check_known(profile, args.name)
-    set_value(profile, f"{key_of(args.name)}.enabled", "true" if args.action == "enable" else "false")
+    configure(profile, args.name, [("enabled", "true" if args.action == "enable" else "false")])
     return f"{args.name} is {args.action}d"
 
 
 def _add(args: argparse.Namespace, _context: Context, profile: Profile) -> str:
     from hermesd.mcp.configure import NewServer, add
+    from hermesd.mcp.typed import mcp_command
 
     preset = _preset(args)
     new = NewServer(
@@ -85,17 +84,14 @@ def _add(args: argparse.Namespace, _context: Context, profile: Profile) -> str:
     asked = [*args.env, *(name for name in (preset.env if preset else ()) if name not in args.env)]
     new.env = dict(_variable(text) for text in asked)
     new.headers = dict(_header(text) for text in args.header)
+    if new.auth == "header" and not new.headers:
+        new.headers = {"Authorization": f"Bearer {_ask('token', step='type it in, or give --header NAME: VALUE')}"}
     variables = add(profile, new)
     message = f"added {args.name} to {profile.config_path}"
     message += f"; {', '.join(variables)} went to {profile.env_path}" if variables else ""
     message += _missing(new.command)
-    return message + (f"\nsign in with `{_login_command(args.name, profile)}`" if new.auth == "oauth" else "")
-
-
-def _login_command(name: str, profile: Profile) -> str:
-    from hermesd.mcp.oauth.settings import ServerIdentity
-
-    return ServerIdentity(name, "", profile.name).login_command
+    command = mcp_command(profile.name, "login", args.name)
+    return message + (f"\nsign in with `{command}`" if new.auth == "oauth" else "")
 
 
 def _missing(program: str) -> str:
@@ -123,6 +119,10 @@ def _preset(args: argparse.Namespace) -> Preset | None:
     if args.preset not in PRESETS:
         raise UsageError(f"there is no preset {args.preset[:80]!r}", next_step=f"one of: {', '.join(PRESETS)}")
     preset = PRESETS[args.preset]
+    if (preset.command and args.url) or (preset.url and args.command):
+        what = "a program" if preset.command else "an address"
+        step = "leave --preset out, or what contradicts it"
+        raise UsageError(f"the preset {args.preset} is {what}", next_step=step)
     if preset.rest and not args.args:
         step = f"hermesctl mcp add {args.name} --preset {args.preset} --args {preset.rest}"
         raise UsageError(f"the preset {args.preset} needs {preset.rest}", next_step=step)
@@ -130,22 +130,35 @@ def _preset(args: argparse.Namespace) -> Preset | None:
 
 
 def _variable(text: str) -> tuple[str, str]:
+    from hermesd.config.secret_keys import VARIABLE
+
     name, equals, value = text.partition("=")
-    return name, value if equals else os.environ.get(name) or _ask(name)
+    if not VARIABLE.fullmatch(name):
+        raise UsageError(f"{name[:80]!r} is not a variable's name", next_step="--env NAME=VALUE")
+    step = f"set {name} in the environment, or type it in"
+    return name, value if equals else os.environ.get(name) or _ask(name, step=step)
 
 
 def _header(text: str) -> tuple[str, str]:
+    from hermesd.config.validate import HEADER
+
     name, _, value = text.partition(":")
-    return name.strip(), value.strip() or _ask(name.strip())
+    if not HEADER.fullmatch(name := name.strip()):
+        raise UsageError("what stands before the colon cannot be sent as a header", next_step="--header 'NAME: VALUE'")
+    return name, value.strip() or _ask(name, step=f"type it in, or give --header '{name}: VALUE'")
 
 
-def _ask(name: str) -> str:
+def _ask(name: str, *, step: str) -> str:
     """A secret that does not have to stand on the command line."""
     import getpass
 
-    value = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    try:
+        value = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    except EOFError:
+        print(file=sys.stderr)
+        value = ""
     if not value:
-        raise UsageError(f"there is no value for {name}", next_step=f"set {name} in the environment, or type it in")
+        raise UsageError(f"there is no value for {name}", next_step=step)
     return value
 
 
@@ -158,8 +171,7 @@ def _remove(args: argparse.Namespace, _context: Context, profile: Profile) -> st
 
 
 def _configure(args: argparse.Namespace, context: Context, profile: Profile) -> str:
-    from hermesd.config.write import set_value
-    from hermesd.mcp.configure import check_known, key_of
+    from hermesd.mcp.configure import check_known, configure
 
     check_known(profile, args.name)
     changes = [_setting(each) for each in args.set]
@@ -172,8 +184,7 @@ def _configure(args: argparse.Namespace, context: Context, profile: Profile) -> 
         changes.append(("trusted", "true" if args.trusted else "false"))
     if not changes:
         changes = [("tools.include", _choose(args.name, context))]
-    written = [set_value(profile, f"{key_of(args.name)}.{name}", value) for name, value in changes]
-    variables = [change.variable for change in written if change.variable]
+    variables = configure(profile, args.name, changes)
     message = f"set {', '.join(name for name, _ in changes)} of {args.name}"
     message += f"; {', '.join(variables)} went to {profile.env_path}" if variables else ""
     known = _tools_of(args.name, context) if chosen else {}
@@ -200,26 +211,33 @@ def _tools_of(name: str, context: Context) -> dict[str, bool]:
 
 def _choose(name: str, context: Context) -> str:
     """Ask a person which tools the model gets; the list as JSON."""
-    import json
-
     from hermesctl.output import is_interactive
+    from hermesd.mcp.typed import mcp_command
 
     if not is_interactive():
         raise UsageError("nothing to change", next_step="give --include, --exclude, --trusted or --set")
     known = _tools_of(name, context)
     if not known:
-        raise UsageError(f"the tools of {name} are not known yet", next_step=f"hermesctl mcp test {name}")
+        raise UsageError(f"the tools of {name} are not known yet", next_step=mcp_command(context.profile, "test", name))
+    return choose(name, known)
+
+
+def choose(name: str, known: Mapping[str, bool]) -> str:
+    """Ask a person which of the tools the model gets; the list as JSON. Raises UsageError for no or another answer."""
+    import json
+
     tools = sorted(known)
     for number, tool in enumerate(tools, 1):
         print(f"{number:>4} {'*' if known[tool] else ' '} {tool}")
     print("Tools to keep, by number (1,3,5; nothing for all): ", end="", flush=True)
     line = sys.stdin.readline()
+    step = "give them by name: --include A,B"
     if not line:
         print()
-        raise UsageError("no answer", next_step="nothing was changed")
+        raise UsageError("no answer; the tools stay as they are", next_step=step)
     answer = line.replace(",", " ").split()
     if any(not word.isdecimal() or not 1 <= int(word) <= len(tools) for word in answer):
-        raise UsageError("those are no numbers of the list", next_step=f"hermesctl mcp configure {name} --include A,B")
+        raise UsageError("those are no numbers of the list", next_step=step)
     return json.dumps([tools[int(word) - 1] for word in answer])
 
 

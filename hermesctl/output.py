@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -30,6 +31,13 @@ def is_interactive() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))  # None: closed
 
 
+def take_any_text() -> None:
+    """Have characters that the locale's encoding lacks written as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and (stream.errors == "strict" or stream.encoding.lower() != "utf-8"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def confirm(question: str, *, default: bool) -> bool:
     """Ask a person; the end of input is a no."""
     try:
@@ -42,5 +50,6 @@ def confirm(question: str, *, default: bool) -> bool:
 
 def print_error(error: HermesError, argv: Sequence[str]) -> None:
     """To standard error, after what is on its way to standard output; ``argv`` says whether as JSON."""
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     print(error.said_to(argv), file=sys.stderr)

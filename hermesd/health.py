@@ -104,7 +104,8 @@ class Health:
                     step = f"mend mcp_servers.{name} in config.yaml"
                     yield DoctorCheck(name=where, verdict="problem", detail=f"failed: {why}", next_step=step)
                 elif state == "backoff":
-                    step = f"see `hermesctl mcp show {name}`, mend what it says, then `hermesctl mcp restart {name}`"
+                    step = f"see `{unit.mcp.command('show', name)}`, mend what it says, then "
+                    step += f"`{unit.mcp.command('restart', name)}`"
                     yield DoctorCheck(name=where, verdict="warning", detail=f"down, tried again: {why}", next_step=step)
 
     def _plugins(self) -> Iterator[DoctorCheck]:

@@ -163,8 +163,10 @@ def _change(context: Context, profile: Profile, args: argparse.Namespace) -> int
 def _touched(key: str, variable: str) -> list[str]:
     """The key, and the variable of .env that a secret's value goes to."""
     from hermesd.config.secret_keys import is_secret, variable_for
+    from hermesd.config.server_secrets import is_server_secret
 
-    return [key, variable or variable_for(key)] if is_secret(key) and "." in key else [key]
+    is_kept = (is_secret(key) and "." in key) or is_server_secret(key)
+    return [key, variable or variable_for(key)] if is_kept else [key]
 
 
 def _notices(profile: Profile) -> list[str]:

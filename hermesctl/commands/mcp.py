@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from hermesctl import mcp_change
+from hermesctl import mcp_change, mcp_discovery
 from hermesctl.arguments import actions
 from hermesctl.commands import mcp_login
+from hermesctl.output import is_interactive
 from hermesd.errors import UnreachableError, UsageError
-from hermesd.home import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
     from hermesctl.context import Context
@@ -33,13 +33,16 @@ ACTIONS = {
     "presets": "well-known servers for add --preset",
     "serve": "be an MCP server on stdin and stdout, for other agents",
 }
+ALIASES = {"ls": "list", "rm": "remove", "config": "configure", "catalog": "presets"}
+"""As hermes-agent has them too."""
+
 READING = ("list", "show", "tools")
 EXIT_FAILED = 1
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """The actions and their arguments."""
-    verbs = actions(parser, ACTIONS, default="list")
+    verbs = actions(parser, ACTIONS, default="list", aliases=ALIASES)
     verbs["tools"].add_argument("name", nargs="?", default="", metavar="NAME")
     for action in ("show", "call", "test", "restart", "enable", "disable", "approve", "add", "remove", "configure"):
         verbs[action].add_argument("name", metavar="NAME")
@@ -55,6 +58,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Do the action for the profile after ``-p``, or the current one."""
+    if any(not _is_text(word) for word in context.argv):
+        raise UsageError("what was given is not UTF-8", next_step="write it in UTF-8, in a locale like C.UTF-8")
+    if args.action == "ls":  # the daemon reads the words themselves, and knows one for each thing
+        context.argv = ["mcp", "list", *_global_flags(context)]
+    args.action = ALIASES.get(args.action, args.action)
     if args.action in READING:
         return context.render()
     if args.action == "serve":
@@ -73,7 +81,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.action == "call":
         return _call(args, context)
     if args.action == "test":
-        return _test(context, params)
+        return mcp_discovery.test(context, args.name, context.profile)
     if args.action == "approve":
         return context.show(context.act("mcp.approve", tools=args.tool, expect=args.expect, **params))
     return context.show(context.act(f"mcp.{args.action}", **params))
@@ -95,38 +103,41 @@ def _call(args: argparse.Namespace, context: Context) -> int:
     return EXIT_FAILED if result.get("is_error") else 0
 
 
-def _test(context: Context, params: dict[str, str]) -> int:
-    result = context.act("mcp.test", **params)
-    if result["ok"]:
-        text = f"{params['name']}: ready, {result.get('tools', 0)} tools, {result.get('elapsed_s', 0.0):.2f} s"
-    else:
-        text = f"{params['name']}: {result['state']}: {result.get('error', '')}".rstrip(": ")
-        text += f"\n  → {result['next_step']}" if result.get("next_step") else ""
-    context.show(result, text)
-    return 0 if result["ok"] else EXIT_FAILED
+def _is_text(word: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in word)
+
+
+def _global_flags(context: Context) -> list[str]:
+    return [*(["-p", context.profile] if context.profile else []), *(["--json"] if context.json else [])]
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
 def _change(args: argparse.Namespace, context: Context) -> int:
+    from hermesd.mcp.typed import mcp_command
+
     profile = _profile(context)
     _check_ours(args, context)
     forget = mcp_login.forgetting(profile, args.name) if args.action == "remove" else None
     message = mcp_change.CHANGES[args.action](args, context, profile)
+    is_watched = args.action == "add" and not context.json and is_interactive()
     refused: list[str] = []
+    is_running = True
     try:
         refused = context.act("daemon.reload").get("refused", [])
-        of_profile = "" if profile.name == DEFAULT_PROFILE else f"-p {profile.name} "
-        hint = f"\nsee whether it works with `hermesctl {of_profile}mcp test {args.name}`"
-        message += hint if args.action == "add" else ""
+        if args.action == "add" and not is_watched:
+            message += f"\nsee whether it works with `{mcp_command(profile.name, 'test', args.name)}`"
     except UnreachableError:
+        is_running = False
         message += "\nno daemon is running; this counts when one is started"
     message += forget() if forget is not None else ""
     context.show({"name": args.name, "message": message, "refused": refused}, message)
     for line in refused:
         print(f"hermesctl: {line}", file=sys.stderr)
     if args.action == "add" and not refused:
+        if is_watched and is_running and not mcp_login.is_signed_in_to(profile, args.name):
+            mcp_discovery.after_adding(context, args.name, profile)
         return mcp_login.offer(args.name, context, profile)
     return EXIT_FAILED if refused else 0
 

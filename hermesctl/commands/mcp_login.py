@@ -65,14 +65,20 @@ def run(args: argparse.Namespace, context: Context, profile: Profile) -> int:
 def offer(name: str, context: Context, profile: Profile) -> int:
     """After ``add``: sign in at once, if the server wants that and a person at the terminal does too."""
     from hermesctl.output import confirm, is_interactive
-    from hermesd.config.load import load_settings
 
-    config = load_settings(profile).config.mcp_servers[name]
-    if context.json or not _signs_in(config) or not is_interactive():
+    if context.json or not is_interactive() or not is_signed_in_to(profile, name):
         return 0
     if not confirm(f"Sign in to {name} now?", default=True):
         return 0
     return _login(context, _target(profile, name), may_open=True)
+
+
+def is_signed_in_to(profile: Profile, name: str) -> bool:
+    """Whether the server is one that people sign in to."""
+    from hermesd.config.load import load_settings
+
+    config = load_settings(profile).config.mcp_servers.get(name)
+    return config is not None and _signs_in(config)
 
 
 def forgetting(profile: Profile, name: str) -> Callable[[], str]:
@@ -104,6 +110,7 @@ def forgetting(profile: Profile, name: str) -> Callable[[], str]:
 def _target(profile: Profile, name: str) -> Target:
     """Raises NotFoundError, and UsageError for a server that nobody signs in to."""
     from hermesd.config.load import load_settings
+    from hermesd.mcp.typed import mcp_command
 
     servers = load_settings(profile).config.mcp_servers
     if name not in servers:
@@ -111,9 +118,10 @@ def _target(profile: Profile, name: str) -> Target:
         raise NotFoundError(f"there is no MCP server {name[:80]!r}", next_step=f"with a sign-in: {known}")
     config = servers[name]
     if not config.url:
-        raise UsageError(f"{name} is a program; there is nothing to sign in to")
+        step = f"see whether it works with `{mcp_command(profile.name, 'test', name)}`; what it needs goes into its env"
+        raise UsageError(f"{name} is a program; there is nothing to sign in to", next_step=step)
     if not _signs_in(config):
-        step = f"hermesctl mcp configure {name} --set auth=oauth"
+        step = mcp_command(profile.name, "configure", name, "--set", "auth=oauth")
         raise UsageError(f"{name} is not set up for signing in", where=f"mcp_servers.{name}.auth", next_step=step)
     return Target(profile, name, config, _manager(profile))
 
@@ -143,6 +151,7 @@ def _login(context: Context, target: Target, *, may_open: bool) -> int:
 def _sign_in(context: Context, target: Target, *, may_open: bool) -> None:
     """Raises McpError when it fails; then everything is as before."""
     from hermesd.mcp.oauth.login import Surface
+    from hermesd.mcp.typed import mcp_command
 
     out = sys.stderr if context.json else sys.stdout
     surface = Surface(
@@ -150,7 +159,12 @@ def _sign_in(context: Context, target: Target, *, may_open: bool) -> None:
         open_url=_browser() if may_open else None,
         paste_fd=0 if sys.stdin is not None and sys.stdin.isatty() else None,
     )
-    _in_trio(lambda: target.manager.login(target.name, target.config.url, target.config, surface))
+    try:
+        _in_trio(lambda: target.manager.login(target.name, target.config.url, target.config, surface))
+    except HermesError as error:
+        again = mcp_command(target.profile.name, "login", target.name)
+        error.next_step = error.next_step or f"nothing has changed; try again: {again}"
+        raise
 
 
 def _logout(context: Context, target: Target) -> int:

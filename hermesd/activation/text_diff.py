@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hermesd.activation.steps import Detail
 from hermesd.config.plain import leaves
 from hermesd.config.secret_keys import REDACTED
-from hermesd.config.show import HIDDEN_MAPS
+from hermesd.config.server_secrets import HIDDEN_MAPS
 from hermesd.manifest.secrets import REFERENCE, holds_secret
 from hermesd.redact import Redactor
 

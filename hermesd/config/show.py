@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hermesd.config.schema import McpServerConfig
 from hermesd.config.secret_keys import REDACTED, is_secret
+from hermesd.config.server_secrets import HIDDEN_MAPS, shown_args, shown_url
 from hermesd.errors import NotFoundError
 
 if TYPE_CHECKING:
     from hermesd.config.schema import Config
-
-HIDDEN_MAPS = frozenset({"env", "headers"})
-"""Maps of which any value may be a secret, whatever its name: those of an MCP server."""
 
 
 def to_plain(config: Config) -> dict[str, Any]:
@@ -51,7 +50,10 @@ def text_of(value: Any) -> str:  # noqa: ANN401 - as ``value_of`` has it
 
 def _plain(value: Any, key: str) -> Any:  # noqa: ANN401 - plain data of any shape
     if isinstance(value, msgspec.Struct):
-        return {name: _plain(getattr(value, name), name) for name in value.__struct_fields__}
+        plain = {name: _plain(getattr(value, name), name) for name in value.__struct_fields__}
+        if isinstance(value, McpServerConfig):
+            plain |= {"url": shown_url(value.url), "args": shown_args(value.args)}
+        return plain
     if isinstance(value, dict):
         if key in HIDDEN_MAPS:
             return dict.fromkeys(value, REDACTED)

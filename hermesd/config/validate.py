@@ -61,7 +61,7 @@ ROUTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 SERVER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9.:_-]{1,255}", re.ASCII)
 SERVE_TOKEN = re.compile(r"[\x21-\x7e]{16,1024}", re.ASCII)
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)
+HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)
 NO_SECRET = frozenset({"", "INSECURE_NO_AUTH"})
 
 
@@ -206,7 +206,7 @@ def _mcp_server(server: McpServerConfig, name: str, problem: Report, notice: Rep
         if not VARIABLE.fullmatch(variable):
             problem(f"{key}.env", f"{variable[:60]!r} is not a variable's name", "correct it")
     for header, value in server.headers.items():
-        if not _HEADER.fullmatch(header) or not value.isprintable():
+        if not HEADER.fullmatch(header) or not value.isprintable():
             problem(f"{key}.headers", f"{header[:60]!r} cannot be sent as a header", "correct its name or value")
 
 

@@ -22,6 +22,7 @@ from hermesd.config.roundtrip import add, dump, from_comments, load, unambiguous
 from hermesd.config.scalars import to_value
 from hermesd.config.schema import Config
 from hermesd.config.secret_keys import IMPLIED, is_secret, variable_for
+from hermesd.config.server_secrets import REFERENCE, is_server_secret
 from hermesd.config.shape import Shape, shape_of
 from hermesd.errors import ConfigError, ConflictError, NotFoundError, UsageError
 from hermesd.home import read_bounded, write_private
@@ -56,7 +57,7 @@ def set_value(profile: Profile, key: str, text: str, *, variable: str = "") -> C
         with changing(profile):
             return _write(profile, env=with_variable(_read_env(profile), key, text), variable=key)
     shape = _shape_at(key)
-    if shape is not None and shape.kind == "scalar" and is_secret(key) and not _WHOLLY_REFERENCE.fullmatch(text):
+    if _goes_to_env(key, shape, text):
         name = variable or variable_for(key)
         with changing(profile):
             env = with_variable(_read_env(profile), name, text)
@@ -128,8 +129,7 @@ def unset_value(profile: Profile, key: str, *, variable: str = "") -> Change:
     name = key
     if not is_variable:
         shape = _shape_at(key)
-        secret = shape is not None and shape.kind == "scalar" and is_secret(key)
-        name = (variable or variable_for(key)) if secret else ""
+        name = (variable or variable_for(key)) if _goes_to_env(key, shape) else ""
     with changing(profile):
         config = None if is_variable else _without_key(profile, key)
         before = _read_env(profile)
@@ -167,6 +167,20 @@ def _shape_at(key: str) -> Shape | None:
             raise UsageError(f"there is no key {key[:120]!r}", next_step="set the whole list or section")
         shape = shape.item
     return shape
+
+
+def _goes_to_env(key: str, shape: Shape | None, text: str = "") -> bool:
+    """Whether a value is a secret, and none that refers to .env already."""
+    if shape is None or shape.kind != "scalar":
+        return False
+    return (is_secret(key) and not _WHOLLY_REFERENCE.fullmatch(text)) or (
+        is_server_secret(key) and not REFERENCE.search(text)
+    )
+
+
+def parsed(key: str, text: str) -> Any:  # noqa: ANN401 - a YAML value
+    """What ``text`` means for a dotted key, as ``set_value`` takes it. Raises UsageError, ConfigError."""
+    return _value(key, text, _shape_at(key))
 
 
 def _value(key: str, text: str, shape: Shape | None) -> Any:  # noqa: ANN401 - a YAML value

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hermesd.errors import ConflictError, HermesError, NotFoundError, UsageError
+from hermesd.config.server_secrets import REFERENCE, shown_url
+from hermesd.errors import ConflictError, NotFoundError, UsageError
+from hermesd.mcp.typed import mcp_command
+from hermesd.mcp.variables import Keeper, references
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hermesd.home import Profile
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", re.ASCII)
-_REFERENCE = re.compile(r"\$\{(?:env:)?[A-Za-z_][A-Za-z0-9_]*\}", re.ASCII)
-_OTHER = re.compile(r"[^A-Za-z0-9]+", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -35,7 +38,8 @@ class NewServer:
 def add(profile: Profile, new: NewServer) -> list[str]:
     """Write it; returns the variables that .env got. Raises UsageError, ConflictError, ConfigError."""
     from hermesd.config.load import load_settings
-    from hermesd.config.write import set_section, set_value, unset_value
+    from hermesd.config.lock import changing
+    from hermesd.config.write import Edit, change
 
     if not NAME.fullmatch(new.name):
         raise UsageError(f"{new.name[:80]!r} is not a server's name", next_step="use letters, digits, - and _")
@@ -43,24 +47,50 @@ def add(profile: Profile, new: NewServer) -> list[str]:
         raise UsageError(
             "give either a command or a url", next_step="hermesctl mcp add NAME --command PROGRAM | --url URL"
         )
-    if new.url and not _REFERENCE.search(new.url) and not new.url.startswith(("https://", "http://")):
-        raise UsageError(f"{new.url[:80]!r} is no http or https URL", next_step="write it as https://host/path")
-    settings = load_settings(profile)
-    if new.name in settings.config.mcp_servers:
-        raise ConflictError(
-            f"there is an MCP server {new.name!r} already",
-            next_step=f"hermesctl mcp remove {new.name}, or configure it",
+    if new.url and not REFERENCE.search(new.url) and not new.url.startswith(("https://", "http://")):
+        raise UsageError(
+            f"{shown_url(new.url)[:80]!r} is no http or https URL", next_step="write it as https://host/path"
         )
-    section, secrets = _section(new, dict(settings.secrets))
-    for variable, value in secrets.items():
-        set_value(profile, variable, value)
-    try:
-        set_section(profile, f"mcp_servers.{new.name}", section)
-    except HermesError:
-        for variable in secrets.keys() - settings.secrets.keys():
-            unset_value(profile, variable)
-        raise
-    return list(secrets)
+    _check_no_user(new.url)
+    with changing(profile):
+        settings = load_settings(profile)
+        if new.name in settings.config.mcp_servers:
+            raise ConflictError(
+                f"there is an MCP server {new.name!r} already",
+                where=str(profile.config_path),
+                next_step=f"change it with `{mcp_command(profile.name, 'configure', new.name)}`, or take another name",
+            )
+        keeper = Keeper(new.name, settings.secrets)
+        change(profile, None, [Edit(("mcp_servers", new.name), _section(new, keeper))], keeper.kept)
+    return list(keeper.kept)
+
+
+def _check_no_user(url: str) -> None:
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        step = "leave them out, and give --header 'Authorization: Basic …' (base64 of USER:PASSWORD)"
+        raise UsageError("the url holds a user name or password", next_step=step)
+
+
+def configure(profile: Profile, name: str, settings: Sequence[tuple[str, str]]) -> list[str]:
+    """Change settings, given as (key below the server's, text), all or none; returns the variables that .env got.
+
+    Raises NotFoundError for an unknown server, UsageError for a key nobody knows, ConfigError for a wrong value.
+    """
+    from hermesd.config.env import load_env
+    from hermesd.config.lock import changing
+    from hermesd.config.write import Edit, change, parsed
+
+    with changing(profile):
+        check_known(profile, name)
+        tree = _tree(profile)
+        keeper = Keeper(name, load_env(profile.env_path, []), references(tree))
+        edits = []
+        for key, text in settings:
+            path = ("mcp_servers", name, *key.split("."))
+            value = keeper.without_secrets(key, parsed(f"{key_of(name)}.{key}", text), _at(tree, path))
+            edits.append(Edit(path, value))
+        change(profile, None, edits, keeper.kept)
+    return list(keeper.kept)
 
 
 def remove(profile: Profile, name: str) -> list[str]:
@@ -68,27 +98,25 @@ def remove(profile: Profile, name: str) -> list[str]:
     from hermesd.config.write import unset_value
 
     check_known(profile, name)
-    before = _references(profile)
+    before = set(references(_tree(profile)))
     unset_value(profile, key_of(name))
-    return sorted(before - _references(profile))
+    return sorted(before - set(references(_tree(profile))))
 
 
 def check_known(profile: Profile, name: str) -> None:
     """Raise NotFoundError unless config.yaml has this server; its settings may be wrong."""
-    from hermesd.config import MAX_CONFIG_BYTES
-    from hermesd.config.document import Mapping, parse
-    from hermesd.home import read_bounded
-
     key_of(name)
-    try:
-        data = read_bounded(profile.config_path, max_bytes=MAX_CONFIG_BYTES)
-    except FileNotFoundError:
-        data = b""
-    section = parse(data, str(profile.config_path)).values.get("mcp_servers")
-    known = list(section.values) if isinstance(section, Mapping) else []
+    known = configured(profile)
     if name not in known:
-        step = f"configured: {', '.join(known)}" if known else "add it: hermesctl mcp add"
-        raise NotFoundError(f"there is no MCP server {name!r} in {profile.config_path}", next_step=step)
+        how = f"{mcp_command(profile.name, 'add', name)} --command PROGRAM | --url URL"
+        step = f"configured: {', '.join(known)}" if known else f"add it: {how}"
+        raise NotFoundError(f"there is no MCP server {name!r}", where=str(profile.config_path), next_step=step)
+
+
+def configured(profile: Profile) -> list[str]:
+    """The servers' names as config.yaml has them. Raises ConfigError for a file that is no YAML."""
+    section = _tree(profile).get("mcp_servers")
+    return list(section) if isinstance(section, dict) else []
 
 
 def key_of(name: str) -> str:
@@ -98,40 +126,31 @@ def key_of(name: str) -> str:
     return f"mcp_servers.{name}"
 
 
-def _references(profile: Profile) -> set[str]:
+def _tree(profile: Profile) -> dict[str, Any]:
+    """config.yaml as it is written."""
+    from hermesd.config import MAX_CONFIG_BYTES
+    from hermesd.config.plain import tree_of
+    from hermesd.home import read_bounded
+
     try:
-        text = profile.config_path.read_text(encoding="utf-8", errors="replace")
+        data = read_bounded(profile.config_path, max_bytes=MAX_CONFIG_BYTES)
     except FileNotFoundError:
-        return set()
-    return {match[2:-1].removeprefix("env:") for match in _REFERENCE.findall(text)}
+        return {}
+    return tree_of(data, str(profile.config_path))
 
 
-def _section(new: NewServer, known: dict[str, str]) -> tuple[dict[str, object], dict[str, str]]:
-    """The section with references, and the variables they refer to."""
-    secrets: dict[str, str] = {}
+def _at(tree: object, path: Sequence[str]) -> object:
+    for name in path:
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree
 
-    def kept(wanted: str, value: str) -> str:
-        if _REFERENCE.search(value):
-            return value
-        prefix = _OTHER.sub("_", new.name).upper()
-        taken = {**known, **secrets}
-        for name in (wanted, f"{prefix}_{wanted}", f"MCP_{prefix}_{wanted}"):
-            if re.fullmatch(r"[A-Z][A-Z0-9_]*", name) and taken.get(name, value) == value:
-                secrets[name] = value
-                return f"${{{name}}}"
-        raise UsageError(f"no variable is free for {wanted}", next_step="put it into .env and give ${NAME}")
 
+def _section(new: NewServer, keeper: Keeper) -> dict[str, object]:
+    """The section with references instead of secrets."""
     section: dict[str, object] = {"command": new.command, "args": new.args}
     if new.url:
-        has_query = "?" in new.url
-        section = {"url": kept("URL", new.url) if has_query else new.url, "transport": new.transport}
-    section["env"] = {name: kept(_variable(name), value) for name, value in new.env.items()}
-    prefix = _variable(new.name)
-    section["headers"] = {name: kept(f"{prefix}_{_variable(name)}", value) for name, value in new.headers.items()}
+        section = {"url": new.url, "transport": new.transport}
+    section |= {"env": new.env, "headers": new.headers}
+    section = {key: keeper.without_secrets(key, value, None) for key, value in section.items()}
     section |= {"auth": new.auth, "connect_timeout": new.connect_timeout, "trusted": new.trusted}
-    return {key: value for key, value in section.items() if value}, secrets
-
-
-def _variable(name: str) -> str:
-    found = _OTHER.sub("_", name).strip("_").upper()
-    return found if found[:1].isalpha() else f"MCP_{found}"
+    return {key: value for key, value in section.items() if value}

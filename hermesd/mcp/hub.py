@@ -22,6 +22,7 @@ from hermesd.mcp.errors import McpError
 from hermesd.mcp.lists import ListCache, Listing
 from hermesd.mcp.pins import Pins, mark
 from hermesd.mcp.tool import McpTool
+from hermesd.mcp.typed import mcp_command
 from hermesd.supervision.policy import Policy
 from hermesd.supervision.service import ServiceSpec
 
@@ -422,11 +423,11 @@ class McpHub:
         entry = self.entry(name)
         if expect and expect != self.held(name):
             what = "its tools have changed again since you looked, or are not held back any more"
-            raise ConflictError(what, where=f"mcp/{name}", next_step=f"look again: `hermesctl mcp show {name}`")
+            raise ConflictError(what, where=f"mcp/{name}", next_step=f"look again: `{self.command('show', name)}`")
         unknown = set(tools) - entry.quarantined.keys()
         if unknown:
             what = f"not in quarantine: {', '.join(sorted(unknown))[:200]}"
-            raise NotFoundError(what, where=f"mcp/{name}", next_step=f"see `hermesctl mcp show {name}`")
+            raise NotFoundError(what, where=f"mcp/{name}", next_step=f"see `{self.command('show', name)}`")
         approved = sorted(set(tools) or entry.quarantined)
         await self._pins.approve(name, {tool: entry.quarantined[tool] for tool in approved})
         await self._check(entry)
@@ -442,7 +443,8 @@ class McpHub:
         entry = self.entries.get(server)
         if entry is None or entry.server is None or not entry.config.enabled:
             what = "it is disabled" if entry is not None else "it is not configured any more"
-            raise McpError(what, kind="down", where=f"mcp/{server}", next_step=f"hermesctl mcp enable {server}")
+            step = self.command("enable", server) if entry is not None else self.command("list")
+            raise McpError(what, kind="down", where=f"mcp/{server}", next_step=step)
         return entry.server, entry.config
 
     async def checked(self, server: str) -> None:
@@ -462,11 +464,13 @@ class McpHub:
         entry = self.entries.get(offer.server)
         return entry is not None and not offer.quarantined and offer in entry.prepared.offers
 
+    def command(self, *words: str) -> str:
+        """What a person types about a server of this profile."""
+        return mcp_command(self._profile.name, *words)
+
     def login_command(self, server: str) -> str:
         """What a person types to sign in."""
-        from hermesd.mcp.oauth.settings import ServerIdentity
-
-        return ServerIdentity(server, "", self._profile.name).login_command
+        return self.command("login", server)
 
 
 def _signs_in(config: McpServerConfig) -> bool:

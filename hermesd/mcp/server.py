@@ -22,6 +22,7 @@ from hermesd.mcp.owner import Owner
 from hermesd.mcp.rounds import answered
 from hermesd.mcp.serverlog import ServerLog
 from hermesd.mcp.session import RefusedError, page_of, plain
+from hermesd.mcp.typed import mcp_command
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -233,7 +234,7 @@ class McpServer:
         """Why there is no session, and when there may be one, for whoever asked."""
         why = f": {self.last_error}" if self.last_error else ""
         if self.state == "auth":
-            step = f"run `hermesctl mcp login {self.name}`"
+            step = f"run `{mcp_command(self.profile_name, 'login', self.name)}`"
             return McpError(f"the server requires signing in{why}", kind="auth", where=self.where, next_step=step)
         if self.next_try_at:
             why += f"; it is tried again in {max(1.0, self.next_try_at - time.time()):.0f} s"

@@ -8,6 +8,7 @@ import msgspec
 
 from hermesd.errors import NotFoundError, UsageError
 from hermesd.mcp.sanitize import clean
+from hermesd.mcp.typed import mcp_command
 from hermesd.rpc.wire import (
     McpDefinitionResult,
     McpServerDetail,
@@ -66,7 +67,7 @@ def definition(daemon: Daemon, profile: str, name: str, tool: str) -> McpDefinit
         if each.get("name") == tool:
             break
     else:
-        raise NotFoundError(f"{name} has no tool {tool[:80]!r}", next_step=f"hermesctl mcp tools {name}")
+        raise NotFoundError(f"{name} has no tool {tool[:80]!r}", next_step=mcp_command(profile, "tools", name))
     if len(msgspec.json.encode(each)) > MAX_DEFINITION_BYTES:
         raise UsageError(f"its definition is larger than {MAX_DEFINITION_BYTES} bytes", where=f"mcp/{name}")
     return McpDefinitionResult(definition=dict(each))

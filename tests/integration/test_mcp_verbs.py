@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,13 @@ import pytest
 from hermesctl.__main__ import main
 from hermesd.mcp.presets import PRESETS
 from tests.servers.daemon import MCP, Daemon
+from tests.servers.terminal import at_terminal
 
 pytestmark = pytest.mark.loaded(MCP)
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = ROOT / "tests/servers/mcp_minimal.py"
+HERMESCTL = [sys.executable, "-m", "hermesctl", "mcp"]
 LISTED = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.servers.mcp_listed import main; main()"
 
 
@@ -28,6 +32,10 @@ def ctl(daemon: Daemon, *words: str, stdin: str | None = None) -> str:
     done = daemon.ctl("mcp", *words, stdin=stdin)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def environment(daemon: Daemon) -> dict[str, str]:
+    return {**os.environ, **daemon.env, "HERMES_HOME": str(daemon.home)}
 
 
 def refusal(daemon: Daemon, *words: str, status: int, stdin: str | None = None) -> str:
@@ -87,6 +95,74 @@ def test_a_setting_that_is_a_secret_goes_to_env_too(daemon: Daemon) -> None:
     assert daemon.ctl("config", "get", "mcp_servers.s.trusted").stdout == "true\n"
 
 
+SECRET_SETTINGS = [
+    "headers.X-Api-Key=geheim-1",
+    'headers={"Authorization": "Bearer geheim-2", "X-K": "geheim-3"}',
+    "env.SERVICE_PAT=geheim-4",
+    "url=http://127.0.0.1:9/mcp?k=geheim-5",
+    "args=[--api-key, geheim-6, --password=geheim-7]",
+    "oauth.client_secret=geheim-8",
+]
+
+
+def test_no_setting_that_may_be_a_secret_stays_in_the_file_or_is_shown(daemon: Daemon) -> None:
+    """Whichever way it is given: headers, variables, a query, arguments; `config set` does the same."""
+    ctl(daemon, "add", "s", "--command", sys.executable, "--args", "--token=geheim-0")
+    for setting in SECRET_SETTINGS:
+        assert "went to" in ctl(daemon, "configure", "s", "--set", setting)
+    assert daemon.ctl("config", "set", "mcp_servers.s.headers.Cookie", "geheim-9").returncode == 0
+    config, env = (daemon.home / "config.yaml").read_text(), (daemon.home / ".env").read_text()
+    assert "geheim" not in config
+    assert [f"geheim-{number}" in env for number in range(10)] == [True] * 10
+    for words in (("get", "mcp_servers.s"), ("get", "mcp_servers.s", "--json"), ("show",)):
+        assert "geheim" not in daemon.ctl("config", *words).stdout
+    assert daemon.ctl("config", "get", "mcp_servers.s.url").stdout == "http://127.0.0.1:9/mcp?***\n"
+
+
+def test_a_token_is_asked_for_where_a_header_is_wanted_and_none_is_given(daemon: Daemon) -> None:
+    """As hermes-agent does: it is sent as a bearer token, and kept in .env."""
+    ctl(daemon, "add", "s", "--url", "http://127.0.0.1:9/", "--auth", "header", stdin="geheim-1\n")
+    assert "Authorization: ${S_AUTHORIZATION}\n" in (daemon.home / "config.yaml").read_text()
+    assert "S_AUTHORIZATION='Bearer geheim-1'\n" in (daemon.home / ".env").read_text()
+
+
+def test_settings_are_changed_together_or_not_at_all(daemon: Daemon) -> None:
+    """The second of two is wrong: neither is written, nor a secret of the first."""
+    daemon.write_config("mcp_servers:\n  s:\n    command: x  # mine\n", env="OTHER=1\n")
+    refusal(daemon, "configure", "s", "--set", "env.KEY=geheim-1", "--set", "timeout=soon", status=78)
+    assert (daemon.home / "config.yaml").read_text() == "mcp_servers:\n  s:\n    command: x  # mine\n"
+    assert (daemon.home / ".env").read_text() == "OTHER=1\n"
+
+
+def test_a_secret_may_be_given_anew_again_and_again(daemon: Daemon) -> None:
+    """configure puts it in the old one's place; a server that comes back takes a variable that is free."""
+    for number in range(5):
+        ctl(daemon, "add", "s", "--url", "http://127.0.0.1:9/", "--header", f"Authorization: old-{number}")
+        ctl(daemon, "configure", "s", "--set", f"headers.Authorization=new-{number}")
+        env = (daemon.home / ".env").read_text()
+        assert f"new-{number}" in env
+        assert "old-" not in env
+        ctl(daemon, "remove", "s")
+
+
+def test_servers_that_are_added_at_the_same_time_are_all_added(daemon: Daemon) -> None:
+    """Scripts do that; no change of the files undoes another."""
+    ctl(daemon, "add", "first", "--command", sys.executable)
+    words = [*HERMESCTL, "add"]
+    adding = [
+        subprocess.Popen(
+            [*words, f"s{number}", "--command", sys.executable, "--env", f"K{number}=geheim-{number}"],
+            cwd=ROOT,
+            env=environment(daemon),
+            stdout=subprocess.DEVNULL,
+        )
+        for number in range(4)
+    ]
+    assert [each.wait(60) for each in adding] == [0] * 4
+    config, env = (daemon.home / "config.yaml").read_text(), (daemon.home / ".env").read_text()
+    assert [f"  s{number}:" in config and f"K{number}=" in env for number in range(4)] == [True] * 4
+
+
 @pytest.mark.parametrize(
     ("words", "status", "what", "step"),
     [
@@ -96,15 +172,25 @@ def test_a_setting_that_is_a_secret_goes_to_env_too(daemon: Daemon) -> None:
         (["add", "a"], 2, "either a command or a url", "--command PROGRAM | --url URL"),
         (["add", "a", "--command", "x", "--url", "http://x/"], 2, "either a command or a url", "--command"),
         (["add", "a", "--url", "ftp://x/"], 2, "is no http or https URL", "https://host/path"),
+        (["add", "a", "--url", "https://u:hunter2@x/"], 2, "holds a user name or password", "--header 'Authorization"),
+        (["add", "a", "--command", "x", "--env", "A B=v"], 2, "'A B' is not a variable's name", "--env NAME=VALUE"),
+        (["add", "a", "--url", "http://x/", "--header", "K=hunter2"], 2, "cannot be sent as a header", "'NAME: VALUE'"),
+        (["add", "a", "--url", "http://x/", "--header", "X-A"], 2, "no value for X-A", "--header 'X-A: VALUE'"),
+        (["add", "a", "--url", "http://x/", "--auth", "header"], 2, "no value for token", "type it in"),
+        (["add", "a", "--preset", "time", "--url", "http://x/"], 2, "preset time is a program", "leave --preset out"),
         (["add", "git"], 2, "a command, a url or a preset", "mcp add git --preset git --args --repository"),
         (["add", "a", "--preset", "tim"], 2, "there is no preset 'tim'", "one of: filesystem,"),
         (["add", "a", "--preset", "filesystem"], 2, "needs DIRECTORY", "--preset filesystem --args DIRECTORY"),
-        (["add", "known", "--command", "x"], 1, "there is an MCP server 'known' already", "mcp remove known"),
+        (["add", "known", "--command", "x"], 1, "there is an MCP server 'known' already", "mcp configure known"),
         (["add", "a", "--command", "x", "--env", "K"], 2, "there is no value for K", "set K in the environment"),
         (["add", "a", "--command", "x", "--env", "K=${NOT_SET}"], 78, "${NOT_SET} is not set", "set NOT_SET in .env"),
         (["remove", "b"], 1, "there is no MCP server 'b'", "configured: known"),
         (["enable", "b"], 1, "there is no MCP server 'b'", "configured: known"),
         (["configure", "b", "--trusted"], 1, "there is no MCP server 'b'", "configured: known"),
+        (["rm", "b"], 1, "there is no MCP server 'b'", "configured: known"),
+        (["config", "b", "--trusted"], 1, "there is no MCP server 'b'", "configured: known"),
+        (["ls"], 69, "no daemon answers", "hermesd --detach"),
+        (["login", "known"], 2, "nothing to sign in to", "hermesctl mcp test known"),
         (["configure", "known"], 2, "nothing to change", "--include"),
         (["configure", "known", "--set", "timeout"], 2, "gives no value", "--set timeout=VALUE"),
         (["configure", "known", "--set", "timeuot=5"], 2, "no key", "did you mean 'timeout'?"),
@@ -142,10 +228,10 @@ def test_what_is_typed_wrong_is_refused_with_the_next_step(
 
 
 def test_a_server_that_is_refused_leaves_no_secret_behind(daemon: Daemon) -> None:
-    """.env is written first, so it has to be as it was."""
+    """.env would be written first, so what is refused is refused before that."""
     daemon.write_config("", env="OTHER=1\n")
-    words = ("--url", "http://localhost:9/", "--header", "Bad Name: x", "--env", "KEY=x")
-    assert "cannot be sent as a header" in refusal(daemon, "add", "s", *words, status=78)
+    words = ("--url", "http://localhost:9/", "--header", "Name: ${NOT_SET}", "--env", "KEY=x")
+    assert "${NOT_SET} is not set" in refusal(daemon, "add", "s", *words, status=78)
     assert (daemon.home / ".env").read_text() == "OTHER=1\n"
 
 
@@ -208,6 +294,51 @@ def test_what_was_added_reads_as_if_a_person_had_written_it(daemon: Daemon) -> N
     assert json.loads(daemon.ctl("config", "get", "mcp_servers.s.args", "--json").stdout) == odd
 
 
+def test_the_end_of_input_at_a_question_is_a_refusal(daemon: Daemon) -> None:
+    """Ctrl-D where a secret is asked for; nothing is added."""
+    command = [*HERMESCTL, "add", "s", "--command", "x", "--env", "KEY"]
+    with at_terminal(command, environment(daemon)) as terminal:
+        terminal.expect("KEY: ")
+        terminal.type("\x04")
+        terminal.expect("there is no value for KEY")
+        assert terminal.wait() == 2
+    assert "Traceback" not in terminal.seen
+    assert not (daemon.home / "config.yaml").exists()
+
+
+def test_a_locale_without_our_characters_is_no_reason_to_fail(daemon: Daemon) -> None:
+    """They are written as escapes; words that are no UTF-8 are refused, and nothing is written."""
+    daemon.env |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert "\\u2026" in ctl(daemon, "presets")
+    assert "\\u2192 hermesctl" not in ctl(daemon, "add", "s", "--command", sys.executable)
+    before = (daemon.home / "config.yaml").read_bytes()
+    words = ["add", "t", "--command", "x", "--args", b"\xe9"]
+    done = subprocess.run([*HERMESCTL, *words], env=environment(daemon), capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"hermesctl: what was given is not UTF-8\n" in done.stderr
+    assert (daemon.home / "config.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(("redirection", "status"), [(">/dev/full", 1), (">&-", 0)])
+def test_an_output_that_takes_nothing_is_told_in_a_line(daemon: Daemon, redirection: str, status: int) -> None:
+    """A full disk is an error, a closed output is what was wanted."""
+    command = ["sh", "-c", f'exec "$@" {redirection}', "sh", *HERMESCTL, "presets"]
+    done = subprocess.run(command, env=environment(daemon), capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert done.stderr == ("hermesctl: standard output cannot be written: No space left on device\n" if status else "")
+
+
+def test_a_shell_completes_the_names_of_servers(daemon: Daemon) -> None:
+    """Without a daemon too; a new name is not completed."""
+    daemon.write_config("mcp_servers:\n  b: {command: x}\n  a.c: {url: 'http://127.0.0.1:9/'}\n")
+    assert daemon.ctl("completion", "--names", "servers").stdout.split() == ["b", "a.c"]
+    script = daemon.ctl("completion", "bash").stdout
+    assert all(f'"mcp {verb}") choices=' in script for verb in ("show", "rm", "add"))
+    kinds = re.findall(r'"mcp (\w+)"\) choices="[^"]*" kind=servers', script)
+    assert {"show", "remove", "rm", "login", "configure", "call", "tools", "reauth"} <= set(kinds)
+    assert "add" not in kinds
+
+
 # -- with a daemon -----------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +366,60 @@ def test_a_server_that_cannot_run_says_why_and_what_comes_next(daemon: Daemon) -
     advice = daemon.ctl("doctor").stdout
     assert why["missing"] in advice
     assert "hermesctl mcp restart missing" in advice
+
+
+def test_a_test_names_the_tools(daemon: Daemon) -> None:
+    """With a line of each; as JSON the server's own names."""
+    daemon.start()
+    add_minimal(daemon, "s")
+    said = ctl(daemon, "test", "s").splitlines()
+    assert re.fullmatch(r"s: ready, \d+ tools?, \d+\.\d\d s", said[0])
+    names = json.loads(ctl(daemon, "test", "s", "--json"))["tool_names"]
+    assert "echo" in names
+    assert [line.split()[0] for line in said[1:]] == names
+    assert ctl(daemon, "ls") == ctl(daemon, "list")
+    assert ctl(daemon, "ls", "--json") == ctl(daemon, "list", "--json")
+
+
+def test_a_person_who_adds_a_server_sees_its_tools_and_chooses(daemon: Daemon, tmp_path: Path) -> None:
+    """At a terminal; no is followed by the choice. One that cannot be reached stays and says why; so after Ctrl-C."""
+    daemon.start()
+    _, arguments = listed_server(tmp_path, tool("one"), tool("two"))
+    command = [*HERMESCTL, "add"]
+    program = ["--command", sys.executable, "--args", *arguments]
+    with at_terminal([*command, "s", *program], environment(daemon)) as terminal:
+        terminal.expect("connecting to s")
+        terminal.expect("s: ready")
+        terminal.expect("May the model have all of them? [Y/n]")
+        terminal.type("n\n")
+        terminal.expect("Tools to keep")
+        terminal.type("1\n")
+        assert terminal.wait() == 0
+    assert len(daemon.call("mcp.show", name="s")["left_out"]) == 1
+    with at_terminal([*command, "away", "--url", "http://127.0.0.1:9/"], environment(daemon)) as terminal:
+        terminal.expect("away: backoff: the server cannot be reached")
+        terminal.expect("→ hermesctl mcp show away")
+        assert terminal.wait() == 0
+    hung = ["hung", "--command", "sleep", "--args", "1000"]
+    with at_terminal([*command, *hung], environment(daemon)) as terminal:
+        terminal.expect("connecting to hung")
+        terminal.type("\x03")
+        assert terminal.wait() == 130
+    assert {row["name"] for row in daemon.call("mcp.list")["servers"]} == {"s", "away", "hung"}
+
+
+def test_what_a_person_is_told_to_type_names_the_profile(daemon: Daemon) -> None:
+    """Typed as it stands it would otherwise be about another profile's server, or about none."""
+    daemon.write_config("{}\n")
+    daemon.write_config("mcp_servers: {s: {command: no-such-program, enabled: false}}\n", profile="ada")
+    daemon.start()
+    ada = ("-p", "ada")
+    assert "\n  → hermesctl -p ada mcp enable s" in daemon.ctl("mcp", "test", "s", *ada).stdout
+    assert "→ hermesctl -p ada mcp enable s" in refusal(daemon, "restart", "s", *ada, status=1)
+    assert "→ hermesctl -p ada mcp enable s" in refusal(daemon, "call", "s", "x", *ada, status=1)
+    assert "hermesctl -p ada mcp configure s" in refusal(daemon, "add", "s", "--command", "x", *ada, status=1)
+    assert "hermesctl -p ada mcp test t" in ctl(daemon, "add", "t", "--command", "no-such-program", *ada)
+    assert "→ hermesctl -p ada mcp show t" in daemon.ctl("mcp", "test", "t", *ada).stdout
 
 
 def test_calls_name_the_nearest_tool_and_take_their_arguments_from_the_input(daemon: Daemon) -> None:

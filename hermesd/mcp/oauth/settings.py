@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from hermesd.config.schema import McpOAuthConfig
 from hermesd.home import DEFAULT_PROFILE
 from hermesd.mcp.errors import McpError
+from hermesd.mcp.typed import mcp_command
 
 if TYPE_CHECKING:
     from hermesd.config.schema import McpServerConfig
@@ -50,8 +50,7 @@ class ServerIdentity(msgspec.Struct, frozen=True):
     @property
     def login_command(self) -> str:
         """What a person types to sign in."""
-        profile = "" if self.profile == DEFAULT_PROFILE else f"-p {self.profile} "
-        return f"hermesctl {profile}mcp login {shlex.quote(self.name)}"
+        return mcp_command(self.profile, "login", self.name)
 
 
 def needs_reauth(server: ServerIdentity, why: str) -> McpError:

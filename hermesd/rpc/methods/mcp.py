@@ -31,8 +31,11 @@ from hermesd.rpc.wire import (
 if TYPE_CHECKING:
     from hermesd.mcp.catalog import Offer
     from hermesd.mcp.errors import McpErrorKind
-    from hermesd.mcp.hub import McpHub
+    from hermesd.mcp.hub import Entry, McpHub
     from hermesd.rpc.calls import Caller, Stream
+
+TEST_PATIENCE_S = 5.0
+"""So long a server that cannot be reached is tried again before a test says so."""
 
 
 @fast("mcp.list")
@@ -89,7 +92,7 @@ async def _learn(hub: McpHub, name: str) -> None:
     if not hub.offers(name):
         if not await server.wait_ready(config.connect_timeout):
             kind: McpErrorKind = "auth" if server.state == "auth" else "down"
-            step = hub.login_command(name) if kind == "auth" else f"hermesctl mcp show {name}"
+            step = hub.login_command(name) if kind == "auth" else hub.command("show", name)
             why = f": {error}" if (error := hub.last_error(name)) else ""
             what = f"the server is not available ({server.state}){why}"
             raise McpError(what, kind=kind, where=f"mcp/{name}", next_step=step)
@@ -104,33 +107,43 @@ def _offer(hub: McpHub, params: McpCallParams) -> tuple[str, Offer]:
         if params.tool in (name, offer.tool):
             return name, offer
     near = nearest(params.tool, [offer.tool for offer in offers.values()])
-    step = f"did you mean {near!r}?" if near else f"see `hermesctl mcp tools {params.name}`"
+    step = f"did you mean {near!r}?" if near else f"see `{hub.command('tools', params.name)}`"
     raise NotFoundError(f"{params.name} has no tool {params.tool[:80]!r}", where=f"mcp/{params.name}", next_step=step)
 
 
 @slow("mcp.test")
 async def test(caller: Caller, params: McpServerParams) -> McpTestResult:
-    """Wait for the server, at most its connect timeout; one that is idle is started."""
+    """Wait for the server, at most its connect timeout; one that is idle is started.
+
+    One whose tries fail meanwhile is not waited for as a call would: why they fail is what was asked.
+    """
     hub = caller.daemon.mcp(params.profile)
     entry = hub.entry(params.name)
     if not entry.config.enabled:
-        return McpTestResult(ok=False, state="disabled", next_step=f"hermesctl mcp enable {params.name}")
+        return McpTestResult(ok=False, state="disabled", next_step=hub.command("enable", params.name))
     server, config = hub.reach(params.name)
     begin = trio.current_time()
     hub.look_at_tokens(params.name)
-    ok = await server.wait_ready(config.connect_timeout)
+    tries = _tries(entry)
+    ok = await server.wait_ready(min(config.connect_timeout, TEST_PATIENCE_S))
+    if not ok and (_tries(entry) == tries or (server.state == "connecting" and not config.url)):
+        ok = await server.wait_ready(max(0.0, config.connect_timeout - (trio.current_time() - begin)))
     await hub.checked(params.name)
     row = queries.server(caller.daemon, params.profile, params.name).server
-    step = "" if ok else hub.login_command(params.name) if row.state == "auth" else f"hermesctl mcp show {params.name}"
+    step = hub.login_command(params.name) if row.state == "auth" else hub.command("show", params.name)
     return McpTestResult(
         ok=ok,
         state=row.state,
         tools=row.tools,
         era=row.era,
         error="" if ok else row.last_error,
-        next_step=step,
+        next_step="" if ok else step,
         elapsed_s=round(trio.current_time() - begin, 3),
     )
+
+
+def _tries(entry: Entry) -> int:
+    return entry.server.restarts if entry.server is not None else 0
 
 
 @slow("mcp.restart")
@@ -138,7 +151,7 @@ async def restart(caller: Caller, params: McpServerParams) -> Done:
     """End its process or session, and start it."""
     hub = caller.daemon.mcp(params.profile)
     if not hub.entry(params.name).config.enabled:
-        raise ConflictError(f"{params.name} is disabled", next_step=f"hermesctl mcp enable {params.name}")
+        raise ConflictError(f"{params.name} is disabled", next_step=hub.command("enable", params.name))
     await caller.daemon.restart_service(f"profile/{hub.profile_name}/mcp/{params.name}")
     return Done(message=f"restarted {params.name}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hermesd.mcp.typed import mcp_command
 from hermesd.rpc.render.entries import entry_lines
 from hermesd.rpc.render.page import Painted, state
 from hermesd.rpc.render.table import table
@@ -14,9 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hermesd.rpc.render.page import Page
+    from hermesd.rpc.render.table import Cell
     from hermesd.rpc.wire import McpServerDetail, McpServerRow, McpServersResult, McpToolRow, McpToolsResult
 
 HEADER = ("SERVER", "STATE", "KIND", "TOOLS", "RESTARTS", "ERA", "NEXT TRY", "LAST ERROR")
+DISPENSABLE = (2, 4, 5)
+"""Columns that a narrow page does without; `mcp show` has them."""
+NARROW = 100
 TOOLS = ("TOOL", "EFFECT", "NOTE", "DESCRIPTION")
 
 
@@ -24,7 +29,7 @@ def render_list(page: Page, result: McpServersResult) -> str:
     """A line for each server."""
     if not result.servers:
         return "no MCP servers; add one with `hermesctl mcp add`\n"
-    rows = [
+    rows: list[Sequence[Cell]] = [
         (
             server.name,
             state(server.state),
@@ -37,7 +42,9 @@ def render_list(page: Page, result: McpServersResult) -> str:
         )
         for server in result.servers
     ]
-    return "\n".join(table(page, HEADER, rows)) + "\n"
+    kept = [at for at in range(len(HEADER)) if page.width == 0 or page.width >= NARROW or at not in DISPENSABLE]
+    header, rows = [HEADER[at] for at in kept], [[row[at] for at in kept] for row in rows]
+    return "\n".join(table(page, header, rows, whole=2)) + "\n"
 
 
 def render_tools(page: Page, result: McpToolsResult) -> str:
@@ -79,8 +86,9 @@ def _held(page: Page, result: McpServerDetail) -> str:
         if tool.quarantined:
             text += page.paint(f"{tool.tool} is held back: it has changed. It now says:", "red") + "\n"
             text += "".join(f"  {one_line(line)}\n" for line in tool.description.splitlines())
-    text += f"all of it, with the arguments: `hermesctl mcp tools {name} --json`\n"
-    return text + f"if that is what you want: `hermesctl mcp approve {name} --expect {result.held}`\n"
+    profile = result.server.profile
+    text += f"all of it, with the arguments: `{mcp_command(profile, 'tools', name, '--json')}`\n"
+    return text + f"if that is what you want: `{mcp_command(profile, 'approve', name, '--expect', result.held)}`\n"
 
 
 def _count(server: McpServerRow) -> str:
@@ -97,4 +105,4 @@ def _tools(page: Page, tools: Sequence[McpToolRow]) -> list[str]:
         )
         for tool in tools
     ]
-    return table(page, TOOLS, rows)
+    return table(page, TOOLS, rows, whole=1)
