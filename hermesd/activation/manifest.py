@@ -21,7 +21,7 @@ from hermesd.home import DEFAULT_PROFILE, check_profile_name
 MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
 CREDENTIAL = "credential:"
 RESERVED = frozenset(
-    {".activation", ".container-mode", ".env", ".managed", "active_profile", "auth.json", "config.yaml"}
+    {".activation", ".config.lock", ".container-mode", ".env", ".managed", "active_profile", "auth.json", "config.yaml"}
     | {"gateway_state.json", "hermesd.pid", "hermesd.sock", "logs", "plugins", "profiles"}
     | {"state.db", "state.db-shm", "state.db-wal"}
 )

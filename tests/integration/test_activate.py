@@ -89,6 +89,7 @@ def test_a_dry_run_shows_everything_but_secrets(daemon: Daemon) -> None:
         ({"files": [{"target": "../x", "text": ""}]}, "no path below its directory", ""),
         ({"files": [{"target": "/etc/x", "text": ""}]}, "no path below its directory", ""),
         ({"files": [{"target": "config.yaml", "text": ""}]}, "is not for files", ""),
+        ({"files": [{"target": ".config.lock", "text": ""}]}, "is not for files", ""),
         ({"files": [{"target": "plugins/x/__init__.py", "text": ""}]}, "is not for files", ""),
         ({"files": [{"target": "a"}]}, "needs either text or source", ""),
         ({"files": [{"target": "a", "text": "", "mode": "4755"}]}, "cannot have the mode", ""),

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from hermesd.rpc import skills as queries
 from hermesd.rpc.routes import slow
 from hermesd.rpc.wire import ProfileParams
 from hermesd.rpc.wire_skills import SkillParams, SkillResult, SkillsResult
@@ -21,15 +20,19 @@ _THREADS = trio.CapacityLimiter(2)
 @slow("skills.list")
 async def list_skills(caller: Caller, params: ProfileParams) -> SkillsResult:
     """Every skill."""
+    from hermesd.rpc import skills
+
     profile = _profile(caller, params.profile)
-    return await trio.to_thread.run_sync(queries.listing, profile, limiter=_THREADS)
+    return await trio.to_thread.run_sync(skills.listing, profile, limiter=_THREADS)
 
 
 @slow("skills.show")
 async def show(caller: Caller, params: SkillParams) -> SkillResult:
     """One skill."""
+    from hermesd.rpc import skills
+
     profile = _profile(caller, params.profile)
-    return await trio.to_thread.run_sync(queries.one, profile, params.name, limiter=_THREADS)
+    return await trio.to_thread.run_sync(skills.one, profile, params.name, limiter=_THREADS)
 
 
 def _profile(caller: Caller, name: str) -> Profile:

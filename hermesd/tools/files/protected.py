@@ -34,6 +34,7 @@ SECRET = frozenset(
 """Names directly below a profile's directory that hold tokens or other people's words."""
 
 LAYOUT = SECRET | {
+    ".config.lock",
     ".container-mode",
     ".managed",
     "SOUL.md",

@@ -238,7 +238,8 @@ def test_profiles_do_not_read_each_other(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["SOUL.md", "plugins/x/plugin.yaml", "skills/a/b/SKILL.md", "scripts/x.sh", "cron/jobs.json"]
+    "path",
+    [".config.lock", "SOUL.md", "plugins/x/plugin.yaml", "skills/a/b/SKILL.md", "scripts/x.sh", "cron/jobs.json"],
 )
 def test_what_steers_the_daemon_is_not_written(home: Home, path: str) -> None:
     """A model does not rewrite its own identity, plugins and schedules with a file tool."""
