@@ -13,6 +13,7 @@ from hermesd.config.schema import McpServerConfig
 from hermesd.mcp import backoff, owner, sdk
 from hermesd.mcp.process import ServerProcess, is_asleep
 from hermesd.mcp.server import McpServer
+from hermesd.tools.terminal.leftovers import Mark, find
 from hermesd.tools.terminal.local import Spawn
 
 MINIMAL = str(Path(__file__).parents[1] / "servers" / "mcp_minimal.py")
@@ -105,3 +106,33 @@ async def test_the_import_itself_takes_a_place_where_there_are_several() -> None
                 with trio.fail_after(1):
                     await limit.take(nursery)
             nursery.cancel_scope.cancel()
+
+
+async def test_a_program_that_ends_before_the_sdk_is_there_says_why(loading: trio.Event) -> None:
+    """Its status and its last words, as of one that ends later."""
+    subject = server("short", "-c", "import sys; print('no licence', file=sys.stderr); sys.exit(3)")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(subject.run)
+        with trio.fail_after(30):
+            await until(lambda: subject.pid != 0)
+            await until(lambda: is_asleep(subject.pid))
+            loading.set()
+            await until(lambda: bool(subject.last_error))
+        assert subject.last_error == "the server exited with status 3 (stderr: no licence)"
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:9/mcp"])
+async def test_a_server_that_is_taken_away_while_the_sdk_is_imported_is_gone_at_once(
+    loading: trio.Event, url: str
+) -> None:
+    """Disabled, reloaded or stopped: nothing waits for the import, and no program stays."""
+    subject = McpServer("default", "http", McpServerConfig(url=url)) if url else server("stdio", MINIMAL, "deaf")
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(subject.run)
+            if not url:
+                await until(lambda: subject.pid != 0)
+            nursery.cancel_scope.cancel()
+    assert find(Mark(subject.tag, exact=True)) == []
+    assert not loading.is_set()
