@@ -320,7 +320,14 @@ async def test_the_profile_of_the_command_line_is_meant(serving: Daemon) -> None
 
 def test_it_ends_with_its_input_and_prints_nothing_but_the_protocol(daemon: Daemon) -> None:
     """Even what is not JSON is answered in the protocol, and standard error stays quiet."""
-    lines = [json.dumps(INITIALIZE), "this is not JSON", json.dumps({"jsonrpc": "2.0", "id": 2, "method": "ping"})]
+    lines = [
+        "",
+        json.dumps(INITIALIZE),
+        "this is not JSON",
+        '{"x": "\\ud800"}',
+        "[]",
+        json.dumps({"jsonrpc": "2.0", "id": 2, "method": "ping"}),
+    ]
     done = subprocess.run(
         command(),
         input="\n".join(lines) + "\n",
@@ -333,7 +340,8 @@ def test_it_ends_with_its_input_and_prints_nothing_but_the_protocol(daemon: Daem
     assert done.returncode == 0
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert all(answer["jsonrpc"] == "2.0" for answer in answers)
-    assert answers[0]["result"]["serverInfo"]["name"] == "hermesd"
+    assert [answer["error"]["code"] for answer in answers if answer["id"] is None] == [-32700, -32700, -32600]
+    assert {answer["id"]: answer for answer in answers}[1]["result"]["serverInfo"]["name"] == "hermesd"
     assert "Traceback" not in done.stderr
 
 
