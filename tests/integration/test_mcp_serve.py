@@ -157,6 +157,7 @@ async def test_what_is_sent_can_be_read_and_searched(serving: Daemon) -> None:
     """As a tool's result, and as a resource."""
     word = f"albatross{uuid.uuid4().hex}"
     async with by_stdio(serving) as session:
+        await call(session, "messages_send", text="hello", new=True)
         sent = await call(session, "messages_send", text=f"where is the {word}", new=True)
         listed = await call(session, "sessions_list")
         read = await call(session, "sessions_read", session=sent["session"])
@@ -168,6 +169,7 @@ async def test_what_is_sent_can_be_read_and_searched(serving: Daemon) -> None:
     assert word in read["messages"][0]["text"]
     assert found["hits"][0]["session_id"] == sent["session"]
     assert f"hermes://sessions/{sent['session']}" in [each.uri for each in resources]
+    assert len({each.name for each in resources}) == len(resources) > 2, "a person chooses by the name"
     assert json.loads(resource.contents[0].text)["messages"] == read["messages"]
 
 
