@@ -3,6 +3,8 @@
 The SDK cancels every request under way when its input ends, so that a client which writes its requests and closes the
 pipe would hear nothing. MCP 2025-11-25, basic/lifecycle, "Shutdown": a client that wants the server gone and does not
 see it go sends SIGTERM, which ends it at once.
+
+Nor does the SDK answer a line that is no message; whoever sent it would wait for ever (JSON-RPC 2.0, section 5.1).
 """
 
 from __future__ import annotations
@@ -46,6 +48,20 @@ class Unanswered:
 
         if isinstance(item.message, JSONRPCResponse | JSONRPCError):
             self._settle(item.message.id)
+
+    async def refuse(self, error: Exception) -> None:
+        """Answer a line that could not be read; a blank one asks for nothing."""
+        from mcp.shared.message import SessionMessage
+        from mcp_types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError
+        from pydantic import ValidationError
+
+        found = error.errors()[0] if isinstance(error, ValidationError) else None
+        if found is not None and isinstance(found["input"], str) and not found["input"].strip():
+            return
+        is_json = found is not None and found["type"] != "json_invalid"
+        code, text = (INVALID_REQUEST, "it is no message") if is_json else (PARSE_ERROR, "the line is no JSON in UTF-8")
+        told = JSONRPCError(jsonrpc="2.0", id=None, error=ErrorData(code=code, message=text))
+        await self.writing.send(SessionMessage(message=told))
 
     def _settle(self, number: object) -> None:
         self._ids = {each for each in self._ids if each != number}
@@ -92,6 +108,8 @@ class _Reading(_Around):
         except anyio.EndOfStream:
             await self._requests.wait()
             raise
+        if isinstance(item, Exception):
+            await self._requests.refuse(item)
         self._requests.note_read(item)
         return item
 

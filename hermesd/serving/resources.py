@@ -29,7 +29,7 @@ async def _newest(call: Call) -> list[Listed]:
     return [
         Listed(
             SESSIONS.format(session=row["id"]),
-            name=row.get("title") or f"{row['source']} {row['id'][:8]}",
+            name=row.get("title") or f"{row['source']} {row['id']}",
             description=f"Conversation of the profile {row['profile']}, {row.get('messages', 0)} messages",
         )
         for row in found["sessions"]

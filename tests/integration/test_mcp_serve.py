@@ -157,6 +157,7 @@ async def test_what_is_sent_can_be_read_and_searched(serving: Daemon) -> None:
     """As a tool's result, and as a resource."""
     word = f"albatross{uuid.uuid4().hex}"
     async with by_stdio(serving) as session:
+        await call(session, "messages_send", text="hello", new=True)
         sent = await call(session, "messages_send", text=f"where is the {word}", new=True)
         listed = await call(session, "sessions_list")
         read = await call(session, "sessions_read", session=sent["session"])
@@ -168,6 +169,7 @@ async def test_what_is_sent_can_be_read_and_searched(serving: Daemon) -> None:
     assert word in read["messages"][0]["text"]
     assert found["hits"][0]["session_id"] == sent["session"]
     assert f"hermes://sessions/{sent['session']}" in [each.uri for each in resources]
+    assert len({each.name for each in resources}) == len(resources) > 2, "a person chooses by the name"
     assert json.loads(resource.contents[0].text)["messages"] == read["messages"]
 
 
@@ -320,7 +322,14 @@ async def test_the_profile_of_the_command_line_is_meant(serving: Daemon) -> None
 
 def test_it_ends_with_its_input_and_prints_nothing_but_the_protocol(daemon: Daemon) -> None:
     """Even what is not JSON is answered in the protocol, and standard error stays quiet."""
-    lines = [json.dumps(INITIALIZE), "this is not JSON", json.dumps({"jsonrpc": "2.0", "id": 2, "method": "ping"})]
+    lines = [
+        "",
+        json.dumps(INITIALIZE),
+        "this is not JSON",
+        '{"x": "\\ud800"}',
+        "[]",
+        json.dumps({"jsonrpc": "2.0", "id": 2, "method": "ping"}),
+    ]
     done = subprocess.run(
         command(),
         input="\n".join(lines) + "\n",
@@ -333,7 +342,8 @@ def test_it_ends_with_its_input_and_prints_nothing_but_the_protocol(daemon: Daem
     assert done.returncode == 0
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert all(answer["jsonrpc"] == "2.0" for answer in answers)
-    assert answers[0]["result"]["serverInfo"]["name"] == "hermesd"
+    assert [answer["error"]["code"] for answer in answers if answer["id"] is None] == [-32700, -32700, -32600]
+    assert {answer["id"]: answer for answer in answers}[1]["result"]["serverInfo"]["name"] == "hermesd"
     assert "Traceback" not in done.stderr
 
 
