@@ -49,6 +49,11 @@ def from_comments(data: bytes) -> Document:
     return document
 
 
+def comments_of(data: bytes) -> bytes:
+    """What is left of a file when its last key is taken out: the comments that are about no section."""
+    return b"".join(line for line in data.splitlines(keepends=True) if line.startswith(b"#"))
+
+
 def quoted(text: str) -> Any:  # noqa: ANN401 - ruamel.yaml has no types
     """Text that is written in double quotes."""
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString
@@ -134,9 +139,18 @@ def _put_behind(holder: Document, name: Any, text: str) -> None:  # noqa: ANN401
 def _deepest(holder: Document, name: Any) -> tuple[Document, Any, int]:  # noqa: ANN401 - a YAML key
     """The deepest last value below a key: its holder, its key, and where its comment is kept."""
     below = holder[name]
-    if isinstance(below, dict | list) and below:
+    if _has_lines(below):
         return _last(below)
     return holder, name, _AFTER_ITEM if isinstance(holder, list) else _AFTER
+
+
+def _has_lines(value: Any) -> bool:  # noqa: ANN401 - a YAML value
+    """Whether it is written over lines of its own; the comment behind ``{…}`` and ``[…]`` is their holder's."""
+    return isinstance(value, dict | list) and bool(value) and not _is_flow(value)
+
+
+def _is_flow(node: Any) -> bool:  # noqa: ANN401 - a YAML map or list
+    return hasattr(node, "fa") and bool(node.fa.flow_style())
 
 
 def _commented(value: Any) -> Any:  # noqa: ANN401 - a YAML value
@@ -154,7 +168,7 @@ def _last(node: Document) -> tuple[Document, str | int, int]:
         is_list = isinstance(node, list)
         key = len(node) - 1 if is_list else list(node)[-1]
         below = node[key]
-        if not isinstance(below, dict | list) or not below:
+        if not _has_lines(below):
             return node, key, _AFTER_ITEM if is_list else _AFTER
         node = below
 

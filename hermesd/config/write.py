@@ -18,7 +18,7 @@ from hermesd.config.env import text_of
 from hermesd.config.env_file import with_variable
 from hermesd.config.load import examine_contents
 from hermesd.config.lock import changing
-from hermesd.config.roundtrip import add, dump, from_comments, load, unambiguous, widen
+from hermesd.config.roundtrip import add, comments_of, dump, from_comments, load, remove, replace, unambiguous, widen
 from hermesd.config.scalars import to_value
 from hermesd.config.schema import Config
 from hermesd.config.secret_keys import IMPLIED, is_secret, variable_for
@@ -95,7 +95,7 @@ def preview(
                 _drop(document, edit.path, keep=edit.keep)
             else:
                 _put(document, edit.path, unambiguous(edit.value), str(profile.config_path))
-        data = dump(document, data) if document else b""
+        data = dump(document, data) if document else comments_of(data)
     for name, value in variables.items():
         env = with_variable(env, name, value)
     return data, env
@@ -220,7 +220,7 @@ def _without_key(profile: Profile, key: str) -> bytes | None:
     document = load(data.decode("utf-8-sig")) if data.strip() else None
     if not _drop(document, key.split(".")):
         return None
-    return dump(document, data) if document else b""
+    return dump(document, data) if document else comments_of(data)
 
 
 def _document(data: bytes) -> Any:  # noqa: ANN401 - a YAML mapping
@@ -250,7 +250,7 @@ def _put(document: Any, path: Sequence[str], value: Any, where: str) -> None:  #
     if place.get(last) is None:
         add(place, last, value)
     else:
-        place[last] = value
+        replace(place, last, value)
 
 
 def _drop(document: Any, path: Sequence[str], *, keep: int = 0) -> bool:  # noqa: ANN401 - a YAML mapping
@@ -265,12 +265,11 @@ def _drop(document: Any, path: Sequence[str], *, keep: int = 0) -> bool:  # noqa
             return False
         places.append((place, name))
         place = place[name]
-    for depth, (holder, name) in reversed(list(enumerate(places))):
-        if depth < keep:
-            break
-        del holder[name]
-        if holder:
-            break
+    depth = len(places) - 1
+    while depth > keep and len(places[depth][0]) == 1:
+        depth -= 1
+    if depth >= keep:
+        remove(*places[depth])
     return True
 
 

@@ -67,6 +67,36 @@ def test_a_new_key_stands_before_the_comments_of_the_next_section(profile: Profi
     ).replace("# few\n", "# few\n  busy: queue\n").replace("# tail\n", "rpc:\n  audit: false\n# tail\n")
 
 
+SERVERS = """# head
+mcp_servers:   # servers
+  # the first
+  one:
+    args: [a, b]   # flow
+    tools: {include: [x]}   # filter
+  # the second
+  two: {command: x}   # its own
+# about agents
+agent:
+  max_turns: 5
+"""
+
+
+def test_what_is_added_changed_or_removed_leaves_the_comments_around_it(profile: Profile) -> None:
+    """Also where the value before them is written as ``{…}`` or ``[…]``, and when a section goes with its last key."""
+    profile.config_path.write_text(SERVERS)
+    set_value(profile, "mcp_servers.one.command", "x")
+    set_value(profile, "mcp_servers.one.args", "[c]")
+    assert profile.config_path.read_text() == SERVERS.replace(
+        "    args: [a, b]   # flow\n", "    args: [c]      # flow\n"
+    ).replace("# filter\n", "# filter\n    command: x\n")
+    unset_value(profile, "mcp_servers.two")
+    assert "    command: x\n  # the second\n# about agents\nagent:\n" in profile.config_path.read_text()
+    unset_value(profile, "mcp_servers.one")
+    assert profile.config_path.read_text() == "# head\n# the second\n# about agents\nagent:\n  max_turns: 5\n"
+    unset_value(profile, "agent.max_turns")
+    assert profile.config_path.read_text().startswith("# head\n")
+
+
 def test_a_file_of_comments_keeps_them(profile: Profile) -> None:
     """A template that is all comments is not lost by the first setting."""
     profile.config_path.write_text("# Everything is commented out.\n# model: x\n")
