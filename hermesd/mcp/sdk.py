@@ -25,6 +25,7 @@ MODULES = (
     "mcp.shared.message",
     "mcp_types",
     "mcp_types.version",
+    "hermesd.mcp.callbacks",
     "hermesd.mcp.client_session",
     "hermesd.mcp.stdio",
 )

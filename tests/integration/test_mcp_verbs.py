@@ -447,6 +447,7 @@ def test_a_filter_shows_what_it_leaves_out(daemon: Daemon) -> None:
     assert "note: m has no tool ecko" in ctl(daemon, "configure", "m", "--include", "echo,ecko")
     shown = ctl(daemon, "show", "m")
     assert "left out  " in shown
+    assert "is left out by the configuration" in refusal(daemon, "call", "m", "pid", status=1)
     assert [row["tool"] for row in daemon.call("mcp.tools", name="m")["tools"]] == ["echo"]
     assert daemon.call("mcp.show", name="m")["left_out"] == ["pid", "sleep", "die", "big", "more"]
     assert "note" not in ctl(daemon, "configure", "m", "--include", "", "--exclude", "die")

@@ -106,6 +106,10 @@ def _offer(hub: McpHub, params: McpCallParams) -> tuple[str, Offer]:
     for name, offer in offers.items():
         if params.tool in (name, offer.tool):
             return name, offer
+    if params.tool in hub.left_out(params.name):
+        what = f"the tool {params.tool[:80]!r} of {params.name} is left out by the configuration"
+        step = f"see include and exclude: `{hub.command('show', params.name)}`"
+        raise NotFoundError(what, where=f"mcp_servers.{params.name}.tools", next_step=step)
     near = nearest(params.tool, [offer.tool for offer in offers.values()])
     step = f"did you mean {near!r}?" if near else f"see `{hub.command('tools', params.name)}`"
     raise NotFoundError(f"{params.name} has no tool {params.tool[:80]!r}", where=f"mcp/{params.name}", next_step=step)

@@ -29,6 +29,12 @@ def test_a_client_does_not_load_the_half_for_servers() -> None:
     assert [name for name in loaded if name.startswith("mcp.server")] == []
 
 
+def test_what_a_session_needs_of_ours_is_loaded_with_it() -> None:
+    """Imported at its first use it would hold up the loop for a tenth of a second."""
+    loaded = run_python("print(*(name for name in sys.modules if name.startswith('hermesd.mcp')))").split()
+    assert {"hermesd.mcp.stdio", "hermesd.mcp.callbacks", "hermesd.mcp.client_session"} <= set(loaded)
+
+
 @pytest.mark.parametrize(
     "use",
     [
