@@ -7,13 +7,12 @@ breaks its connection.
 
 from __future__ import annotations
 
-import errno
 import logging
 from typing import TYPE_CHECKING
 
 import trio
 
-from hermesd.errors import ConfigError, ConflictError
+from hermesd.web.address import OUT_OF_DESCRIPTORS, listen
 
 if TYPE_CHECKING:
     from hypercorn.config import Config
@@ -27,8 +26,6 @@ IDLE_S = 15.0
 """A connection without a request, or with half of a head, is closed after this."""
 SEND_S = 20.0
 FULL_RETRY_S = 0.1
-
-_FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 log = logging.getLogger("hermesd.serving.http")
 
@@ -51,15 +48,7 @@ class HttpListener:
 
     async def open(self) -> None:
         """Bind the address. Raises ConfigError, or ConflictError for one that is taken."""
-        try:
-            self._listeners = await trio.open_tcp_listeners(self.port, host=self.host)
-        except OSError as error:
-            taken = error.errno == errno.EADDRINUSE  # it may yet be given up: worth another try
-            raise (ConflictError if taken else ConfigError)(
-                f"cannot listen on {self.host}:{self.port}: {error.strerror}",
-                where="mcp_serve",
-                next_step="choose another host or port, or stop the program that has it",
-            ) from error
+        self._listeners = await listen(self.host, self.port, where="mcp_serve")
         self.port = self._listeners[0].socket.getsockname()[1]
 
     async def serve(self, app: App) -> None:
@@ -100,7 +89,7 @@ class HttpListener:
             try:
                 accepted = await listener.accept()
             except OSError as error:
-                if error.errno not in _FULL:
+                if error.errno not in OUT_OF_DESCRIPTORS:
                     raise
                 log.warning("no connection can be accepted: %s", error.strerror)
                 await trio.sleep(FULL_RETRY_S)  # the waiting connection stays readable; without a pause this would spin

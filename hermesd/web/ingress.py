@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from typing import TYPE_CHECKING
 
 import trio
 
-from hermesd.errors import ConfigError, ConflictError
+from hermesd.web.address import OUT_OF_DESCRIPTORS, listen
 from hermesd.web.message import Request, Response, json_response
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 512
 _BACKLOG = 512
-_OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -84,7 +82,7 @@ class Ingress:
         from hermesd.web.http11 import Limits
 
         self._limits = self._limits or Limits()
-        listeners = await self._listen()
+        listeners = await listen(self.host, self.port, where="platforms.webhook", backlog=_BACKLOG)
         self.port = listeners[0].socket.getsockname()[1]
         async with trio.open_nursery() as nursery:
             try:
@@ -107,23 +105,12 @@ class Ingress:
         if self._connections:
             await self._none_left.wait()
 
-    async def _listen(self) -> list[trio.SocketListener]:
-        try:
-            return await trio.open_tcp_listeners(self.port, host=self.host, backlog=_BACKLOG)
-        except OSError as error:
-            taken = error.errno == errno.EADDRINUSE  # it may yet be given up: worth another try
-            raise (ConflictError if taken else ConfigError)(
-                f"cannot listen on {self.host}:{self.port}: {error.strerror}",
-                where="platforms.webhook",
-                next_step="choose another host or port, or stop the program that has it",
-            ) from error
-
     async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
         while True:
             try:
                 stream = await listener.accept()
             except OSError as error:
-                if error.errno not in _OUT_OF_DESCRIPTORS:
+                if error.errno not in OUT_OF_DESCRIPTORS:
                     raise
                 logger.error("no connection can be accepted: %s", error.strerror)  # noqa: TRY400 - expected, no traceback
                 await trio.sleep(0.1)  # the waiting connection stays readable; without a pause this would spin

@@ -23,7 +23,6 @@ LAYERS: list[set[str]] = [
     {"manifest"},
     {"gateway"},
     {"triggers"},
-    {"web"},
     {"turns", "serving"},
     {"plugins"},
     {"mcp"},
@@ -45,7 +44,7 @@ LAYERS: list[set[str]] = [
     {"logfile", "rpc.wire"},
     {"supervision", "store"},
     {"deploy"},
-    {"home", "redact"},
+    {"home", "redact", "web"},
     {"collector", "errors", "failpoint", "proxies"},
 ]
 """Top to bottom: a room imports rooms below it or its own. ``rpc.wire`` is types only, so it lies low."""
