@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 EOF_GRACE_S = 1.0
 TERM_GRACE_S = 1.0
 END_S = 4.5
+KILL_S = 0.5
 
 
 class ServerProcess:
@@ -72,7 +73,8 @@ class ServerProcess:
         """Make sure that nothing of it runs any more; its status as ``subprocess`` has it.
 
         End of input, SIGTERM after the grace, SIGKILL after another second (MCP 2025-11-25, Lifecycle, Shutdown), then
-        descendants that left the group. Shielded and bounded by END_S. No grace: SIGKILL at once.
+        descendants that left the group. Shielded and bounded by END_S; what that has cut short, perhaps because this
+        machine stood still, ends with SIGKILL and KILL_S. No grace: SIGKILL at once.
         """
         self.close(self.stdin)
         with trio.move_on_after(END_S, shield=True):
@@ -83,6 +85,10 @@ class ServerProcess:
             signal_group(self.pid, signal.SIGKILL)
             await self.exited()
             await kill_strays(self.tag, self.pid, started=self._started)
+        if not self.gone:
+            signal_group(self.pid, signal.SIGKILL)  # its id is still its own: it has not been reaped
+            with trio.CancelScope(shield=True):
+                await self._wait(KILL_S)
         return self._reap()
 
     async def _wait(self, seconds: float) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hermesd.supervision")
 
+STOP_PARTS = 8
+"""In so many parts the time to end is waited for: one at most is lost to a machine that stood still."""
+
 
 class Child:
     """A service under its policy. One task keeps it while it is wanted; none exists while it is stopped or failed.
@@ -305,9 +308,7 @@ class Child:
         if self._scope is not None:
             self._scope.cancel(reason=f"{self.path} is being stopped")
         if not (self.tree and self.tree.stuck()):
-            with trio.move_on_after(policy.stop_s):
-                while self.alive:
-                    await self._next_change()
+            await self._ends_within(policy.stop_s)
         if self.alive:
             if not (self.tree and self.tree.stuck()):
                 self.last_error = f"does not stop: it has ignored its cancellation for {policy.stop_s:g} s"
@@ -315,6 +316,14 @@ class Child:
             self.halted = True
             self._host.changed(self.status(deep=False))
             self._wake()
+
+    async def _ends_within(self, seconds: float) -> None:
+        """Wait for its end, for so long at most. While this process stood still, it could not end either."""
+        for _ in range(STOP_PARTS):
+            with trio.move_on_after(seconds / STOP_PARTS):
+                while self.alive:
+                    await self._next_change()
+                return
 
     async def _drain_service(self) -> None:
         """Let it finish what it has. A tree bounds its own children; what fails to drain is cancelled like the rest."""

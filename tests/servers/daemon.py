@@ -34,6 +34,13 @@ READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 
 
+def _replace(path: Path, text: str, *, mode: int) -> None:
+    new = path.with_name(f"{path.name}.new")
+    new.touch(mode=mode)
+    new.write_text(text)
+    new.replace(path)
+
+
 class NotReadyError(AssertionError):
     """The daemon ended, or did not become ready in time; the text is what it printed."""
 
@@ -62,13 +69,12 @@ class Daemon:
         return self.process.pid
 
     def write_config(self, text: str, *, profile: str = "default", env: str = "") -> None:
-        """Put config.yaml (and .env) into a profile's directory."""
+        """Put config.yaml (and .env) into a profile's directory, as editors do: a daemon never sees half of a file."""
         root = self.home if profile == "default" else self.home / "profiles" / profile
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (root / "config.yaml").write_text(text)
+        _replace(root / "config.yaml", text, mode=0o644)
         if env:
-            (root / ".env").touch(mode=0o600)
-            (root / ".env").write_text(env)
+            _replace(root / ".env", env, mode=0o600)
 
     def start(self, *arguments: str, wait: bool = True, **env: str) -> Daemon:
         """Start it; with ``wait`` return once it says READY."""

@@ -101,6 +101,31 @@ async def test_a_service_that_ignores_cancellation_holds_up_nobody_and_is_named(
     assert "ignored its cancellation for 4 s" in status.children[1].children[0].last_error
 
 
+async def test_time_in_which_the_machine_stood_still_is_not_held_against_a_service(
+    root: Supervisor, mock_clock: MockClock
+) -> None:
+    """It was stopped as this process was: when both go on, it has time to end."""
+
+    async def careful(task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await idle(task_status)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+                await trio.sleep(1)
+
+    await root.add(spec("telegram", careful, stop_s=8))
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(root.stop, "telegram")
+            for seconds in (0.5, 600, 1):
+                await wait_all_tasks_blocked()
+                mock_clock.jump(seconds)
+    finally:
+        mock_clock.autojump_threshold = 0  # whatever came of it, the service ends
+    assert root.find("telegram").state == "stopped"
+
+
 async def test_a_service_that_ignored_its_stop_for_a_while_is_stopped_when_it_ends(
     root: Supervisor, autojump_clock: MockClock
 ) -> None:
