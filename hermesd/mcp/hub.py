@@ -160,6 +160,7 @@ class McpHub:
             callbacks=lambda asking: self._callbacks(entry, asking),
         )
         server.tools, server.capabilities = list(entry.listing.tools), dict(entry.listing.capabilities)
+        server.faults = list(entry.listing.faults)
         entry.server = server
         return server
 
@@ -268,7 +269,7 @@ class McpHub:
         entry = self.entries.get(server.name)
         if entry is None or entry.server is not server:
             return
-        found = Listing(tools=list(server.tools), capabilities=dict(server.capabilities))
+        found = Listing(list(server.tools), list(server.faults), dict(server.capabilities))
         is_new = found != entry.listing and (change == "tools" or server.state == "ready")
         if is_new:
             entry.listing = found
@@ -343,6 +344,7 @@ class McpHub:
             quarantined=quarantined,
             resources="resources" in capabilities,
             prompts="prompts" in capabilities,
+            faults=entry.listing.faults,
         )
         entry.prepared = await trio.to_thread.run_sync(prepare, limiter=THREADS)
 

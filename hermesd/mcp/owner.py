@@ -221,9 +221,7 @@ class Owner:
         from hermesd.mcp.client_session import Session
 
         callbacks = self.server.callbacks(self.server) if self.server.callbacks else {}
-        async with Session(
-            link.read, link.write, message_handler=following.hear, client_info=client_info(), **callbacks
-        ) as session:
+        async with Session(link, message_handler=following.hear, client_info=client_info(), **callbacks) as session:
             yield session
 
     async def _greet(self, session: ClientSession, link: Link, following: Following) -> None:

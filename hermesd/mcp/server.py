@@ -57,7 +57,7 @@ class McpServer:
 
     ``state``: idle (not running until it is called), connecting, ready, backoff (``next_try_at``, epoch seconds), auth
     (a person must sign in), disabled, failed (the configuration is wrong; ``reconnect`` tries again). ``tools`` are
-    kept while the server is away.
+    kept while the server is away, and ``faults``, what of its list of them could not be used.
 
     A call to a server that is not ready waits while a try is under way or comes within PATIENCE_S, and connect_timeout
     at most. Otherwise it is told at once what went wrong last and when the next try comes. It brings that try forward
@@ -97,6 +97,7 @@ class McpServer:
         self.capabilities: Json = {}
         self.instructions = ""
         self.tools: list[Json] = list(cached_tools or [])
+        self.faults: list[str] = []
         self.pid = 0
         self.active_calls = 0
         self.last_use = 0.0
