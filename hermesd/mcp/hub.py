@@ -329,11 +329,12 @@ class McpHub:
     async def _check(self, entry: Entry) -> None:
         definitions = self._definitions(entry)
         quarantined = await self._pins.check(entry.name, definitions)
-        if new := sorted(quarantined.keys() - entry.quarantined.keys()):
+        if new := self._pins.untold(entry.name, quarantined):
             log.warning(
                 "%s%s: changed since they were approved, held back: %s", PREFIX, entry.name, ", ".join(new)[:500]
             )
             await self._event("mcp.quarantined", entry.name, {"tools": new[: catalog.MAX_TOOLS]})
+        await self._pins.tell(entry.name, quarantined, {str(each.get("name")) for each in definitions})
         entry.quarantined = quarantined
         capabilities = entry.listing.capabilities
         prepare = partial(

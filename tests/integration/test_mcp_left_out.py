@@ -1,4 +1,4 @@
-"""Servers whose lists are not all as the protocol says, through a real hermesd."""
+"""What of a server's tools is not offered, and how often that is said, through a real hermesd."""
 
 from __future__ import annotations
 
@@ -80,3 +80,23 @@ def test_a_wrong_resource_or_prompt_is_left_out_of_what_the_model_reads(daemon: 
     found = daemon.call("mcp.call", name="s", tool="list_prompts")["text"]
     assert '{"name":"p"}' in found
     assert "[the prompt without a name is left out: name: Input should be a valid string]" in found
+
+
+@pytest.mark.parametrize("lifecycle", ["lazy", "eager"])
+def test_a_tool_that_stays_held_back_is_an_event_once(daemon: Daemon, tmp_path: Path, lifecycle: str) -> None:
+    """Not once for every start of the daemon; another change of it is another event."""
+    path = configured(daemon, tmp_path, [GOOD], lifecycle=lifecycle)
+
+    def restarted_with(description: str) -> int:
+        """How many events there are after its tool has been listed with that."""
+        path.write_text(json.dumps([{**GOOD, "description": description}]))
+        for _ in range(2):
+            daemon.stop()
+            daemon.start()
+            assert daemon.call("mcp.test", name="s")["ok"]
+        assert daemon.call("mcp.list")["servers"][0]["quarantined"] == 1
+        return sum(event["kind"] == "mcp.quarantined" for event in daemon.call("events.list")["events"])
+
+    assert daemon.call("mcp.test", name="s")["ok"]
+    assert restarted_with("does something else") == 1
+    assert restarted_with("does harm") == 2
