@@ -61,6 +61,7 @@ class Owner:
         self._pause: trio.CancelScope | None = None
         self._hastened = False
         self._cannot_start = False
+        self._was_up = False
 
     def kick(self) -> None:
         """Start afresh, now."""
@@ -108,11 +109,16 @@ class Owner:
             if self._resting and not server.waiting:
                 await self._rest()
             self._resting = False
+            if self._was_up and not self._kick.is_set():
+                server.restarts += 1
+            self._was_up = False
             self._kick = trio.Event()
             server.to("connecting")
             failure = await self._life()
-            if failure is not None:
-                server.restarts += 1
+            if failure is None:
+                self._was_up = False  # it ended on purpose
+            else:
+                server.failures += 1
                 await self._back_off(failure)
 
     async def _rest(self) -> None:
@@ -167,6 +173,7 @@ class Owner:
                         scope.deadline = math.inf
                         link.abrupt = False
                         give_back()
+                        self._was_up = True
                         self.server.open(session, link, calls)
                         await self._serve(session, link, following)
                         self.server.shut()
