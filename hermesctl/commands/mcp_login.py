@@ -127,9 +127,12 @@ def _target(profile: Profile, name: str) -> Target:
 
 
 def _manager(profile: Profile) -> OAuthManager:
+    from hermesd.mcp.configure import configured
     from hermesd.mcp.oauth.manager import OAuthManager
 
-    return OAuthManager(profile.root / "mcp-tokens", profile=profile.name)
+    manager = OAuthManager(profile.root / "mcp-tokens", profile=profile.name)
+    manager.configured = configured(profile)
+    return manager
 
 
 def _signs_in(config: McpServerConfig) -> bool:

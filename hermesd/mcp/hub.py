@@ -194,6 +194,7 @@ class McpHub:
             self._oauth = OAuthManager(
                 self._profile.root / "mcp-tokens", profile=self._profile.name, on_notice=self._sign_in_changed
             )
+        self._oauth.configured = self.entries.keys()
         return self._oauth
 
     def remote_sign_ins(self) -> RemoteSignIns:
