@@ -20,7 +20,7 @@ from hermesd.mcp import sdk
 from hermesd.mcp.backoff import Backoff, greetings, starts
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.following import Following
-from hermesd.mcp.process import is_asleep
+from hermesd.mcp.process import is_asleep, is_at_rest
 from hermesd.mcp.sanitize import shortened
 from hermesd.mcp.session import client_info, meaning, negotiate, plain
 from hermesd.mcp.stdio import STRAY
@@ -45,6 +45,7 @@ DEMAND_S = 0.25  # somebody waits for an HTTP server: a connect costs next to no
 START_DEMAND_S = 1.0  # somebody waits for a program that has failed
 PING_S = 10.0
 MAX_LAST_ERROR = 1000  # characters
+REST_S = 0.1
 LOOK_S = 0.02  # in the second that the SDK's import takes, once in the daemon's life
 
 
@@ -157,7 +158,7 @@ class Owner:
             raise ConfigError("it has neither command nor url", where=where, next_step="set one in config.yaml")
         if config.url:
             await sdk.load(http=True)
-        give_back = await starts.take(calls)
+        give_back = await starts.take(calls, self._at_rest)
         following = Following(self.server)
         link: Link | None = None
         try:
@@ -167,7 +168,7 @@ class Owner:
                     if not sdk.is_loaded():
                         await self._load_sdk(scope, give_back)
                         give_back()
-                        give_back = await greetings.take(calls)
+                        give_back = await greetings.take(calls, self._at_rest)
                     async with self._session(link, following) as session:
                         await self._greet(session, link, following)
                         scope.deadline = math.inf
@@ -182,6 +183,19 @@ class Owner:
         if scope.cancelled_caught:
             why = f"no session within {config.connect_timeout:g} s{_said(link) if link else ''}"
             raise McpError(why, kind="timeout", where=self.server.where)
+
+    async def _at_rest(self) -> None:
+        """Return once the program only waits, though it has not answered: others may start beside it.
+
+        Nothing tells us, so it is looked at while it holds its place. Who pauses for a moment is not taken at its word.
+        """
+        rested = False
+        while True:
+            await trio.sleep(REST_S)
+            rests = bool(self.server.pid) and is_at_rest(self.server.pid)
+            if rests and rested:
+                return
+            rested = rests
 
     async def _load_sdk(self, scope: trio.CancelScope, give_back: Callable[[], None]) -> None:
         """Have the SDK ready, while programs start that are to speak with it; the time is not the server's.
