@@ -26,11 +26,11 @@ class Faults:
         self._texts: list[str] = []
         self._count = 0
 
-    def add(self, what: str, entry: object, why: str) -> None:
-        """An entry (plain data of JSON), which is a ``what``, and the reason."""
+    def add(self, what: str, entry: object, why: str, *, number: int = 0) -> None:
+        """An entry (plain data of JSON), which is a ``what``, and the reason; its ``number`` where it has no name."""
         self._count += 1
         if len(self._texts) < MAX_FAULTS:
-            self._texts.append(f"{what} {_name(entry)} is left out: {_line(why, MAX_WHY)}")
+            self._texts.append(f"{what} {_name(entry) or f'no. {number}'} is left out: {_line(why, MAX_WHY)}")
 
     def note(self, text: str) -> None:
         """Something else that is not used."""
@@ -58,7 +58,7 @@ class Faults:
 def _name(entry: object) -> str:
     names = (entry.get("name"), entry.get("uri"), entry.get("uriTemplate")) if isinstance(entry, dict) else ()
     found = next((name for name in names if isinstance(name, str) and name), "")
-    return repr(_line(found, MAX_NAME)) if found else "without a name"
+    return repr(_line(found, MAX_NAME)) if found else ""
 
 
 def _line(text: str, limit: int) -> str:

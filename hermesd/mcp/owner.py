@@ -309,7 +309,7 @@ class Owner:
             with trio.move_on_after(PING_S) as scope:
                 try:
                     await ask()
-                except MCPError as error:
+                except (MCPError, ValueError) as error:  # an answer that makes no sense is a sign of life too
                     self.server.log.ours(str(error)[:200])
             if scope.cancelled_caught:
                 link.why = link.why or f"gave no sign of life for {PING_S:g} s"

@@ -72,10 +72,10 @@ async def list_tools(session: ClientSession) -> tuple[list[dict[str, Any]], list
     for _ in range(PAGES):
         page = await session.list_tools(params=page_of(cursor))
         faults.take({"_meta": page.meta})
-        for tool in page.tools:
+        for number, tool in enumerate(page.tools, 1):
             if not tool.name or tool.name in tools:
                 why = "another one before it has this name" if tool.name else "its name is empty"
-                faults.add("the tool", {"name": tool.name}, why)
+                faults.add("the tool", {"name": tool.name}, why, number=number)
             else:
                 tools[tool.name] = plain(tool)
         if not page.next_cursor or page.next_cursor == cursor:

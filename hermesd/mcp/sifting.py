@@ -76,12 +76,13 @@ def sifted(method: str, version: str, answer: Json) -> Json:
     entries = answer.get(of.key)
     if not isinstance(entries, list):
         return answer
-    faults = Faults()
+    faults, numbers = Faults(), list(range(1, len(entries) + 1))
     for look in (_by_the_protocol, _by_the_sdk, _by_their_headers):
         why = look(method, version, {**answer, of.key: entries})
         for place, text in why.items():
-            faults.add(of.what, entries[place], text)
-        entries = [entry for place, entry in enumerate(entries) if place not in why]
+            faults.add(of.what, entries[place], text, number=numbers[place])
+        kept = [place for place in range(len(entries)) if place not in why]
+        entries, numbers = [entries[place] for place in kept], [numbers[place] for place in kept]
     if len(entries) == len(answer[of.key]):
         return answer
     return {**answer, of.key: entries, "_meta": {**(meta if isinstance(meta, dict) else {}), FAULTS: faults.meta()}}

@@ -41,7 +41,7 @@ def test_one_wrong_tool_costs_the_others_nothing(daemon: Daemon, tmp_path: Path)
     assert daemon.ctl("mcp", "call", "s", "good").stdout == "good\n"
     shown = daemon.ctl("mcp", "show", "s").stdout
     assert "the tool 'bad[31m' is left out: inputSchema.type: Input should be 'object'" in shown
-    assert "the tool without a name is left out" in shown
+    assert "the tool no. 3 is left out" in shown
     assert "the tool 'good' is left out: another one before it has this name" in shown
     assert [row["tool"] for row in daemon.call("mcp.tools")["tools"]] == ["good"]
     daemon.ctl("mcp", "restart", "s")
@@ -79,7 +79,7 @@ def test_a_wrong_resource_or_prompt_is_left_out_of_what_the_model_reads(daemon: 
     assert "[the resource 'no address' is left out: uri: Field required]" in found
     found = daemon.call("mcp.call", name="s", tool="list_prompts")["text"]
     assert '{"name":"p"}' in found
-    assert "[the prompt without a name is left out: name: Input should be a valid string]" in found
+    assert "[the prompt no. 2 is left out: name: Input should be a valid string]" in found
 
 
 @pytest.mark.parametrize("lifecycle", ["lazy", "eager"])

@@ -1,10 +1,12 @@
-"""What counts as a restart of a server, in virtual time."""
+"""What ends a session, and what counts as a restart of a server, in virtual time."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
@@ -86,3 +88,27 @@ async def test_an_end_on_purpose_is_no_restart(autojump_clock: trio.testing.Mock
         await subject.call_tool("echo")
         assert len(world.starts) == 3
         assert subject.restarts == 0
+
+
+@pytest.mark.parametrize(("answer", "is_lost"), [(ValueError("its list of tools is wrong"), False), (None, True)])
+async def test_a_sign_of_life_need_not_make_sense(
+    autojump_clock: trio.testing.MockClock, answer: Exception | None, is_lost: bool
+) -> None:
+    """Any answer is one; only silence loses the session."""
+    asked = 0
+
+    async def list_tools() -> None:
+        nonlocal asked
+        asked += 1
+        if answer is not None:
+            raise answer
+        await trio.sleep_forever()
+
+    subject = McpServer("default", "s", McpServerConfig(url="http://pretend", keepalive_interval=5))
+    subject.era = "2026-07-28"
+    session: Any = SimpleNamespace(list_tools=list_tools)
+    link: Any = SimpleNamespace(lost=trio.Event(), why="")
+    with trio.move_on_after(60):
+        await subject._owner._keep_alive(session, link)
+    assert asked > 3
+    assert link.lost.is_set() is is_lost

@@ -40,8 +40,8 @@ def test_a_wrong_entry_is_left_out_of_every_kind_of_list(method: str, version: s
     assert found[key] == [right, right]
     assert found["nextCursor"] == "c"
     first, second = told(found)
-    assert "name: Input should be a valid string" in first
-    assert "without a name is left out" in second
+    assert " is left out: name: Input should be a valid string" in first
+    assert " no. 3 is left out" in second
 
 
 def test_the_reason_names_the_place_in_the_definition() -> None:
