@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 EOF_GRACE_S = 1.0
 TERM_GRACE_S = 1.0
 END_S = 4.5
-MAX_THREADS = 256
 
 
 class ServerProcess:
@@ -148,6 +147,10 @@ def _what_is_missing(error: FileNotFoundError, spawn: Spawn) -> str:
 def is_asleep(pid: int) -> bool:
     """Whether a process waits for something, or is gone (proc_pid_stat(5), state: of its first thread)."""
     return _is_asleep(f"/proc/{pid}/stat")
+
+
+MAX_THREADS = 256
+"""Of one program and its descendants that are looked at."""
 
 
 def is_at_rest(pid: int) -> bool:
