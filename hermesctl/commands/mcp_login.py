@@ -220,7 +220,7 @@ def _waiting(context: Context, profile: Profile) -> list[str]:
     try:
         rows = context.call("mcp.list", profile=profile.name)["servers"]
     except UnreachableError:
-        manager = _manager(profile)
+        manager = _sign_ins(profile)
         return [name for name in able if not manager.has_tokens(name)]
     waiting = {row["name"] for row in rows if row["state"] == "auth"}
     return [name for name in able if name in waiting]

@@ -63,9 +63,10 @@ def test_the_daemon_shows_the_tokens_that_hermes_agent_has_got(daemon: Daemon) -
 
 
 def test_a_person_signs_out_of_it(daemon: Daemon) -> None:
-    """hermesctl finds the same file, without a daemon."""
+    """hermesctl finds the same file, without a daemon; until then nobody has to sign in."""
     with listening() as (url, _):
         path = home(daemon, url)
+        assert daemon.ctl("mcp", "reauth", "--all").returncode == 0
         done = daemon.ctl("mcp", "logout", "my.server")
         assert done.returncode == 0, done.stderr
         assert not path.exists()
