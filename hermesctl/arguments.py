@@ -60,6 +60,10 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON")
 
 
+ALIASES = {"ls": ("list",), "rm": ("remove", "delete")}
+"""Other words for actions of every verb, for the first of these that it has. The daemon knows those that read."""
+
+
 def actions(
     parser: argparse.ArgumentParser,
     names: Mapping[str, str],
@@ -69,16 +73,20 @@ def actions(
 ) -> dict[str, Parser]:
     """Sub-commands by name with their one line of help; the chosen one is ``args.action``, ``default`` when none is.
 
-    ``aliases``: other words for some; who types one has it in ``args.action``.
+    ``aliases``: other words for some, beside ALIASES, which every verb has where it has what they stand for.
     """
     group = parser.add_subparsers(
         dest="action", metavar="ACTION", title="actions", required=not default, parser_class=Parser
     )
     parser.set_defaults(action=default)
-    others = {name: [alias for alias, meant in (aliases or {}).items() if meant == name] for name in names}
-    return {
-        name: group.add_parser(name, help=text, description=text, aliases=others[name]) for name, text in names.items()
-    }
+    meant = {alias: next((name for name in stands if name in names), "") for alias, stands in ALIASES.items()}
+    meant |= aliases or {}
+    made = {}
+    for name, text in names.items():
+        others = [alias for alias, action in meant.items() if action == name]
+        made[name] = group.add_parser(name, help=text, description=text, aliases=others)
+        made[name].set_defaults(action=name)  # whatever was typed
+    return made
 
 
 def split_verb(argv: list[str]) -> tuple[list[str], str, list[str]]:

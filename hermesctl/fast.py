@@ -31,6 +31,9 @@ SUBVERBS = {
 }
 """The read-only verbs; where a verb has actions, those of them that only read ('' is the verb alone)."""
 
+ALIASES = {"ls": "list"}
+"""Other words for an action that reads; the daemon knows them too."""
+
 NEEDS_PARSER = {"-h", "--help", "-f", "--follow", "-w", "--watch", "-V", "--version"}
 TIMEOUT_S = 15.0
 SILENCE = (
@@ -110,7 +113,8 @@ def is_fast(arguments: list[str]) -> bool:
     if not words or words[0] not in SUBVERBS:
         return False
     actions = SUBVERBS[words[0]]
-    return actions is None or (words[1] if words[1:] else "") in actions
+    action = words[1] if words[1:] else ""
+    return actions is None or ALIASES.get(action, action) in actions
 
 
 def _is_apart(path: str, arguments: list[str]) -> bool:

@@ -28,6 +28,9 @@ ACTIONS = {
     "import": "take over a jobs.json (FILE, or - for standard input)",
     "export": "print jobs in the form of jobs.json",
 }
+ALIASES = {"add": "create", "delete": "remove"}
+"""As hermes-agent has them too."""
+
 READING = ("list", "show", "runs")
 EXAMPLES = """\
 schedules:
@@ -45,7 +48,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     """The actions and their arguments."""
     import argparse
 
-    verbs = actions(parser, ACTIONS, default="list")
+    verbs = actions(parser, ACTIONS, default="list", aliases=ALIASES)
     for each in (parser, verbs["list"]):
         each.add_argument("-a", "--all", action="store_true", help="jobs of every profile")
     for name in ("show", "edit", "pause", "resume", "run", "remove"):

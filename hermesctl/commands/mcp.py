@@ -33,7 +33,7 @@ ACTIONS = {
     "presets": "well-known servers for add --preset",
     "serve": "be an MCP server on stdin and stdout, for other agents",
 }
-ALIASES = {"ls": "list", "rm": "remove", "config": "configure", "catalog": "presets"}
+ALIASES = {"config": "configure", "catalog": "presets"}
 """As hermes-agent has them too."""
 
 READING = ("list", "show", "tools")
@@ -60,9 +60,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Do the action for the profile after ``-p``, or the current one."""
     if any(not _is_text(word) for word in context.argv):
         raise UsageError("what was given is not UTF-8", next_step="write it in UTF-8, in a locale like C.UTF-8")
-    if args.action == "ls":  # the daemon reads the words themselves, and knows one for each thing
-        context.argv = ["mcp", "list", *_global_flags(context)]
-    args.action = ALIASES.get(args.action, args.action)
     if args.action in READING:
         return context.render()
     if args.action == "serve":
@@ -105,10 +102,6 @@ def _call(args: argparse.Namespace, context: Context) -> int:
 
 def _is_text(word: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in word)
-
-
-def _global_flags(context: Context) -> list[str]:
-    return [*(["-p", context.profile] if context.profile else []), *(["--json"] if context.json else [])]
 
 
 # -- files -------------------------------------------------------------------------------------------------------------

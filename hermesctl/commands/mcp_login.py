@@ -91,7 +91,7 @@ def forgetting(profile: Profile, name: str) -> Callable[[], str]:
         config = None  # without settings nobody can be asked to revoke anything
 
     def forget() -> str:
-        manager = _manager(profile)
+        manager = _sign_ins(profile)
 
         async def work() -> str:
             told = ""
@@ -123,13 +123,22 @@ def _target(profile: Profile, name: str) -> Target:
     if not _signs_in(config):
         step = mcp_command(profile.name, "configure", name, "--set", "auth=oauth")
         raise UsageError(f"{name} is not set up for signing in", where=f"mcp_servers.{name}.auth", next_step=step)
-    return Target(profile, name, config, _manager(profile))
+    return Target(profile, name, config, _sign_ins(profile))
 
 
 def _manager(profile: Profile) -> OAuthManager:
     from hermesd.mcp.oauth.manager import OAuthManager
 
     return OAuthManager(profile.root / "mcp-tokens", profile=profile.name)
+
+
+def _sign_ins(profile: Profile) -> OAuthManager:
+    """With the names of the profile's servers, by which files of hermes-agent's are found."""
+    from hermesd.mcp.configure import configured
+
+    manager = _manager(profile)
+    manager.configured = configured(profile)
+    return manager
 
 
 def _signs_in(config: McpServerConfig) -> bool:
@@ -211,7 +220,7 @@ def _waiting(context: Context, profile: Profile) -> list[str]:
     try:
         rows = context.call("mcp.list", profile=profile.name)["servers"]
     except UnreachableError:
-        manager = _manager(profile)
+        manager = _sign_ins(profile)
         return [name for name in able if not manager.has_tokens(name)]
     waiting = {row["name"] for row in rows if row["state"] == "auth"}
     return [name for name in able if name in waiting]

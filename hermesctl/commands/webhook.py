@@ -24,6 +24,9 @@ ACTIONS = {
     "remove": "remove it and its secret",
     "import": "take over hermes-agent's webhook_subscriptions.json (FILE, or the one of the profile)",
 }
+ALIASES = {"add": "subscribe"}
+"""As hermes-agent has it too."""
+
 EXIT_FAILED = 1
 SECTION = "platforms.webhook"
 SCHEMES = ("auto", "standard", "slack", "stripe", "github", "gitlab", "v2", "plain", "hmac", "bearer")
@@ -34,7 +37,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     """The actions and their arguments."""
     import argparse
 
-    verbs = actions(parser, ACTIONS, default="list")
+    verbs = actions(parser, ACTIONS, default="list", aliases=ALIASES)
     made = verbs["subscribe"]
     made.epilog, made.formatter_class = TARGETS, argparse.RawDescriptionHelpFormatter
     for name in ("show", "subscribe", "test", "rotate", "remove"):

@@ -11,7 +11,7 @@ import trio
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 BASE_S = 1.0
 CAP_S = 55.0  # with the time a connect takes, a minute
@@ -58,8 +58,10 @@ class StartLimit:
     def __init__(self, places: int = STARTS_AT_ONCE) -> None:
         self._places = trio.CapacityLimiter(places)
 
-    async def take(self, nursery: trio.Nursery) -> Callable[[], None]:
-        """Wait for a place. What is returned gives it back; so does time, by a clock that ``nursery`` runs."""
+    async def take(
+        self, nursery: trio.Nursery, at_rest: Callable[[], Awaitable[None]] = trio.sleep_forever
+    ) -> Callable[[], None]:
+        """Wait for a place. What is returned gives it back; so do time and the end of ``at_rest``, in ``nursery``."""
         borrower = object()
         await self._places.acquire_on_behalf_of(borrower)
         scope = trio.CancelScope()
@@ -73,8 +75,8 @@ class StartLimit:
                 self._places.release_on_behalf_of(borrower)
 
         async def clock() -> None:
-            with scope:
-                await trio.sleep(SLOT_S)
+            with scope, trio.move_on_after(SLOT_S):
+                await at_rest()
             give_back()
 
         nursery.start_soon(clock)

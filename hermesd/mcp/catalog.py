@@ -77,12 +77,15 @@ def prepare(
     quarantined: Collection[str] = (),
     resources: bool = False,
     prompts: bool = False,
+    faults: Iterable[str] = (),
 ) -> Prepared:
     """Clean what ``chosen`` left, and add the tools that stand for resources and prompts where the server has any.
 
+    ``faults``: what of the server's list could not be used, to be told with the rest.
+
     Takes up to a second for what a hostile server may send: for a thread.
     """
-    flags: list[str] = []
+    flags = list(faults)
     if len(definitions) > MAX_TOOLS:
         flags.append(f"offers {len(definitions)} tools; the first {MAX_TOOLS} are taken")
     offers: list[Offer] = []

@@ -7,6 +7,7 @@ stream of ``subscriptions/listen``, over every transport. Nothing is sent again 
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import trio
@@ -24,6 +25,7 @@ POLL_S = 45.0
 LISTEN_FLOOR_S = 1.0
 LISTEN_CAP_S = 30.0
 ACKNOWLEDGE_S = 10.0
+MAX_LOGGED = 2000  # characters
 
 
 class Following:
@@ -40,10 +42,13 @@ class Following:
 
     async def learn(self, session: ClientSession) -> None:
         """List the tools, and tell if they have changed; raises MCPError and ValueError."""
-        tools = await list_tools(session)
-        if tools != self._server.tools:
-            self._server.tools = tools
-            self._server.tell("tools")
+        server = self._server
+        tools, faults = await list_tools(session)
+        if faults and faults != server.faults:
+            server.log.ours("; ".join(faults)[:MAX_LOGGED], level=logging.WARNING)
+        if (tools, faults) != (server.tools, server.faults):
+            server.tools, server.faults = tools, faults
+            server.tell("tools")
 
     async def run(self, session: ClientSession, link: Link) -> None:
         """List again after a change, once for a burst; until cancelled."""

@@ -160,6 +160,7 @@ class McpHub:
             callbacks=lambda asking: self._callbacks(entry, asking),
         )
         server.tools, server.capabilities = list(entry.listing.tools), dict(entry.listing.capabilities)
+        server.faults = list(entry.listing.faults)
         entry.server = server
         return server
 
@@ -193,6 +194,7 @@ class McpHub:
             self._oauth = OAuthManager(
                 self._profile.root / "mcp-tokens", profile=self._profile.name, on_notice=self._sign_in_changed
             )
+        self._oauth.configured = self.entries.keys()
         return self._oauth
 
     def remote_sign_ins(self) -> RemoteSignIns:
@@ -268,7 +270,7 @@ class McpHub:
         entry = self.entries.get(server.name)
         if entry is None or entry.server is not server:
             return
-        found = Listing(tools=list(server.tools), capabilities=dict(server.capabilities))
+        found = Listing(list(server.tools), list(server.faults), dict(server.capabilities))
         is_new = found != entry.listing and (change == "tools" or server.state == "ready")
         if is_new:
             entry.listing = found
@@ -328,11 +330,12 @@ class McpHub:
     async def _check(self, entry: Entry) -> None:
         definitions = self._definitions(entry)
         quarantined = await self._pins.check(entry.name, definitions)
-        if new := sorted(quarantined.keys() - entry.quarantined.keys()):
+        if new := self._pins.untold(entry.name, quarantined):
             log.warning(
                 "%s%s: changed since they were approved, held back: %s", PREFIX, entry.name, ", ".join(new)[:500]
             )
             await self._event("mcp.quarantined", entry.name, {"tools": new[: catalog.MAX_TOOLS]})
+        await self._pins.tell(entry.name, quarantined, {str(each.get("name")) for each in definitions})
         entry.quarantined = quarantined
         capabilities = entry.listing.capabilities
         prepare = partial(
@@ -343,6 +346,7 @@ class McpHub:
             quarantined=quarantined,
             resources="resources" in capabilities,
             prompts="prompts" in capabilities,
+            faults=entry.listing.faults,
         )
         entry.prepared = await trio.to_thread.run_sync(prepare, limiter=THREADS)
 

@@ -17,9 +17,10 @@ MAX_BYTES = 1024 * 1024
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What a server said it has, as plain data."""
+    """What a server said it has, as plain data, and what of it could not be used."""
 
     tools: list[dict[str, Any]] = []
+    faults: list[str] = []
     capabilities: dict[str, Any] = {}
 
 

@@ -20,7 +20,7 @@ from hermesd.mcp import sdk
 from hermesd.mcp.backoff import Backoff, greetings, starts
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.following import Following
-from hermesd.mcp.process import is_asleep
+from hermesd.mcp.process import is_asleep, is_at_rest
 from hermesd.mcp.sanitize import shortened
 from hermesd.mcp.session import client_info, meaning, negotiate, plain
 from hermesd.mcp.stdio import STRAY
@@ -45,6 +45,7 @@ DEMAND_S = 0.25  # somebody waits for an HTTP server: a connect costs next to no
 START_DEMAND_S = 1.0  # somebody waits for a program that has failed
 PING_S = 10.0
 MAX_LAST_ERROR = 1000  # characters
+REST_S = 0.1
 LOOK_S = 0.02  # in the second that the SDK's import takes, once in the daemon's life
 
 
@@ -61,6 +62,7 @@ class Owner:
         self._pause: trio.CancelScope | None = None
         self._hastened = False
         self._cannot_start = False
+        self._was_up = False
 
     def kick(self) -> None:
         """Start afresh, now."""
@@ -108,11 +110,16 @@ class Owner:
             if self._resting and not server.waiting:
                 await self._rest()
             self._resting = False
+            if self._was_up and not self._kick.is_set():
+                server.restarts += 1
+            self._was_up = False
             self._kick = trio.Event()
             server.to("connecting")
             failure = await self._life()
-            if failure is not None:
-                server.restarts += 1
+            if failure is None:
+                self._was_up = False  # it ended on purpose
+            else:
+                server.failures += 1
                 await self._back_off(failure)
 
     async def _rest(self) -> None:
@@ -151,7 +158,7 @@ class Owner:
             raise ConfigError("it has neither command nor url", where=where, next_step="set one in config.yaml")
         if config.url:
             await sdk.load(http=True)
-        give_back = await starts.take(calls)
+        give_back = await starts.take(calls, self._at_rest)
         following = Following(self.server)
         link: Link | None = None
         try:
@@ -161,12 +168,13 @@ class Owner:
                     if not sdk.is_loaded():
                         await self._load_sdk(scope, give_back)
                         give_back()
-                        give_back = await greetings.take(calls)
+                        give_back = await greetings.take(calls, self._at_rest)
                     async with self._session(link, following) as session:
                         await self._greet(session, link, following)
                         scope.deadline = math.inf
                         link.abrupt = False
                         give_back()
+                        self._was_up = True
                         self.server.open(session, link, calls)
                         await self._serve(session, link, following)
                         self.server.shut()
@@ -175,6 +183,19 @@ class Owner:
         if scope.cancelled_caught:
             why = f"no session within {config.connect_timeout:g} s{_said(link) if link else ''}"
             raise McpError(why, kind="timeout", where=self.server.where)
+
+    async def _at_rest(self) -> None:
+        """Return once the program only waits, though it has not answered: others may start beside it.
+
+        Nothing tells us, so it is looked at while it holds its place. Who pauses for a moment is not taken at its word.
+        """
+        rested = False
+        while True:
+            await trio.sleep(REST_S)
+            rests = bool(self.server.pid) and is_at_rest(self.server.pid)
+            if rests and rested:
+                return
+            rested = rests
 
     async def _load_sdk(self, scope: trio.CancelScope, give_back: Callable[[], None]) -> None:
         """Have the SDK ready, while programs start that are to speak with it; the time is not the server's.
@@ -221,9 +242,7 @@ class Owner:
         from hermesd.mcp.client_session import Session
 
         callbacks = self.server.callbacks(self.server) if self.server.callbacks else {}
-        async with Session(
-            link.read, link.write, message_handler=following.hear, client_info=client_info(), **callbacks
-        ) as session:
+        async with Session(link, message_handler=following.hear, client_info=client_info(), **callbacks) as session:
             yield session
 
     async def _greet(self, session: ClientSession, link: Link, following: Following) -> None:
@@ -290,7 +309,7 @@ class Owner:
             with trio.move_on_after(PING_S) as scope:
                 try:
                     await ask()
-                except MCPError as error:
+                except (MCPError, ValueError) as error:  # an answer that makes no sense is a sign of life too
                     self.server.log.ours(str(error)[:200])
             if scope.cancelled_caught:
                 link.why = link.why or f"gave no sign of life for {PING_S:g} s"

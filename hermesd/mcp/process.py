@@ -152,8 +152,45 @@ def _what_is_missing(error: FileNotFoundError, spawn: Spawn) -> str:
 
 def is_asleep(pid: int) -> bool:
     """Whether a process waits for something, or is gone (proc_pid_stat(5), state: of its first thread)."""
+    return _is_asleep(f"/proc/{pid}/stat")
+
+
+MAX_THREADS = 256
+"""Of one program and its descendants that are looked at."""
+
+
+def is_at_rest(pid: int) -> bool:
+    """Whether a process and its descendants, with all their threads, wait for something or are gone.
+
+    ``npx`` and ``uvx`` sleep while what they have started works. False for more than MAX_THREADS of them.
+    """
+    pending, threads = [pid], 0
+    while pending:
+        task = f"/proc/{pending.pop()}/task"
+        try:
+            found = os.listdir(task)  # noqa: PTH208 - as above
+        except OSError:
+            continue
+        threads += len(found)
+        if threads > MAX_THREADS or not all(_is_asleep(f"{task}/{thread}/stat") for thread in found):
+            return False
+        for thread in found:
+            pending += _children(f"{task}/{thread}/children")
+    return True
+
+
+def _is_asleep(path: str) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - on the loop; /proc never blocks
+        with open(path, "rb") as file:  # noqa: PTH123 - on the loop; /proc never blocks
             return file.read().rpartition(b") ")[2][:1] not in (b"R", b"D")
     except OSError:
         return True
+
+
+def _children(path: str) -> list[int]:
+    """Of one thread (proc_pid_task(5)); none where the kernel does not tell."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - as above
+            return [int(child) for child in file.read().split()]
+    except OSError:
+        return []

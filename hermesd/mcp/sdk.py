@@ -27,6 +27,7 @@ MODULES = (
     "mcp_types.version",
     "hermesd.mcp.callbacks",
     "hermesd.mcp.client_session",
+    "hermesd.mcp.sifting",
     "hermesd.mcp.stdio",
 )
 HTTP_MODULES = ("httpx2", "mcp.client.streamable_http", "mcp.client.sse", "hermesd.mcp.client")

@@ -56,8 +56,9 @@ class McpServer:
     it is called.
 
     ``state``: idle (not running until it is called), connecting, ready, backoff (``next_try_at``, epoch seconds), auth
-    (a person must sign in), disabled, failed (the configuration is wrong; ``reconnect`` tries again). ``tools`` are
-    kept while the server is away.
+    (a person must sign in), disabled, failed (the configuration is wrong; ``reconnect`` tries again). ``restarts``
+    counts our own starts of it after it had been up and was lost, ``failures`` all sessions and tries that ended in an
+    error. ``tools`` are kept while the server is away, and ``faults``, what of its list of them could not be used.
 
     A call to a server that is not ready waits while a try is under way or comes within PATIENCE_S, and connect_timeout
     at most. Otherwise it is told at once what went wrong last and when the next try comes. It brings that try forward
@@ -92,11 +93,13 @@ class McpServer:
         self.last_error = ""
         self.next_try_at = 0.0
         self.restarts = 0
+        self.failures = 0
         self.era = ""
         self.server_info: Json = {}
         self.capabilities: Json = {}
         self.instructions = ""
         self.tools: list[Json] = list(cached_tools or [])
+        self.faults: list[str] = []
         self.pid = 0
         self.active_calls = 0
         self.last_use = 0.0
@@ -220,10 +223,10 @@ class McpServer:
 
     async def _ready(self, final: tuple[State, ...] = ()) -> None:
         self.waiting += 1
-        before = self.restarts
+        before = self.failures
         try:
             while self._session is None and self.state not in final:
-                if self.state == "backoff" and self._owner.hasten(tried=self.restarts > before) > PATIENCE_S:
+                if self.state == "backoff" and self._owner.hasten(tried=self.failures > before) > PATIENCE_S:
                     return
                 self.demand.set()
                 await self._changed.wait()

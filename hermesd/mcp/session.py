@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import hermesd
 from hermesd.mcp.errors import McpError
+from hermesd.mcp.faults import Faults
 from hermesd.mcp.sanitize import shortened
 
 if TYPE_CHECKING:
@@ -57,20 +58,32 @@ async def negotiate(session: ClientSession, era: str) -> None:
         await session.discover()
 
 
-async def list_tools(session: ClientSession) -> list[dict[str, Any]]:
-    """Every page of tools/list; none when the server does not offer tools."""
+async def list_tools(session: ClientSession) -> tuple[list[dict[str, Any]], list[str]]:
+    """Every page of tools/list, and what of it cannot be used; nothing when the server does not offer tools.
+
+    Where two tools have one name, the first counts: a call could not say which is meant.
+    """
+    tools: dict[str, dict[str, Any]] = {}
+    faults = Faults()
     capabilities = session.server_capabilities
     if capabilities is None or capabilities.tools is None:
-        return []
-    tools: list[dict[str, Any]] = []
+        return [], []
     cursor = None
     for _ in range(PAGES):
         page = await session.list_tools(params=page_of(cursor))
-        tools += [plain(tool) for tool in page.tools]
+        faults.take({"_meta": page.meta})
+        for number, tool in enumerate(page.tools, 1):
+            if not tool.name or tool.name in tools:
+                why = "another one before it has this name" if tool.name else "its name is empty"
+                faults.add("the tool", {"name": tool.name}, why, number=number)
+            else:
+                tools[tool.name] = plain(tool)
         if not page.next_cursor or page.next_cursor == cursor:
             break
         cursor = page.next_cursor
-    return tools
+    else:
+        faults.note(f"its list of tools goes on after {PAGES} pages, which were not read")
+    return list(tools.values()), faults.told()
 
 
 class RefusedError(McpError):

@@ -9,6 +9,7 @@ import msgspec
 from hermesd.mcp import output, results
 from hermesd.mcp.asking import on_behalf_of
 from hermesd.mcp.errors import McpError
+from hermesd.mcp.faults import Faults
 from hermesd.tools.base import ToolResult
 
 if TYPE_CHECKING:
@@ -120,11 +121,11 @@ async def call(access: Access, offer: Offer, arguments: dict[str, Any]) -> ToolR
             _compare(offer, found)
             return ToolResult(results.call_text(found), is_error=bool(found.get("isError")), untrusted=True)
         case "list_resources":
-            text = results.listing(await _all(server.list_resources, "resources"), *_RESOURCE_KEYS)
+            text = await _listing(server.list_resources, "resources", _RESOURCE_KEYS)
         case "read_resource":
             text = results.resource_text(await server.read_resource(str(arguments["uri"])))
         case "list_prompts":
-            text = results.listing(await _all(server.list_prompts, "prompts"), *_PROMPT_KEYS)
+            text = await _listing(server.list_prompts, "prompts", _PROMPT_KEYS)
         case "get_prompt":
             given = arguments.get("arguments") or {}
             words = {str(key): str(value) for key, value in given.items()}
@@ -147,17 +148,21 @@ _RESOURCE_KEYS = ("uri", "name", "title", "description", "mimeType", "size")
 _PROMPT_KEYS = ("name", "title", "description", "arguments")
 
 
-async def _all(page: Page, key: str) -> list[object]:
-    """The items of the first pages of a list."""
+async def _listing(page: Page, key: str, shown: tuple[str, ...]) -> str:
+    """The items of the first pages of a list, with these keys of them, and what of it cannot be used."""
     items: list[object] = []
+    faults = Faults()
     cursor: str | None = None
     for _ in range(MAX_PAGES):
         found = await page(cursor=cursor)
         items += found.get(key) or []
+        faults.take(found)
         cursor = found.get("nextCursor")
         if not cursor:
             break
-    return items
+    else:
+        faults.note(f"the list goes on after {MAX_PAGES} pages, which were not read")
+    return "\n".join([results.listing(items, *shown), *(f"[{each}]" for each in faults.told())])
 
 
 def failure(access: Access, server: str, tool: str, error: McpError) -> ToolResult:

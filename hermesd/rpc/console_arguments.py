@@ -75,6 +75,9 @@ DEFAULT_ACTIONS = {
     "config": "show",
 }
 
+ALIASES = {"ls": "list"}
+"""Other words for an action."""
+
 
 @dataclass(slots=True)
 class Call:
@@ -135,7 +138,7 @@ def whole_number(text: str, name: str) -> int:
 
 def _choose_verb(call: Call) -> None:
     """Take the verb from the front of the words as soon as it is known."""
-    name = " ".join(call.words)
+    name = " ".join([*call.words[:1], *(ALIASES.get(word, word) for word in call.words[1:])])
     if name in GRAMMARS:
         call.verb, call.words = name, []
     elif len(call.words) > 1 or name not in DEFAULT_ACTIONS:

@@ -415,7 +415,9 @@ class GatewayParams(Params, kw_only=True):
 class McpServerRow(Result, kw_only=True):
     """An MCP server. ``state``: idle, connecting, ready, backoff, auth, disabled, failed. Times are epoch seconds.
 
-    ``tools`` counts what the model gets, ``quarantined`` what is held back because its definition changed.
+    ``tools`` counts what the model gets, ``quarantined`` what is held back because its definition changed, ``restarts``
+    how often hermesd has started it again after it had been up and was lost (since it was configured, or restarted by a
+    person).
     """
 
     name: str

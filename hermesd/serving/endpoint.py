@@ -11,6 +11,7 @@ from hermesd.errors import ConfigError
 from hermesd.serving.backend import Backend
 from hermesd.serving.guard import Guard
 from hermesd.serving.http import HttpListener
+from hermesd.serving.sessions import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +89,7 @@ class Endpoint:
             max_sessions=MAX_SESSIONS,
             session_idle_timeout=SESSION_IDLE_S,
         )
-        return sessions.handle_request, sessions
+        return Sessions(sessions.handle_request, MAX_SESSIONS), sessions
 
     def _counted(self, app: App) -> App:
         """Count POSTs: each is a request that will be answered. A GET is a stream of events that may last for ever."""

@@ -66,6 +66,6 @@ async def test_bad_servers_cost_good_ones_little(caplog: pytest.LogCaptureFixtur
     assert beside[at[1]] <= 2 * alone[at[0]] + 0.1  # the factor alone is for a quiet machine: see the benchmarks
     assert [subject.restarts for subject in good] == [0] * 20
     for subject in bad:
-        assert subject.restarts <= 12
+        assert subject.failures <= 12
         lines = [each.created for each in caplog.records if each.getMessage().startswith(f"{subject.where}:")]
         assert all(sum(begin <= each < begin + 60 for each in lines) <= 10 for begin in lines)

@@ -11,7 +11,7 @@ import trio
 
 from hermesd.config.schema import McpServerConfig
 from hermesd.mcp import backoff, owner, sdk
-from hermesd.mcp.process import ServerProcess, is_asleep
+from hermesd.mcp.process import ServerProcess, is_asleep, is_at_rest
 from hermesd.mcp.server import McpServer
 from hermesd.tools.terminal.leftovers import Mark, find
 from hermesd.tools.terminal.local import Spawn
@@ -136,3 +136,68 @@ async def test_a_server_that_is_taken_away_while_the_sdk_is_imported_is_gone_at_
             nursery.cancel_scope.cancel()
     assert find(Mark(subject.tag, exact=True)) == []
     assert not loading.is_set()
+
+
+ASLEEP = "input()"
+BUSY_CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-I', '-S', '-c', {BUSY!r}])"
+BUSY_THREAD = "import threading\ndef work():\n    while True: pass\nthreading.Thread(target=work).start()\ninput()"
+SLEEPING_CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-I', '-S', '-c', {ASLEEP!r}])"
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [(ASLEEP, True), (SLEEPING_CHILD, True), (BUSY, False), (BUSY_CHILD, False), (BUSY_THREAD, False)],
+)
+async def test_a_program_rests_when_all_that_it_has_started_waits(tmp_path: Path, program: str, expected: bool) -> None:
+    """Its children and its threads: ``npx`` and ``uvx`` only wait for what they have started."""
+    process = ServerProcess(Spawn([sys.executable, "-I", "-S", "-c", program], tmp_path, {}, "start:x"))
+    try:
+        with trio.fail_after(30):
+            if expected:
+                await until(lambda: is_at_rest(process.pid))
+            elif program != BUSY:
+                await until(lambda: is_asleep(process.pid))
+        looks = 20 if not expected else 1
+        for _ in range(looks):
+            assert is_at_rest(process.pid) is expected
+            await trio.sleep(0.01)
+    finally:
+        await process.end(grace_s=0)
+    assert is_at_rest(process.pid)
+
+
+@pytest.fixture
+def one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the SDK there; time gives no place back."""
+    sdk._import(sdk.MODULES)
+    monkeypatch.setattr(backoff, "SLOT_S", 3600.0)
+    monkeypatch.setattr(owner, "starts", backoff.StartLimit(1))
+
+
+@pytest.mark.usefixtures("one_place")
+async def test_programs_that_never_answer_leave_their_places() -> None:
+    """Ten that hang, one place: all of them are started, and the healthy one behind them is ready."""
+    hung = [server(f"h{number}", "-c", ASLEEP + ";" + ASLEEP) for number in range(10)]
+    healthy = server("healthy", MINIMAL)
+    async with trio.open_nursery() as nursery:
+        for each in (*hung, healthy):
+            await nursery.start(each.run)
+        assert await healthy.wait_ready(60)
+        assert all(each.pid for each in hung)
+        assert {each.state for each in hung} == {"connecting"}
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.usefixtures("one_place")
+async def test_a_program_whose_child_works_keeps_its_place() -> None:
+    """Though it sleeps itself."""
+    wrapper, other = server("wrapper", "-c", BUSY_CHILD), server("other", MINIMAL)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(wrapper.run)
+        with trio.fail_after(30):
+            await until(lambda: wrapper.pid != 0)
+        await nursery.start(other.run)
+        with trio.move_on_after(8 * owner.REST_S):
+            await until(lambda: other.pid != 0)
+        assert other.pid == 0
+        nursery.cancel_scope.cancel()

@@ -2,7 +2,8 @@
 
 The file is read at every tools/list, which is noted in LOG. Any tool answers with its name; the tool ``announce``
 says list_changed five times within 0.2 s; ``environment`` answers with the names of the variables it was given. A
-tool with an ``answer`` in the file gives that as its structured content.
+tool with an ``answer`` in the file gives that as its structured content. The file has the tools, or an object with
+``tools``, ``resources`` and ``prompts``.
 """
 
 from __future__ import annotations
@@ -19,18 +20,27 @@ def say(message: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
+def lists(file: Path) -> dict[str, list[dict[str, object]]]:
+    """By their kinds."""
+    found = json.loads(file.read_text())
+    return found if isinstance(found, dict) else {"tools": found}
+
+
 def answer(request: dict[str, object], tools: Path, log: Path) -> dict[str, object] | None:
     params = request.get("params") or {}
     assert isinstance(params, dict)
     match request.get("method"):
         case "initialize":
             info = {"name": "listed", "version": "1"}
-            capabilities = {"tools": {"listChanged": True}}
+            capabilities = {"tools": {"listChanged": True}, **{kind: {} for kind in lists(tools) if kind != "tools"}}
             return {"protocolVersion": params["protocolVersion"], "capabilities": capabilities, "serverInfo": info}
         case "tools/list":
             with log.open("a") as file:
                 file.write("list\n")
-            return {"tools": json.loads(tools.read_text())}
+            return {"tools": lists(tools)["tools"]}
+        case "resources/list" | "prompts/list" as method:
+            kind = method.removesuffix("/list")
+            return {kind: lists(tools)[kind]}
         case "tools/call":
             text = str(params["name"])
             if text == "announce":
@@ -39,7 +49,7 @@ def answer(request: dict[str, object], tools: Path, log: Path) -> dict[str, obje
                     time.sleep(0.04)
             elif text == "environment":
                 text = json.dumps([sorted(os.environ), sys.argv[1:]])
-            answers = {each["name"]: each["answer"] for each in json.loads(tools.read_text()) if "answer" in each}
+            answers = {each["name"]: each["answer"] for each in lists(tools)["tools"] if "answer" in each}
             structured = {"structuredContent": answers[text]} if text in answers else {}
             return {"content": [{"type": "text", "text": text}], **structured}
         case "ping":

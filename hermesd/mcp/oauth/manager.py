@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 from hermesd.home import DEFAULT_PROFILE
+from hermesd.mcp.oauth.inherited import storage_of
 from hermesd.mcp.oauth.settings import OAuthSettings, ServerIdentity
-from hermesd.mcp.oauth.storage import TokenStorage
 from hermesd.mcp.oauth.watch import watch_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
     from pathlib import Path
 
     import httpx2
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hermesd.mcp.oauth.login import Surface
     from hermesd.mcp.oauth.logout import LogoutResult
     from hermesd.mcp.oauth.provider import OAuthProvider
+    from hermesd.mcp.oauth.storage import TokenStorage
 
 Notice = Literal["needed", "rights", "tokens"]
 """Only a sign-in helps; so it does for more rights; others have written or removed the file of tokens."""
@@ -37,7 +38,10 @@ class OAuthManager:
 
     Run as a service (``run``) renewals are tasks of the manager; otherwise they are shielded in whoever asked first.
     ``on_notice`` is called with a server's name, must not block, and tells of files only while the service runs.
+    ``configured``: the names of the profile's servers, by which a file of hermes-agent's is known to be one server's.
     """
+
+    configured: Collection[str] | None = None
 
     def __init__(
         self,
@@ -85,7 +89,7 @@ class OAuthManager:
         keeper = TokenKeeper(
             ServerIdentity(server_name, url, self._profile),
             settings,
-            TokenStorage(self._directory, server_name),
+            self._storage(server_name),
             Fetcher(policy, verify=settings.verify),
             spawn=lambda: self._spawn if self._nursery is not None else None,
             on_needed=lambda rights: self._on_notice(server_name, "rights" if rights else "needed"),
@@ -101,7 +105,7 @@ class OAuthManager:
         from hermesd.mcp.oauth.login import login
 
         server = ServerIdentity(server_name, url, self._profile)
-        await login(server, OAuthSettings.of(config), TokenStorage(self._directory, server_name), surface)
+        await login(server, OAuthSettings.of(config), self._storage(server_name), surface)
 
     async def logout(self, server_name: str, url: str, config: McpServerConfig) -> LogoutResult:
         """Give the tokens back and delete them; the registration stays for the next sign-in.
@@ -111,11 +115,11 @@ class OAuthManager:
         """
         from hermesd.mcp.oauth.logout import logout
 
-        return await logout(url, OAuthSettings.of(config), TokenStorage(self._directory, server_name))
+        return await logout(url, OAuthSettings.of(config), self._storage(server_name))
 
     def has_tokens(self, server_name: str) -> bool:
         """Whether there is a file of tokens now."""
-        return TokenStorage(self._directory, server_name).stamp() is not None
+        return self._storage(server_name).stamp() is not None
 
     def evict(self, server_name: str) -> None:
         """Forget the provider; what is on disk stays."""
@@ -124,7 +128,7 @@ class OAuthManager:
     async def remove(self, server_name: str) -> bool:
         """Forget the provider and delete what is on disk; whether there was any. Raises McpError, OSError."""
         self.evict(server_name)
-        storage = TokenStorage(self._directory, server_name)
+        storage = self._storage(server_name)
         if not self._directory.is_dir():
             return False
         async with storage.lock():
@@ -153,6 +157,9 @@ class OAuthManager:
         """
         keeper = self._keeper(server_name)
         return keeper.failure if keeper is not None else None
+
+    def _storage(self, server_name: str) -> TokenStorage:
+        return storage_of(self._directory, server_name, self.configured)
 
     def _keeper(self, server_name: str) -> TokenKeeper | None:
         provider = self._providers.get(server_name)

@@ -147,7 +147,7 @@ async def test(caller: Caller, params: McpServerParams) -> McpTestResult:
 
 
 def _tries(entry: Entry) -> int:
-    return entry.server.restarts if entry.server is not None else 0
+    return entry.server.failures if entry.server is not None else 0
 
 
 @slow("mcp.restart")

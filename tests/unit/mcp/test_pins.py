@@ -57,3 +57,32 @@ async def test_servers_and_profiles_have_pins_of_their_own(store: SqliteStore) -
 def test_the_order_of_keys_does_not_matter() -> None:
     """A server may write its JSON as it likes."""
     assert fingerprint(TOOL) == fingerprint(dict(reversed(TOOL.items())))
+
+
+async def test_what_is_held_back_is_news_once_for_each_change(store: SqliteStore) -> None:
+    """Not at the next start, nor when the tool comes and goes; but when it changes again, or was right meanwhile."""
+
+    async def told(*definitions: dict[str, object]) -> list[str]:
+        """What a daemon that has just started tells of."""
+        subject = Pins(store, "p")
+        held = await subject.check("s", definitions)
+        new = subject.untold("s", held)
+        await subject.tell("s", held, {str(each["name"]) for each in definitions})
+        return new
+
+    bad, worse = {**TOOL, "description": "x"}, {**TOOL, "description": "y"}
+    assert await told(TOOL) == []
+    assert await told(bad) == ["add"]
+    assert await told(bad) == []
+    assert await told() == []
+    assert await told(bad) == []
+    assert await told(worse) == ["add"]
+    assert await told(worse) == []
+    assert await told(TOOL) == []
+    assert await told(worse) == ["add"]
+    await pins.move(store, "p", "q")
+    assert Pins(store, "q").untold("s", {}) == []
+    later = Pins(store, "q")
+    assert later.untold("s", await later.check("s", [worse])) == []
+    await pins.move(store, "q", None)
+    assert await store.get_value(pins.told_name("q")) is None
