@@ -1,0 +1,42 @@
+"""Waiting for what tells nobody: something that can only be looked at, until it is as it should be.
+
+What can be awaited itself (an event, a line of output, a change over RPC, a file by inotify) is awaited instead. The
+time allowed is long, because a test that passes does not wait for it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+T = TypeVar("T")
+
+PATIENCE_S = 60.0
+LOOK_S = 0.005
+
+
+async def until(look: Callable[[], Awaitable[T] | T], holds: Callable[[T], object] = bool) -> T:
+    """What ``look`` gives, as soon as ``holds`` is true of it; tasks of the test's own loop go on meanwhile.
+
+    In real time: an autojump clock does not jump while this waits. Raises trio.TooSlowError.
+    """
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            looked = look()
+            found: T = await looked if inspect.isawaitable(looked) else looked
+            if holds(found):
+                return found
+            await wait_all_tasks_blocked(0.001)
+
+
+def wait_until(holds: Callable[[], object], *, within_s: float = PATIENCE_S, told: Callable[[], object] = str) -> None:
+    """Return when ``holds`` is true, which another process or thread sees to. Raises AssertionError with ``told()``."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {told()}"
+        time.sleep(LOOK_S)
