@@ -30,13 +30,17 @@ async def until(look: Callable[[], Awaitable[T] | T], holds: Callable[[T], objec
         found: T = await looked if inspect.isawaitable(looked) else looked
         if holds(found):
             return found
-        assert time.monotonic() < deadline, f"not within {PATIENCE_S:.0f} s: {found!r:.1000}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S:.0f} s: {found!r:.2000}"
         await wait_all_tasks_blocked(0.001)
 
 
-def wait_until(holds: Callable[[], object], *, within_s: float = PATIENCE_S, told: Callable[[], object] = str) -> None:
-    """Return when ``holds`` is true, which another process or thread sees to. Raises AssertionError with ``told()``."""
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {told()}"
-        time.sleep(LOOK_S)
+def wait_until(look: Callable[[], T], holds: Callable[[T], object] = bool, *, every_s: float = LOOK_S) -> T:
+    """What ``look`` gives, as soon as ``holds`` is true of it, which another process or thread sees to.
+
+    ``every_s``: the pause between two looks, for one that costs much. Raises AssertionError.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds(found := look()):
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S:.0f} s: {found!r:.2000}"
+        time.sleep(every_s)
+    return found

@@ -202,11 +202,11 @@ def test_a_stop_ends_streams_with_a_word_and_leaves_no_socket(running: Daemon) -
     thread.start()
     with Client.connect(running.home) as client:
         client.call("chat.send", {"text": "hello", "wait": False})
-        assert seen.wait(20)
+        assert seen.wait(60)
         client.call("daemon.stop")
     assert running.process is not None
-    assert running.process.wait(30) == 0
-    thread.join(20)
+    assert running.process.wait(60) == 0
+    thread.join(60)
     assert [type(error) for error in told] == [RestartError]
     assert not running.socket_path.exists()
     with pytest.raises(UnreachableError):

@@ -135,7 +135,7 @@ def test_a_service_that_ignores_its_cancellation_is_named_and_the_process_ends()
         wait_for(process, "up", "stubborn")
         process.send_signal(signal.SIGTERM)
         wait_for(process, "plain gone", json.dumps(["subject"]))
-        assert process.wait(10) == 1
+        assert process.wait(PATIENCE_S) == 1
 
 
 def test_a_storm_of_terms_is_one_stop() -> None:
@@ -147,4 +147,4 @@ def test_a_storm_of_terms_is_one_stop() -> None:
         for _ in range(50):  # the kernel keeps one pending at most, so at least one arrives after the drain began
             os.kill(process.pid, signal.SIGTERM)
         wait_for(process, "plain gone", "stopped")
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0

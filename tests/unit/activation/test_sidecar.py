@@ -89,7 +89,7 @@ def test_a_uv_that_does_not_end_is_killed_with_its_children(place: Place, tmp_pa
     """The time is bounded, and nothing goes on writing afterwards."""
     pid = tmp_path / "pid"
     place.uv(f"sleep 300 & echo $! > {pid}\nwait\n")
-    outcome = place.build("a", timeout_s=1.0)
+    outcome = place.build("a", timeout_s=2.0)
     assert (outcome.state, outcome.name) == ("kept", "")
     assert "took too long" in outcome.warning
     wait_until(lambda: not _runs(int(pid.read_text())))

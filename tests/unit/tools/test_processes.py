@@ -117,7 +117,7 @@ async def test_a_table_can_be_run_again(home: Home) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(table.run)
             item = spawn(table, home, "echo hi")
-            assert await item.wait(5)
+            assert await item.wait(60)
             assert item.output.text() == "hi\n"
             nursery.cancel_scope.cancel()
     assert len(table.list()) == 2

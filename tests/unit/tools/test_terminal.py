@@ -155,10 +155,10 @@ async def test_a_child_has_no_descriptor_of_the_daemon(context: ToolContext) -> 
 
 async def test_what_was_said_before_a_timeout_comes_back(context: ToolContext) -> None:
     """And the command is gone."""
-    result = await terminal(context, "echo $$; sleep 60; echo never", timeout=0.3)
+    result = await terminal(context, "echo $$; sleep 60; echo never", timeout=1.5)
     assert result.is_error
     pid, note = result.text.split("\n")
-    assert note.startswith("[ended after 0.3 s")
+    assert note.startswith("[ended after 1.5 s")
     assert ends(int(pid))
 
 
@@ -166,14 +166,14 @@ async def test_a_command_that_ignores_sigterm_is_killed(context: ToolContext) ->
     """Two seconds after it was asked, and not before."""
     started = time.monotonic()
     with trio.fail_after(PATIENCE_S):
-        result = await terminal(context, "trap '' TERM; echo $$; while :; do sleep 1; done", timeout=0.2)
-    assert time.monotonic() - started >= 2.0
+        result = await terminal(context, "trap '' TERM; echo $$; while :; do sleep 1; done", timeout=1)
+    assert time.monotonic() - started >= 3.0
     assert ends(int(result.text.split("\n")[0]))
 
 
 async def test_a_command_can_clean_up_at_sigterm(context: ToolContext) -> None:
     """What it says then is part of the output."""
-    result = await terminal(context, "trap 'echo cleaned; exit' TERM; sleep 60 & wait", timeout=0.3)
+    result = await terminal(context, "trap 'echo cleaned; exit' TERM; sleep 60 & wait", timeout=1.5)
     assert result.text.startswith("cleaned\n")
 
 
