@@ -93,7 +93,7 @@ def test_a_million_pipelined_requests_take_two_megabytes_at_most_and_others_are_
         thread.join()
     assert peak - before <= 2048
     assert answered >= 20
-    assert slowest < took / 3
+    assert slowest < took / 10
 
 
 def pump(client: socket.socket, count: int) -> None:
