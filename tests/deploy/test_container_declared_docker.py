@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from tests.nix.evaluation import NEEDS_NIX, ROOT, Nix, rendered
 from tests.servers.dockerd import Engine, runtime_mounts, write_package
+from tests.waiting import wait_until
 
 pytestmark = NEEDS_NIX
 UID = 10000
@@ -82,8 +83,5 @@ def inside(*words: str) -> list[str]:
 
 def called(docker: Engine, *words: str) -> str:
     """What hermesctl says inside, once the entrypoint has made the user and the daemon answers."""
-    deadline = time.monotonic() + 60
-    while (done := docker.run(*inside(*words), check=False)).returncode != 0:
-        assert time.monotonic() < deadline, done.stdout + done.stderr
-        time.sleep(0.2)
-    return done.stdout
+    look = functools.partial(docker.run, *inside(*words), check=False)
+    return wait_until(look, lambda done: done.returncode == 0, every_s=0.2).stdout

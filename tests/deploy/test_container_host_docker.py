@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 
 from hermesd.deploy.container.entrypoint import DEFAULT
 from tests.servers.dockerd import Engine, runtime_mounts, write_package
+from tests.waiting import wait_until
 
 UID = 10000
 NAME = "hermes-agent-host"
@@ -80,10 +80,7 @@ class Host:
         return self.inside("cat /data/workspace/trace /home/hermes/trace /usr/local/trace 2>/dev/null; true")
 
     def await_daemon(self) -> None:
-        deadline = time.monotonic() + 30
-        while (found := self.ctl("status")).returncode != 0:
-            assert time.monotonic() < deadline, found.stderr
-            time.sleep(0.1)
+        wait_until(lambda: self.ctl("status"), lambda found: found.returncode == 0, every_s=0.1)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import pytest
 
 from tests.servers.dockerd import IMAGE, ROOT, Engine, runtime_mounts, write_package
 from tests.servers.terminal import at_terminal
+from tests.waiting import wait_until
 
 NAME = "hermes-agent"
 UID = 10000
@@ -115,9 +116,7 @@ def host(served: Host) -> Host:
 def test_a_call_on_the_host_is_answered_from_inside(host: Host) -> None:
     """The daemon that answers lives at the container's path of the home."""
     host.ctl("status")  # the first to come waits for the entrypoint
-    deadline = time.monotonic() + 30
-    while (done := host.ctl("status", "--json")).returncode == 69 and time.monotonic() < deadline:
-        time.sleep(0.2)
+    done = wait_until(lambda: host.ctl("status", "--json"), lambda found: found.returncode != 69, every_s=0.2)
     assert done.returncode == 0, done.stderr
     assert "/data/.hermes" in done.stdout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -20,6 +21,7 @@ from tests.servers.container import PATIENCE_S, UID, Container, call, container,
 from tests.servers.dockerd import IMAGE as BASE
 from tests.servers.dockerd import ROOT, Engine
 from tests.servers.terminal import at_terminal
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
 
@@ -187,10 +189,7 @@ def post(port: int, name: str) -> int:
 
 def states(found: Container) -> list[str]:
     """Of all that was accepted, once all of it has come to rest."""
-    deadline = time.monotonic() + PATIENCE_S
-    while {"pending", "running"} & set(found_states := rows_of(found)):
-        assert time.monotonic() < deadline, found_states
-    return found_states
+    return wait_until(lambda: rows_of(found), lambda rows: not {"pending", "running"} & set(rows))
 
 
 def test_killed_daemon_comes_back_in_the_same_container(docker: Engine, image: str) -> None:
@@ -203,9 +202,7 @@ def test_killed_daemon_comes_back_in_the_same_container(docker: Engine, image: s
         assert found.state("Running") == "true"
         assert found.sh("cat logs/daemon/current").count('"ready, profiles: 1') == 2
         assert found.logs().count('"ready, profiles: 1') == 2
-        deadline = time.monotonic() + PATIENCE_S
-        while found.state("Health.Status") != "healthy":
-            assert time.monotonic() < deadline, found.state("Health")
+        wait_until(lambda: found.state("Health.Status"), lambda status: status == "healthy", every_s=0.1)
 
 
 def test_thousand_short_children_leave_neither_zombie_nor_orphan(docker: Engine, image: str) -> None:
@@ -218,10 +215,7 @@ def test_thousand_short_children_leave_neither_zombie_nor_orphan(docker: Engine,
         found.sh(burst)
         stay = "(sleep 3000 &); setsid sleep 3000 & echo made"
         assert "made" in found.exec("hermesctl", "chat", "-q", f"$ {burst}; {stay}").stdout
-        deadline = time.monotonic() + PATIENCE_S
-        while (left := processes(found) - before) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert left == set()
+        wait_until(lambda: processes(found) - before, lambda left: not left, every_s=0.1)
         assert found.sh("cat /proc/1/comm") == "s6-svscan"
 
 
@@ -236,9 +230,7 @@ def test_stop_with_a_turn_under_way_is_in_order_within_dockers_ten_seconds(docke
     """What still drains is parked before Docker would kill, and taken up at the next start."""
     with container(docker, image) as found:
         docker.run("exec", "--detach", "--user", UID, found.name, "hermesctl", "chat", "-q", "slow 9000")
-        deadline = time.monotonic() + PATIENCE_S
-        while rows_of(found) != ["running"]:
-            assert time.monotonic() < deadline, rows_of(found)
+        wait_until(lambda: rows_of(found), lambda rows: rows == ["running"])
         docker.run("stop", found.name)
         assert found.state("ExitCode") == "0", "137 would be Docker's SIGKILL"
         docker.run("start", found.name)
@@ -277,10 +269,7 @@ def test_health_check_sees_a_daemon_that_is_down(docker: Engine, image: str) -> 
     with container(docker, image, flags=flags) as found:
         for action, expected in (("stop", "unhealthy"), ("start", "healthy")):
             found.exec("hermesctl", "service", action)
-            deadline = time.monotonic() + PATIENCE_S
-            while found.state("Health.Status") != expected:
-                assert time.monotonic() < deadline, found.state("Health")
-                time.sleep(0.1)
+            wait_until(functools.partial(found.state, "Health.Status"), expected.__eq__, every_s=0.1)
         assert found.state("Running") == "true"
 
 

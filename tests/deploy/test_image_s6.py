@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.servers.daemon import Daemon
+from tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 30.0
 PATIENCE_MS = str(int(PATIENCE_S * 1000))
 
 
@@ -89,10 +88,7 @@ def test_stop_that_comes_before_the_tree_of_services_is_heeded(tmp_path: Path) -
     (tmp_path / "find").chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "HERMES_HOME": str(tmp_path)}
     with subprocess.Popen([ROOT / "docker/boot"], env=environment) as boot:
-        deadline = time.monotonic() + PATIENCE_S
-        while not (tmp_path / "begun").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until((tmp_path / "begun").exists)
         boot.terminate()
         assert boot.wait(PATIENCE_S) == 128 + signal.SIGTERM, "a negative one would be no handler's"
 
@@ -294,16 +290,14 @@ def test_daemon_that_is_killed_again_and_again_is_given_up(tmp_path: Path, what_
 
 def test_a_stop_parks_the_turns_that_would_drain_for_too_long(tmp_path: Path) -> None:
     """HERMES_STOP_S says when Docker kills; hermesd is told again in time, ends in order, and goes on with the turn."""
-    with supervised(tmp_path, "daemon", HERMES_STOP_S="4") as tree:
+    with supervised(tmp_path, "daemon", "shutdown: {drain_s: 600}\n", HERMES_STOP_S="4") as tree:
         assert tree.first_event() == "U"
         daemon = Daemon(tree.home)
         with daemon.connect() as wire:
             wire.send("chat.send", text="slow 5000", delivery_id="d-1")
             wire.until("chat.update", kind="text")
-            began = time.monotonic()
             tree.process.terminate()
-            assert tree.process.wait(PATIENCE_S) == 0
-        assert time.monotonic() - began < 15, "running turns may drain for 20 s"
+            assert tree.process.wait(PATIENCE_S) == 0, "running turns may drain for ten minutes"
         daemon.start()
         try:
             (row,) = daemon.call("inbox.list", states=["running", "pending"])["rows"]

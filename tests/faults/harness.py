@@ -222,7 +222,7 @@ class Harness:
     def settle(self) -> None:
         """A last start without faults: unanswered requests are repeated, and everything comes to rest."""
         self.daemon.start()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         for name in list(self.ledger.unanswered["webhook"]):
             self._post(connection, name)
             self._acknowledge("webhook", name)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.daemon import HTTP, Daemon
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.loaded(HTTP)
 
@@ -170,9 +171,7 @@ def test_half_a_head_on_every_connection_costs_no_more_than_the_listener(site: S
                 sock.sendall(HEAD)
         assert site.post(BODY, hub(BODY)) == 503
         assert site.daemon.call("daemon.status")["pid"] == site.daemon.pid
-    deadline = time.monotonic() + 30
-    while site.post(BODY, hub(BODY)) != 202:
-        assert time.monotonic() < deadline
+    wait_until(lambda: site.post(BODY, hub(BODY)), lambda status: status == 202)
 
 
 @pytest.mark.long

@@ -9,17 +9,16 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.servers.daemon import Daemon
+from tests.waiting import wait_until
 
 ALLOWED = "policy: {unsafe: allow, tools: {terminal: allow}}\nterminal: {timeout: 120}\n"
 OWN_NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
-SETTLE_S = 20.0
 COUNTS = [60, pytest.param(500, marks=pytest.mark.long)]
 
 
@@ -48,10 +47,9 @@ def below(root: int) -> list[Process]:
 def left_over(root: int, before: list[Process]) -> list[Process]:
     """What is below beside those that were there before; what is about to end gets the time for it."""
     known = {process.pid for process in before}
-    deadline = time.monotonic() + SETTLE_S
-    while (found := [process for process in below(root) if process.pid not in known]) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found
+    return wait_until(
+        lambda: [process for process in below(root) if process.pid not in known], lambda left: not left, every_s=0.05
+    )
 
 
 def burst(count: int) -> str:

@@ -27,7 +27,7 @@ import time
 import hermesd.gateway.platforms.telegram as telegram
 
 def block_the_loop():
-    time.sleep(0.3)
+    time.sleep(1.0)
 
 async def run(self, *, task_status):
     task_status.started()
@@ -127,7 +127,7 @@ telegram.Policy = lambda **more: Policy(**more, base_s=0.01, cap_s=0.02)
 
 
 def test_a_service_that_blocks_the_loop_is_named_with_its_stack(daemon: Daemon, tmp_path: Path) -> None:
-    """Fault injection: 300 ms in telegram's task; the log and doctor name the service, the function and the line."""
+    """Fault injection: a second in telegram's task; the log and doctor name the service, the function and the line."""
     (tmp_path / "inject").mkdir()
     (tmp_path / "inject" / "sitecustomize.py").write_text(BLOCKING)
     daemon.write_config("platforms:\n" + telegram_config("http://127.0.0.1:9"), env="TELEGRAM_BOT_TOKEN=1:a\n")

@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
+from tests.waiting import PATIENCE_S
 
 DAEMON = """
 import json, os, signal, sys
@@ -59,14 +61,14 @@ async def serve(root, nursery):
     nursery.cancel_scope.cancel()
 
 async def stop(root):
-    if stuck := await root.shutdown(30):
+    if stuck := await root.shutdown(3600):
         say(json.dumps(stuck))
         os._exit(1)
 
 async def main():
     root = Supervisor("hermesd")
     await root.add(ServiceSpec("plain", Plain, group=0))
-    policy = Policy(drain_s=60, stop_s=0.5, immediate=0, base_s=60)
+    policy = Policy(drain_s=3600, stop_s=0.5, immediate=0, base_s=3600, cap_s=3600, start_timeout_s=3600)
     await root.add(ServiceSpec("subject", KINDS[sys.argv[1]], policy=policy, group=1))
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
@@ -87,9 +89,12 @@ def daemon(kind: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-c", DAEMON, kind], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
+        patience = threading.Timer(PATIENCE_S, process.kill)  # which ends what it says
+        patience.start()
         try:
             yield process
         finally:
+            patience.cancel()
             process.kill()
 
 
@@ -105,14 +110,12 @@ def wait_for(process: subprocess.Popen[str], *words: str) -> None:
 
 @pytest.mark.parametrize("kind", ["start", "crash"])
 def test_term_while_a_service_starts_or_is_in_backoff_stops_at_once(kind: str) -> None:
-    """Nothing waits for readiness or for the end of a backoff."""
+    """Nothing waits for readiness or for the end of a backoff, which are an hour away."""
     with daemon(kind) as process:
         wait_for(process, "up")
-        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         wait_for(process, "plain gone", "stopped")
-        assert process.wait(10) == 0
-        assert time.monotonic() - began < 5
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_a_second_term_during_drain_ends_the_drain() -> None:
@@ -121,11 +124,9 @@ def test_a_second_term_during_drain_ends_the_drain() -> None:
         wait_for(process, "up")
         process.send_signal(signal.SIGTERM)
         wait_for(process, "draining")
-        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         wait_for(process, "plain gone", "stopped")
-        assert process.wait(10) == 0
-        assert time.monotonic() - began < 5
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_a_service_that_ignores_its_cancellation_is_named_and_the_process_ends() -> None:
@@ -134,7 +135,7 @@ def test_a_service_that_ignores_its_cancellation_is_named_and_the_process_ends()
         wait_for(process, "up", "stubborn")
         process.send_signal(signal.SIGTERM)
         wait_for(process, "plain gone", json.dumps(["subject"]))
-        assert process.wait(10) == 1
+        assert process.wait(PATIENCE_S) == 1
 
 
 def test_a_storm_of_terms_is_one_stop() -> None:
@@ -146,4 +147,4 @@ def test_a_storm_of_terms_is_one_stop() -> None:
         for _ in range(50):  # the kernel keeps one pending at most, so at least one arrives after the drain began
             os.kill(process.pid, signal.SIGTERM)
         wait_for(process, "plain gone", "stopped")
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0

@@ -55,7 +55,7 @@ class Sender:
     wrong: list[str] = field(default_factory=list)
 
     def run(self, stop: threading.Event) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         killed = (OSError, http.client.HTTPException)
         with contextlib.closing(connection), contextlib.suppress(*killed):
             while not stop.is_set():
@@ -120,7 +120,7 @@ def settle(daemon: Daemon, senders: list[Sender]) -> None:
     """What nobody answered is sent a last time, everything accepted once more; then all of it comes to rest."""
     daemon.start()
     for sender in senders:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", sender.port, timeout=20)) as connection:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", sender.port, timeout=60)) as connection:
             for name, route in sender.open:
                 sender.accepted[name] = route
                 sender.post(connection, name, route)

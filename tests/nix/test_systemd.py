@@ -9,7 +9,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 from tests.nix.evaluation import NEEDS_NIX, NIX, ROOT, Nix, as_nix, rendered
 from tests.nix.test_shared_socket import MANAGED
 from tests.servers.nspawn import Machine, machine
+from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.systemd,
@@ -189,10 +189,7 @@ def test_a_home_that_cannot_be_made_is_tried_ten_times_and_then_failed(running: 
     running.systemctl("stop", UNIT)
     running.systemctl("reset-failed", UNIT, check=False)
     assert running.run("systemctl", "start", UNIT, check=False).returncode != 0
-    deadline = time.monotonic() + 60
-    while running.shown("ActiveState", UNIT) != "failed":
-        assert time.monotonic() < deadline, running.shown("SubState", UNIT)
-        time.sleep(0.2)
+    wait_until(lambda: running.shown("ActiveState", UNIT), lambda state: state == "failed", every_s=0.2)
     assert running.shown("RestartPreventExitStatus", UNIT) == "78"
     assert running.shown("NRestarts", UNIT) == "10"
     said = running.run("journalctl", "--unit", UNIT, "--lines=20", "--output=cat").stdout

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import os
 import select
 import shutil
 import subprocess
 import sys
+import termios
 import unittest
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 READY_S = 30.0
@@ -53,6 +58,25 @@ class Tree:
         subprocess.run([*listen, *command], check=True, capture_output=True)
 
 
+def _await_first_scan(scan: Path) -> None:
+    """s6-svscan says that it is ready, then looks at its directory, then reads its control FIFO for the first time.
+
+    Without this, a directory that a test makes and never tells s6-svscan about is now and then found all the same.
+    """
+    fifo = os.open(scan / ".s6-svscan/control", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        subprocess.run(["s6-svscanctl", "-z", scan], check=True)  # reap zombies: the command that changes nothing
+        unread = array.array("i", [1])
+
+        def is_read() -> bool:
+            fcntl.ioctl(fifo, termios.FIONREAD, unread)
+            return unread[0] == 0
+
+        wait_until(is_read)
+    finally:
+        os.close(fifo)
+
+
 @contextlib.contextmanager
 def svscan(place: Path, *, uid: int | None = None, **environment: str) -> Iterator[Tree]:
     """An s6-svscan over ``place/scan``, as another user than ourselves when ``uid`` says so.
@@ -81,6 +105,7 @@ def svscan(place: Path, *, uid: int | None = None, **environment: str) -> Iterat
     os.close(writer)
     try:
         assert select.select([reader], [], [], READY_S)[0], "s6-svscan is not ready"
+        _await_first_scan(scan)
         yield Tree(scan, process, variables)
     finally:
         os.close(reader)

@@ -22,12 +22,12 @@ def test_the_last_import_to_end_brings_back_what_was_before() -> None:
     def other() -> None:
         with collector.importing():
             inside.set()
-            leave.wait(10)
+            leave.wait(60)
 
     thread = threading.Thread(target=other)
     with collector.importing():
         thread.start()
-        assert inside.wait(10)
+        assert inside.wait(60)
     assert gc.get_threshold()[0] == collector.IMPORTING
     leave.set()
     thread.join()

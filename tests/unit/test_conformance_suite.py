@@ -79,7 +79,7 @@ def test_nothing_of_a_run_is_left_when_its_time_is_over(tmp_path: Path, monkeypa
     status, _ = suite._ended([sys.executable, "-c", code], tmp_path)
     os.close(writer)
     assert status is None
-    assert select.select([reader], [], [], 5)[0]
+    assert select.select([reader], [], [], 60)[0]
     assert os.read(reader, 1) == b""  # the end of the file: nobody holds the other end any more
     os.close(reader)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from pathlib import Path
 
 import pytest
@@ -13,21 +12,16 @@ from hermesd.config.load import examine_contents
 from hermesd.config.settings import Secrets
 from hermesd.errors import ConfigError
 from hermesd.home import Profile
+from tests.cost import Work, ratio
 
 MIB = 1024 * 1024
-CPU_BUDGET_S = 0.05
+TIMES_ORDINARY = 2
 PROFILE = Profile("default", Path("/home/of/nobody"))
 
 
-def cpu_seconds(data: bytes) -> float:
-    """The least of three, because a shared machine adds and never takes away."""
+def examining(data: bytes) -> Work:
     secrets = Secrets({"A": "y" * 1000})
-    took = []
-    for _ in range(3):
-        start = time.thread_time()
-        examine_contents(PROFILE, data, secrets)
-        took.append(time.thread_time() - start)
-    return min(took)
+    return lambda: examine_contents(PROFILE, data, secrets)
 
 
 LEVELS = "abcdefghijklmnopqrst"
@@ -71,10 +65,23 @@ ATTACKS: dict[str, bytes] = {
 }
 
 
+ORDINARY = (
+    "platforms:\n  webhook:\n    enabled: true\n    routes:\n"
+    + "".join(f"      r{n}: {{secret: s, prompt: 'about {{a.b}} {'x' * 1600}', deliver: local}}\n" for n in range(600))
+).encode()
+
+
+def test_the_largest_ordinary_document_is_taken() -> None:
+    """What the hostile ones are compared with: nearly as many values and bytes as are allowed, and no problem."""
+    found = examine_contents(PROFILE, ORDINARY, None)
+    assert found.settings is not None
+    assert len(ORDINARY) > 0.9 * MIB
+
+
 @pytest.mark.parametrize("name", ATTACKS)
-def test_no_input_costs_more_than_50_ms(name: str) -> None:
-    """Attack case 19: every hostile document is answered within the budget, by Settings or ConfigError."""
-    assert cpu_seconds(ATTACKS[name]) <= CPU_BUDGET_S
+def test_no_input_costs_much_more_than_the_largest_ordinary_one(name: str) -> None:
+    """Attack case 19: every hostile document is answered by Settings or ConfigError, and for no more work than that."""
+    assert ratio(examining(ATTACKS[name]), examining(ORDINARY), enough=TIMES_ORDINARY) < TIMES_ORDINARY
 
 
 REFUSED: dict[str, tuple[str, int, str]] = {

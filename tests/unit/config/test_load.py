@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import msgspec
@@ -10,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hermesd.config.load import Examination, examine, examine_contents, load_settings, try_load
+from hermesd.config.load import Examination, examine_contents, load_settings, try_load
 from hermesd.config.schema import Config
 from hermesd.config.settings import Secrets, Settings
 from hermesd.errors import ConfigError
 from hermesd.home import Profile
+from tests.cost import ratio
 
 PROFILE = Profile("default", Path("/home/of/nobody"))
 
@@ -426,13 +426,21 @@ def test_what_is_in_force_can_be_written_down_and_read_again() -> None:
 # -- cost --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_hundred_profiles_are_read_in_a_few_milliseconds_each(tmp_path: Path) -> None:
-    """An ordinary config.yaml with a .env; the aim is 1 ms, the bound leaves room for a slow machine."""
+def test_profiles_are_read_for_a_few_times_the_cost_of_bare_yaml(tmp_path: Path) -> None:
+    """An ordinary config.yaml with a .env, beside libyaml's reading of the same files: about 1 ms beside 0.4."""
+    import yaml
+
     text = "model: {default: gpt, provider: openai}\nagent: {max_turns: 30}\ntoolsets: [files, todo]\n"
     text += "platforms:\n  telegram: {enabled: true, allowed_users: [1, 2]}\n  webhook:\n    enabled: true\n"
     text += "    routes:\n" + "".join(f"      r{n}: {{secret: '${{S}}', prompt: 'about {{a.b}}'}}\n" for n in range(3))
     profiles = [profile_at(tmp_path / f"p{n}", text, "TELEGRAM_BOT_TOKEN=1:a\nS=x\n") for n in range(100)]
-    examine(profiles[0])
-    start = time.thread_time()
-    assert all(isinstance(try_load(profile), Settings) for profile in profiles)
-    assert (time.thread_time() - start) / len(profiles) < 0.005
+
+    def loading() -> None:
+        assert all(isinstance(try_load(profile), Settings) for profile in profiles)
+
+    def parsing() -> None:
+        for profile in profiles:
+            yaml.load((profile.root / "config.yaml").read_bytes(), Loader=yaml.CSafeLoader)
+            (profile.root / ".env").read_bytes()
+
+    assert ratio(loading, parsing, enough=8) < 8

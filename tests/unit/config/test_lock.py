@@ -9,7 +9,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from hermesd.config.write import Edit, change, set_section, set_value, unset_val
 from hermesd.errors import ConfigError, ConflictError, HermesError
 from hermesd.home import Home, Profile, open_directory
 from hermesd.plugins.switch import switch
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,11 +164,8 @@ def test_a_writer_goes_on_when_the_one_before_it_is_done(profile: Profile) -> No
     waiting = threading.Thread(target=set_value, args=(profile, "agent.max_turns", "7"))
     with changing(profile):
         waiting.start()
-        deadline = time.monotonic() + DEADLINE_S
-        while not any(each.name == "config-lock" for each in threading.enumerate()):
-            assert waiting.is_alive(), "it did not wait"
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        wait_until(lambda: any(each.name == "config-lock" for each in threading.enumerate()) or not waiting.is_alive())
+        assert waiting.is_alive(), "it did not wait"
         set_value(profile, "store.retain_days", "5")
     waiting.join(DEADLINE_S)
     assert profile.config_path.read_text() == "store:\n  retain_days: 5.0\nagent:\n  max_turns: 7\n"

@@ -16,6 +16,7 @@ from hermesd.config.reload import ConfigWatcher, diff
 from hermesd.config.settings import Settings
 from hermesd.home import Profile
 from tests.servers.descriptors import open_descriptors
+from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.skipif(os.uname().sysname != "Linux", reason="inotify is Linux's")
 
@@ -30,7 +31,7 @@ class Watched:
         self.watcher = ConfigWatcher(self.told.send, debounce_s=DEBOUNCE_S)
 
     async def next(self) -> str:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             return await self.heard.receive()
 
     async def nothing_but(self, sentinel: Profile) -> None:
@@ -153,11 +154,10 @@ async def test_a_change_during_the_call_is_told_after_it(profile: Profile) -> No
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: watcher.run(task_status=task_status))
         profile.config_path.write_text("model: b\n")
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             await started.wait()
             profile.config_path.write_text("model: c\n")
-            while watcher._calling.statistics().tasks_waiting == 0:  # until the second change has come due
-                await trio.sleep(DEBOUNCE_S / 10)
+            await until(lambda: watcher._calling.statistics().tasks_waiting)  # the second change has come due
             assert calls == ["begin one"]
             release.set()
             await again.wait()
@@ -191,7 +191,7 @@ async def test_an_exception_of_the_callee_ends_the_service(profile: Profile) -> 
         async with trio.open_nursery() as nursery:
             await nursery.start(lambda task_status: watcher.run(task_status=task_status))
             profile.config_path.write_text("model: b\n")
-            with trio.move_on_after(10):
+            with trio.move_on_after(PATIENCE_S):
                 await trio.sleep_forever()
     assert caught.group_contains(RuntimeError, match="one")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from hermesd.home import Home
 from hermesd.providers.base import ProviderError
 from hermesd.store.sqlite import SqliteStore
 from tests.unit.turns.conftest import Probe, ScriptedProvider, World, reply
+from tests.waiting import PATIENCE_S, until
 
 
 class Routed(World):
@@ -34,14 +35,10 @@ class Routed(World):
 
     async def until(self, what: str, count: int = 1) -> None:
         """Wait for so many inbox rows in a state."""
-        with trio.fail_after(10):
-            while len(await self.store.inbox(states=(what,))) < count:
-                await trio.testing.wait_all_tasks_blocked(0.001)
+        await until(lambda: self.store.inbox(states=(what,)), lambda rows: len(rows) >= count)
 
     async def until_asked(self, count: int) -> None:
-        with trio.fail_after(10):
-            while len(self.asked) < count:
-                await trio.testing.wait_all_tasks_blocked(0.001)
+        await until(lambda: len(self.asked) >= count)
 
     async def command(self, name: str, *, delivery: str, args: str = "") -> int:
         return await self.accept(f"/{name}", delivery=delivery, meta={"command": name, "args": args})
@@ -92,6 +89,11 @@ async def running(world: Routed) -> AsyncIterator[Router]:
         nursery.cancel_scope.cancel()
 
 
+def put_off(router: Router) -> bool:
+    """Whether every conversation waits for the instant of its message, and a reason to try at once would be heard."""
+    return all(lane.wake.statistics().tasks_waiting for lane in router._lanes.values()) and bool(router._lanes)
+
+
 async def test_messages_of_a_session_are_answered_in_order_and_sessions_side_by_side(world: Routed) -> None:
     """One turn at a time in a session; lanes are gone when there is nothing left to do."""
     world.agent = AgentConfig(busy="queue")
@@ -106,8 +108,7 @@ async def test_messages_of_a_session_are_answered_in_order_and_sessions_side_by_
         await world.until("done", 6)
         assert world.most_at_once == 2
         assert [text for text in world.asked if text[0] == "a"] == ["a0", "a1", "a2"]
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        assert router._lanes == {}
+        await until(lambda: not router._lanes)
         assert router._taken == set()
 
 
@@ -187,10 +188,8 @@ async def test_a_drain_does_not_wait_for_a_person(world: Routed) -> None:
     world.provider = ScriptedProvider(reply("", ("clarify", '{"question":"which?"}')), reply("done"))
     async with running(world) as router:
         await world.accept(delivery="1")
-        with trio.fail_after(5):
-            while not await world.store.open_questions():
-                await trio.testing.wait_all_tasks_blocked(0.001)
-            await trio.testing.wait_all_tasks_blocked(0.01)
+        await until(lambda: any(world.questions.is_waiting(lane.turn_id) for lane in router._lanes.values()))
+        with trio.fail_after(PATIENCE_S):
             await router.drain()
     assert len(await world.store.open_questions()) == 1
     assert (await world.store.inbox())[0].state == "pending"
@@ -201,10 +200,7 @@ async def test_a_plain_message_answers_the_open_question_of_its_own_session_only
     world.provider = ScriptedProvider(reply("", ("clarify", '{"question":"which?"}')), reply("done"))
     async with running(world):
         await world.accept("do it", delivery="1")
-        with trio.fail_after(5):
-            while not await world.store.open_questions():
-                await trio.testing.wait_all_tasks_blocked(0.001)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until(world.store.open_questions)
         await world.accept("blue", delivery="2")
         await world.until("done", 2)
     assert [m.text for m in world.provider.requests[1].messages if m.role == "tool"] == ["blue"]
@@ -215,35 +211,35 @@ async def test_a_deferred_message_is_tried_at_its_instant_and_later_ones_wait_be
     world: Routed, autojump_clock: trio.testing.MockClock
 ) -> None:
     """Order within the session is kept; a new message is a reason to try at once."""
-    autojump_clock.autojump_threshold = 0.05
+    autojump_clock.autojump_threshold = 0.5  # the store's thread works in real time
     away = ProviderError("away", kind="unavailable", retry_after_s=300)
-    world.provider = ScriptedProvider(away, away, reply("one"), reply("two"))
-    async with running(world):
+    tried_again = trio.Event()
+
+    async def trying_again() -> None:
+        tried_again.set()
+
+    world.provider = ScriptedProvider(away, trying_again, away, reply("one"), reply("two"))
+    async with running(world) as router:
         begun = trio.current_time()
         await world.accept("first", delivery="1")
-        with trio.fail_after(1000):
-            while len(world.provider.requests) < 2:
-                await trio.sleep(10)
+        await tried_again.wait()
         assert trio.current_time() - begun >= 299 - 5
+        autojump_clock.autojump_threshold = math.inf
+        await until(lambda: put_off(router))
         await world.accept("second", delivery="2")
         await world.until("done", 2)
-        assert trio.current_time() - begun < 320 + 300
     assert (await world.outgoing())[-2:] == ["one", "two"]
 
 
 async def test_new_settings_try_deferred_messages_at_once(world: Routed) -> None:
     """retry_now: another model may answer."""
-    world.provider = ScriptedProvider(ProviderError("away", kind="unavailable"), reply("here"))
+    away = ProviderError("away", kind="unavailable", retry_after_s=3600)
+    world.provider = ScriptedProvider(away, reply("here"))
     async with running(world) as router:
         await world.accept(delivery="1")
-        with trio.fail_after(5):
-            while not any(row.not_before for row in await world.store.inbox()):
-                await trio.testing.wait_all_tasks_blocked(0.001)
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        before = time.monotonic()
+        await until(lambda: put_off(router))
         router.retry_now()
         await world.until("done")
-        assert time.monotonic() - before < 4
 
 
 async def test_a_dropped_deferred_message_does_not_hold_up_the_next(world: Routed) -> None:
@@ -251,13 +247,9 @@ async def test_a_dropped_deferred_message_does_not_hold_up_the_next(world: Route
     world.provider = ScriptedProvider(ProviderError("away", kind="unavailable", retry_after_s=3600), reply("two"))
     async with running(world) as router:
         first = await world.accept(delivery="1")
-        with trio.fail_after(5):
-            while not (await world.store.inbox_row(first)).not_before:
-                await trio.testing.wait_all_tasks_blocked(0.001)
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            await world.store.resolve_inbox(first, action="drop")
-            while router._lanes:
-                await trio.testing.wait_all_tasks_blocked(0.001)
+        await until(lambda: put_off(router))
+        await world.store.resolve_inbox(first, action="drop")
+        await until(lambda: not router._lanes)
     assert (await world.store.inbox_row(first)).state == "dropped"
 
 
@@ -266,14 +258,17 @@ async def test_a_row_that_vanishes_with_its_profile_does_not_end_the_router(worl
     async with running(world):
         world.gate.set()
         inbox_row = world.store.inbox_row
+        looked = trio.Event()
 
         async def gone(inbox_id: int):
             await world.store.delete_profile("default")
+            looked.set()
             return await inbox_row(inbox_id)
 
         world.store.inbox_row = gone  # type: ignore[method-assign]  # put back below
         await world.accept(delivery="1")
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        with trio.fail_after(PATIENCE_S):
+            await looked.wait()
         world.store.inbox_row = inbox_row  # type: ignore[method-assign]  # as it was
         await world.accept(delivery="2")
         await world.until("done")
@@ -282,11 +277,11 @@ async def test_a_row_that_vanishes_with_its_profile_does_not_end_the_router(worl
 async def test_stop_ends_the_turn_and_drops_what_waits_and_says_so(world: Routed) -> None:
     """The stopped turn answers for itself; the waiting message is told to be dropped."""
     world.agent = AgentConfig(busy="queue")
-    async with running(world):
+    async with running(world) as router:
         await world.accept("one", delivery="1")
         await world.until_asked(1)
         await world.accept("two", delivery="2")
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until(lambda: any(lane.waiting for lane in router._lanes.values()))
         await world.command("stop", delivery="3")
         await world.until("done", 2)
         await world.until("dropped")
@@ -361,9 +356,7 @@ async def test_approve_and_deny_decide_about_the_call(world: Routed, command: st
     world.provider = ScriptedProvider(reply("", "act"), reply("done"))
     async with running(world):
         await world.accept("go", delivery="1")
-        with trio.fail_after(5):
-            while not await world.store.open_questions():
-                await trio.testing.wait_all_tasks_blocked(0.001)
+        await until(world.store.open_questions)
         await world.command(command, delivery="2")
         await world.until("done", 2)
     assert bool(world.tools[0].log) is runs

@@ -73,7 +73,7 @@ def listener(tmp_path: Path) -> Iterator[Listener]:
         thread.start()
         yield found
         sock.shutdown(socket.SHUT_RDWR)
-        thread.join(10)
+        thread.join(60)
 
 
 def _serve(sock: socket.socket, listener: Listener) -> None:

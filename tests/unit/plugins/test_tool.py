@@ -29,7 +29,7 @@ def scope(tmp_path: Any) -> ToolContext:
     return ToolContext(profile, profile.workspace, "s1", "t1", "c1", env={}, ask=ask, state=None)  # type: ignore[arg-type]  # not used
 
 
-def made(function: Callable[..., Any], kind: str = "thread", *, timeout_s: float = 5.0, **more: Any) -> PluginTool:
+def made(function: Callable[..., Any], kind: str = "thread", *, timeout_s: float = 60.0, **more: Any) -> PluginTool:
     handler = Handler(function, kind, more.pop("wants_context", False))  # type: ignore[arg-type]  # the test's words
     return PluginTool(
         "p",

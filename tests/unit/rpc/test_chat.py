@@ -12,6 +12,7 @@ from hermesd.store.records import Address, NewOutbox
 from hermesd.turns.live import Update
 from tests.servers.panel import Panel
 from tests.servers.served import Served, Wire
+from tests.waiting import until
 
 
 class Turns:
@@ -22,10 +23,7 @@ class Turns:
 
     async def accepted(self) -> int:
         """The newest message's id, once there is one."""
-        with trio.fail_after(5):
-            while not (rows := await self.store.inbox(limit=1)):
-                await trio.testing.wait_all_tasks_blocked(0.001)
-        return rows[0].id
+        return (await until(lambda: self.store.inbox(limit=1)))[0].id
 
     async def begin(self, inbox_id: int) -> Any:
         row = await self.store.inbox_row(inbox_id)
@@ -59,9 +57,7 @@ class Turns:
 
     async def sent(self, turn: Any) -> None:
         """Wait until the reply is marked sent."""
-        with trio.fail_after(5):
-            while (await self.store.outbox_by_key(f"turn:{turn.id}:reply")).state != "sent":
-                await trio.testing.wait_all_tasks_blocked(0.001)
+        await until(lambda: self.store.outbox_by_key(f"turn:{turn.id}:reply"), lambda row: row.state == "sent")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from tests.servers.served import Served, Wire
+from tests.waiting import until
 
 
 async def record(served: Served, count: int, *, profile: str = "") -> list[int]:
@@ -102,9 +103,7 @@ async def test_a_watcher_that_leaves_is_forgotten(served: Served, wire: Wire) ->
     await record(served, 1)
     await events(wire, 1)
     await wire.stream.aclose()
-    with trio.fail_after(5):
-        while served.server.connections:
-            await trio.testing.wait_all_tasks_blocked(0.001)
+    await until(lambda: not served.server.connections)
     await record(served, 1)
 
 

@@ -17,6 +17,7 @@ from hermesd.serving.backend import METHODS
 from tests.servers.panel import Panel
 from tests.servers.served import Served
 from tests.unit.rpc.test_chat import Turns
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ async def test_an_answer_that_was_waited_for_is_marked_as_sent(panel: Panel, bac
     async def ask() -> None:
         found.update(await backend.call("chat.send", {**MESSAGE, "wait": True}))
 
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
             await turns.finish(await turns.begin(await turns.accepted()), "the answer")
@@ -135,7 +136,7 @@ async def test_a_stop_ends_those_who_wait_and_says_how_to_go_on(panel: Panel, ba
             await backend.call("chat.send", {**MESSAGE, "wait": True})
         raised.append(info.value)
 
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
             await Turns(panel).accepted()

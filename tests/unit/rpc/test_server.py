@@ -13,6 +13,7 @@ from hermesd.errors import ConflictError
 from hermesd.rpc.methods import ROUTES
 from hermesd.rpc.wire_methods import METHODS
 from tests.servers.served import Served, Wire, pack
+from tests.waiting import PATIENCE_S, until
 
 
 def test_every_method_has_a_handler_and_every_handler_a_method() -> None:
@@ -174,9 +175,7 @@ async def test_a_stream_ends_when_its_half_closed_client_is_gone_altogether(serv
     await trio.testing.wait_all_tasks_blocked()
     assert served.server.connections == 1
     await wire.stream.aclose()
-    with trio.fail_after(5):
-        while served.server.connections:
-            await trio.testing.wait_all_tasks_blocked(0.001)
+    await until(lambda: not served.server.connections)
 
 
 async def test_an_error_of_the_daemon_keeps_its_code_place_and_next_step(served: Served, wire: Wire) -> None:
@@ -227,7 +226,7 @@ async def test_draining_ends_streams_with_a_word_and_refuses_slow_calls(served: 
     """Nobody new is accepted; what is quick is still answered."""
     watching = await wire.send("events.watch")
     await trio.testing.wait_all_tasks_blocked()
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         await served.server.drain()
     message = await wire.message()
     assert (message["id"], message["error"]["code"]) == (watching, -32004)
@@ -256,7 +255,7 @@ async def test_draining_waits_for_calls_under_way(served: Served, wire: Wire, mo
     assert not drained.is_set()
     may_end.set()
     assert (await wire.message())["result"] == {"message": "stopped: default"}
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         await drained.wait()
 
 

@@ -16,6 +16,7 @@ from hermesd.errors import ConfigError, ConflictError
 from hermesd.serving import http
 from hermesd.serving.guard import Guard
 from hermesd.serving.http import SEND_S, HttpListener
+from tests.waiting import until
 
 WITHIN_S = 20.0
 REQUEST = b"POST /mcp HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
@@ -147,8 +148,7 @@ async def test_a_client_that_reads_nothing_is_dropped(monkeypatch: pytest.Monkey
     async with listening(pouring) as listener, await connect(listener) as stream:
         await stream.send_all(REQUEST)
         await stream.receive_some(1)
-        while listener.connections:
-            await trio.sleep(0.02)
+        await until(lambda: not listener.connections)
 
 
 async def test_a_client_that_reads_nothing_does_not_hold_up_the_end() -> None:

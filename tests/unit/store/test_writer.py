@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hermesd.errors import NotFoundError, StoreError
 from hermesd.store.sqlite import SqliteStore, writer
 from hermesd.store.sqlite.transaction import Transaction
 from tests.unit.store.samples import accept
+from tests.waiting import wait_until
 
 
 class Gate:
@@ -25,7 +27,7 @@ class Gate:
 
     def __call__(self, tx: Transaction) -> None:
         self._token.run_sync_soon(self.entered.set)
-        assert self._open.wait(10)
+        assert self._open.wait(60)
 
     def open(self) -> None:
         self._open.set()
@@ -184,10 +186,12 @@ async def test_an_idle_writer_wakes_for_nothing(store: SqliteStore) -> None:
         status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
         return "".join(line for line in status.splitlines() if "ctxt_switches" in line)
 
-    await trio.to_thread.run_sync(lambda: threading.Event().wait(0.05))  # it goes to sleep
-    before = switches()
-    await trio.to_thread.run_sync(lambda: threading.Event().wait(0.15))
-    assert switches() == before
+    def rests() -> bool:
+        before = switches()
+        time.sleep(0.15)  # not for something: nothing is to happen
+        return switches() == before
+
+    await trio.to_thread.run_sync(wait_until, rests)  # once it has gone to sleep
 
 
 async def test_errors_of_the_store_pass_through_unchanged(store: SqliteStore) -> None:

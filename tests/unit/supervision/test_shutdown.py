@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from hermesd.errors import ConflictError
 from hermesd.supervision.service import ServiceSpec
 from hermesd.supervision.supervisor import Supervisor
+from tests.cost import LINEAR, growth_async
 
 from .conftest import Recorder, idle, spec, stubborn
 
@@ -244,17 +245,22 @@ async def test_nothing_is_added_to_a_supervisor_that_stops(
         await root.start("telegram")
 
 
-async def test_a_thousand_services_stop_within_a_second() -> None:
-    """The cost of a stop is linear and small."""
+async def stopping(count: int) -> float:
+    """CPU seconds of the loop, for the stop of so many services."""
     supervisor = Supervisor("hermesd")
-    for number in range(1000):
+    for number in range(count):
         await supervisor.add(spec(f"s{number}"))
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
         await wait_all_tasks_blocked()
         assert all(child.state == "ready" for child in supervisor.status().children)
-        began = time.perf_counter()
-        assert await supervisor.shutdown(10) == []
-        took = time.perf_counter() - began
+        began = time.thread_time()
+        assert await supervisor.shutdown(60) == []
+        took = time.thread_time() - began
     assert all(child.state == "stopped" for child in supervisor.status().children)
-    assert took < 5  # loose: the machine is shared; bench/supervision.py has the figure
+    return took
+
+
+async def test_the_stop_of_a_thousand_services_costs_linear_time() -> None:
+    """How long it takes is measured in bench/supervision.py."""
+    assert await growth_async(stopping, 125) < LINEAR

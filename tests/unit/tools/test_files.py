@@ -316,21 +316,20 @@ async def test_an_expression_that_never_ends_is_ended(context: ToolContext, monk
 
     monkeypatch.setattr(search, "REGEX_TIMEOUT_S", 0.5)
     (context.workspace / "a").write_text("a" * 40 + "b\n")
-    longest = 0.0
+    ticks = 0
 
     async def tick() -> None:
-        nonlocal longest
+        nonlocal ticks
         while True:
-            before = trio.current_time()
             await trio.sleep(0.01)
-            longest = max(longest, trio.current_time() - before)
+            ticks += 1
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tick)
         text = await bad(context, "search_files", pattern="(a+)+$", regex=True)
         nursery.cancel_scope.cancel()
     assert text.startswith("the search took longer than 0.5 s")
-    assert longest < 0.3
+    assert ticks >= 5, "of fifty"
 
 
 async def test_secrets_are_neither_listed_nor_found(make_context, home) -> None:  # type: ignore[no-untyped-def]  # fixtures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 import trio
@@ -39,16 +40,16 @@ def spawn(table: ProcessTable, home: Home, command: str) -> BackgroundProcess:
 async def test_a_process_runs_on_after_its_call(context: ToolContext) -> None:
     """Its output, its end and its status are there for later calls."""
     name = await start(context, "echo begun; read -t 0.05 < <(sleep 9); echo done; exit 3")
-    result = await process(context, "wait", id=name, timeout=10)
+    result = await process(context, "wait", id=name, timeout=60)
     assert result.untrusted
-    assert result.text == "begun\ndone\n\n[exit status 3 after 0 s]"
+    assert re.fullmatch(r"begun\ndone\n\n\[exit status 3 after \d+ s\]", result.text)
     assert f"{name}  exit status 3" in (await process(context, "list")).text
 
 
 async def test_waiting_ends_in_time(context: ToolContext) -> None:
     """And says that it is still running."""
     name = await start(context, "sleep 60; true")
-    assert (await process(context, "wait", id=name, timeout=0.05)).text == "[running for 0 s]"
+    assert re.fullmatch(r"\[running for \d+ s\]", (await process(context, "wait", id=name, timeout=0.05)).text)
 
 
 async def test_a_killed_process_is_gone_with_all_it_started(context: ToolContext) -> None:
@@ -67,7 +68,7 @@ async def test_a_killed_process_is_gone_with_all_it_started(context: ToolContext
 async def test_only_the_last_output_is_kept(context: ToolContext) -> None:
     """A server that logs for weeks takes 256 kB."""
     name = await start(context, "yes | head -c 3000000; echo last")
-    await process(context, "wait", id=name, timeout=20)
+    await process(context, "wait", id=name, timeout=60)
     text = (await process(context, "output", id=name, bytes=10)).text
     assert text.startswith("[2999995 bytes before this are left out]\n")
     assert "\nlast\n" in text
@@ -92,13 +93,13 @@ async def test_the_table_is_bounded(context: ToolContext) -> None:
 
 
 async def test_closing_the_table_ends_everything(home: Home) -> None:
-    """Side by side, the stubborn ones too, within a few seconds."""
+    """Side by side: the stubborn ones, which get two seconds each, would take longer one after the other."""
     table = ProcessTable(tag_prefix(home.root))
     async with trio.open_nursery() as nursery:
         await nursery.start(table.run)
-        items = [spawn(table, home, "trap '' TERM; while :; do sleep 1; done") for _ in range(3)]
+        items = [spawn(table, home, "trap '' TERM; while :; do sleep 1; done") for _ in range(15)]
         items.append(spawn(table, home, "setsid sleep 60"))
-        with trio.fail_after(5) as scope:
+        with trio.fail_after(20) as scope:
             nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
                 for item in items:
@@ -116,7 +117,7 @@ async def test_a_table_can_be_run_again(home: Home) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(table.run)
             item = spawn(table, home, "echo hi")
-            assert await item.wait(5)
+            assert await item.wait(60)
             assert item.output.text() == "hi\n"
             nursery.cancel_scope.cancel()
     assert len(table.list()) == 2

@@ -20,6 +20,7 @@ from hermesd.tools.environment import child_environment
 from hermesd.tools.terminal.command import MAX_COMMAND_BYTES, OUTPUT_BYTES, Terminal
 from hermesd.tools.terminal.leftovers import TAG
 from tests.servers.descriptors import open_descriptors
+from tests.waiting import PATIENCE_S
 
 from .conftest import MakeContext
 
@@ -30,11 +31,11 @@ async def terminal(context: ToolContext, command: str, **more: object) -> ToolRe
 
 async def told_through(fifo: Path) -> str:
     """What a command writes to a FIFO; returns when it has written."""
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         return await trio.to_thread.run_sync(fifo.read_text, abandon_on_cancel=True)
 
 
-def ends(pid: int, *, within_s: float = 5.0) -> bool:
+def ends(pid: int, *, within_s: float = 30.0) -> bool:
     """Whether the process has ended, or does so in time; a zombie that its parent has yet to collect has ended."""
     try:
         fd = os.pidfd_open(pid)
@@ -154,48 +155,48 @@ async def test_a_child_has_no_descriptor_of_the_daemon(context: ToolContext) -> 
 
 async def test_what_was_said_before_a_timeout_comes_back(context: ToolContext) -> None:
     """And the command is gone."""
-    result = await terminal(context, "echo $$; sleep 60; echo never", timeout=0.3)
+    result = await terminal(context, "echo $$; sleep 60; echo never", timeout=1.5)
     assert result.is_error
     pid, note = result.text.split("\n")
-    assert note.startswith("[ended after 0.3 s")
+    assert note.startswith("[ended after 1.5 s")
     assert ends(int(pid))
 
 
 async def test_a_command_that_ignores_sigterm_is_killed(context: ToolContext) -> None:
-    """Two seconds after it was asked."""
+    """Two seconds after it was asked, and not before."""
     started = time.monotonic()
-    result = await terminal(context, "trap '' TERM; echo $$; while :; do sleep 1; done", timeout=0.2)
-    assert 2.0 <= time.monotonic() - started < 5
+    with trio.fail_after(PATIENCE_S):
+        result = await terminal(context, "trap '' TERM; echo $$; while :; do sleep 1; done", timeout=1)
+    assert time.monotonic() - started >= 3.0
     assert ends(int(result.text.split("\n")[0]))
 
 
 async def test_a_command_can_clean_up_at_sigterm(context: ToolContext) -> None:
     """What it says then is part of the output."""
-    result = await terminal(context, "trap 'echo cleaned; exit' TERM; sleep 60 & wait", timeout=0.3)
+    result = await terminal(context, "trap 'echo cleaned; exit' TERM; sleep 60 & wait", timeout=1.5)
     assert result.text.startswith("cleaned\n")
 
 
 WRITTEN = "while [ ! -s pid ]; do sleep 0.01; done"
 LEAVERS = {
-    "same group": "sleep 60 & echo $! > pid",
-    "holding the pipe": f"sh -c 'echo $$ > pid; sleep 60' & {WRITTEN}",
-    "no hang-up": "nohup sleep 60 > /dev/null 2>&1 & echo $! > pid",
-    "own session": f"setsid sh -c 'echo $$ > pid; exec sleep 60' > /dev/null 2>&1 & {WRITTEN}",
-    "own session holding the pipe": f"setsid sh -c 'echo $$ > pid; exec sleep 60' & {WRITTEN}",
-    "double fork": f"setsid sh -c '(setsid sh -c \"echo \\$\\$ > pid; exec sleep 60\" &) ' & {WRITTEN}",
+    "same group": "sleep 600 & echo $! > pid",
+    "holding the pipe": f"sh -c 'echo $$ > pid; sleep 600' & {WRITTEN}",
+    "no hang-up": "nohup sleep 600 > /dev/null 2>&1 & echo $! > pid",
+    "own session": f"setsid sh -c 'echo $$ > pid; exec sleep 600' > /dev/null 2>&1 & {WRITTEN}",
+    "own session holding the pipe": f"setsid sh -c 'echo $$ > pid; exec sleep 600' & {WRITTEN}",
+    "double fork": f"setsid sh -c '(setsid sh -c \"echo \\$\\$ > pid; exec sleep 600\" &) ' & {WRITTEN}",
     "ignoring signals": f"setsid sh -c 'trap \"\" TERM HUP; echo $$ > pid; while :; do sleep 1; done' & {WRITTEN}",
-    "without environment": f"env -i sh -c 'echo $$ > pid; exec sleep 60' & {WRITTEN}",
-    "group of its own": "set -m; sleep 60 & echo $! > pid",
-    "group of its own, without environment": "set -m; env -i sleep 60 & echo $! > pid",
+    "without environment": f"env -i sh -c 'echo $$ > pid; exec sleep 600' & {WRITTEN}",
+    "group of its own": "set -m; sleep 600 & echo $! > pid",
+    "group of its own, without environment": "set -m; env -i sleep 600 & echo $! > pid",
 }
 
 
 @pytest.mark.parametrize("how", LEAVERS)
 async def test_what_a_command_leaves_behind_is_ended_with_it(context: ToolContext, how: str) -> None:
     """The call returns at once with what there is, whoever still holds the pipe, and nobody is left."""
-    started = time.monotonic()
-    result = await terminal(context, f"echo said; {LEAVERS[how]}")
-    assert time.monotonic() - started < 3
+    with trio.fail_after(PATIENCE_S):
+        result = await terminal(context, f"echo said; {LEAVERS[how]}")
     assert result.text.startswith("said\n")
     assert ends(int((context.workspace / "pid").read_text()))
 

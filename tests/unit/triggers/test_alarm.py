@@ -11,6 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from hermesd.triggers.alarm import Alarm
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ async def test_it_rings_at_its_instant(alarm: Alarm) -> None:
     """Not before, and soon after."""
     at = time.time() + 0.05
     alarm.set(at)
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         assert await alarm.wait() == "due"
     assert time.time() >= at
 
@@ -33,7 +34,7 @@ async def test_an_instant_that_has_passed_rings_at_once(alarm: Alarm) -> None:
     """Also long ago."""
     for at in (time.time() - 1, 0.0, -5.0):
         alarm.set(at)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             assert await alarm.wait() == "due"
 
 

@@ -21,8 +21,7 @@ from hermesd.triggers import watch_at_work
 from hermesd.triggers.watch import ONLY, NotThisTimeError, WatchSpec
 from hermesd.triggers.watch_at_work import WatchAtWork
 from hermesd.turns.prompt import INSTRUCTIONS
-
-PATIENCE_S = 20
+from tests.waiting import PATIENCE_S, until
 
 
 class Held:
@@ -119,9 +118,7 @@ class Stage:
 
 async def at_rest(work: WatchAtWork, *, after: trio.Event | None = None) -> None:
     """Until it has considered what there was (``after``: this reason to), and waits for another, but for no time."""
-    with trio.fail_after(PATIENCE_S):
-        while work._dirty is after or work._dirty.statistics().tasks_waiting == 0:
-            await trio.sleep(0.005)
+    await until(lambda: work._dirty is not after and work._dirty.statistics().tasks_waiting)
     assert trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
 
 

@@ -14,6 +14,7 @@ from hermesd.triggers.schedule import Schedule
 from hermesd.triggers.script import OUTPUT_BYTES
 from hermesd.triggers.watch import ONLY, NotThisTimeError
 from hermesd.triggers.watch_command import CommandSource
+from tests.waiting import PATIENCE_S
 
 EVERY_SECOND = Schedule(kind="interval", text="every 1s", zone="UTC", seconds=1, anchor=0.0)
 
@@ -35,7 +36,7 @@ async def test_it_is_a_reason_to_look_at_each_instant(tmp_path: Path) -> None:
         if len(told) == 2:
             twice.set()
 
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(source(tmp_path, "true").run, changed)
             await twice.wait()

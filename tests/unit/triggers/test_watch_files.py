@@ -17,9 +17,9 @@ from hermesd.triggers import watch_files
 from hermesd.triggers.watch_directories import Directories
 from hermesd.triggers.watch_files import FileSource
 from hermesd.triggers.watch_pattern import parse_pattern
+from tests.waiting import PATIENCE_S
 
 QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
-PATIENCE_S = 20
 
 
 class Told:

@@ -13,6 +13,7 @@ from hermesd.errors import ConfigError
 from hermesd.triggers.watch import ONLY
 from hermesd.triggers.watch_unit import UnitSource, bus_address
 from tests.servers.fake_systemd import bus, systemd
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ async def test_a_state_is_known_at_the_start_and_told_when_it_changes(address: s
     async with systemd(address, web="active", other="active") as fake:
         told = trio.Event()
         source = UnitSource("web.service", "system")
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             async with trio.open_nursery() as nursery:
                 await nursery.start(source.run, told.set)
                 assert await source.look() == {ONLY: "active"}
@@ -51,7 +52,7 @@ async def test_a_state_is_known_at_the_start_and_told_when_it_changes(address: s
 async def test_a_unit_that_is_not_there_is_refused(address: str) -> None:
     """With its name."""
     async with systemd(address, web="active"):
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             error = await refused(UnitSource("nope.service", "system"))
     assert error.what == "there is no unit nope.service"
     assert "list-unit-files" in error.next_step
@@ -59,7 +60,7 @@ async def test_a_unit_that_is_not_there_is_refused(address: str) -> None:
 
 async def test_a_bus_without_systemd_is_refused(address: str) -> None:
     """The bus says that nobody has the name."""
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_S):
         error = await refused(UnitSource("web.service", "system"))
     assert "systemd does not answer" in error.what
 
@@ -67,11 +68,11 @@ async def test_a_bus_without_systemd_is_refused(address: str) -> None:
 async def test_no_bus_at_all_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in most containers."""
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/nothing")
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_S):
         assert "there is no system bus" in (await refused(UnitSource("web.service", "system"))).what
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_S):
         assert "there is no user bus" in (await refused(UnitSource("web.service", "user"))).what
 
 
@@ -90,7 +91,7 @@ async def test_a_bus_that_goes_away_ends_it_with_the_reason(tmp_path: Path, monk
         address = running.enter_context(bus(tmp_path))
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
         async with systemd(address, web="active"):
-            with trio.fail_after(20), pytest.raises(ExceptionGroup) as caught:
+            with trio.fail_after(PATIENCE_S), pytest.raises(ExceptionGroup) as caught:
                 async with trio.open_nursery() as nursery:
                     await nursery.start(UnitSource("web.service", "system").run, lambda: None)
                     running.close()

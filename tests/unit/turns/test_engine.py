@@ -14,6 +14,7 @@ from hermesd.store.records import StepRow
 from hermesd.tools.base import ToolResult
 from hermesd.turns.engine import TurnControl
 from tests.unit.turns.conftest import Probe, ScriptedProvider, World, reply
+from tests.waiting import until
 
 
 def tool_texts(request: object) -> list[str]:
@@ -42,8 +43,7 @@ async def test_calls_that_only_read_run_side_by_side_and_their_results_keep_the_
     begun = await world.begin(await world.accept())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.run, begun)
-        while "quick-" not in log:
-            await trio.testing.wait_all_tasks_blocked(0.001)
+        await until(lambda: "quick-" in log)
         assert "slow-" not in log
         slow.gate.set()
     assert tool_texts(world.provider.requests[1]) == ["slow said", "quick said"]

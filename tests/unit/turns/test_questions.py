@@ -15,6 +15,7 @@ from hermesd.turns.questions import means_always, means_no, means_yes
 from hermesd.turns.slots import Slot
 from tests.unit.turns.conftest import Probe, ScriptedProvider, World, reply
 from tests.unit.turns.test_engine import tool_texts
+from tests.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
 
 async def asked(world: World) -> QuestionRow:
     """The open question, once there is one and the turn waits for it."""
-    with trio.fail_after(5):
-        while not ((found := await world.store.open_questions()) and world.questions.is_waiting(found[0].turn_id)):
-            await trio.testing.wait_all_tasks_blocked(0.001)
-    await trio.testing.wait_all_tasks_blocked(0.01)
+    found = await until(
+        world.store.open_questions, lambda rows: bool(rows) and world.questions.is_waiting(rows[0].turn_id)
+    )
     return found[0]
 
 
@@ -135,7 +135,7 @@ async def test_an_answer_may_come_as_soon_as_the_question_is_known(careful: Worl
                 nursery.start_soon(careful.questions.answer, event.data["id"], "yes")
 
     careful.store.subscribe(on_events)
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(careful.say)
     assert careful.tools[0].log == ["act+", "act-"]
@@ -187,9 +187,7 @@ async def test_a_turn_that_waits_for_a_person_gives_its_place_to_others(world: W
 
         nursery.start_soon(one, 1)
         nursery.start_soon(one, 2)
-        with trio.fail_after(5):
-            while len(found := await world.store.open_questions()) < 2 or limiter.borrowed_tokens:
-                await trio.testing.wait_all_tasks_blocked(0.001)
+        found = await until(world.store.open_questions, lambda rows: len(rows) == 2 and not limiter.borrowed_tokens)
         for question in found:
             await world.questions.answer(question.id, "blue")
     assert limiter.borrowed_tokens == 0
