@@ -23,6 +23,7 @@ from hermesd.config.edit import Draft
 from hermesd.config.lock import LOCK_NAME, changing, locked
 from hermesd.config.write import Edit, change, set_section, set_value, unset_value, write_config
 from hermesd.errors import ConfigError, ConflictError, HermesError
+from hermesd.file_lock import WAITER
 from hermesd.home import Home, Profile, open_directory
 from hermesd.plugins.switch import switch
 
@@ -165,7 +166,7 @@ def test_a_writer_goes_on_when_the_one_before_it_is_done(profile: Profile) -> No
     with changing(profile):
         waiting.start()
         deadline = time.monotonic() + DEADLINE_S
-        while not any(each.name == "config-lock" for each in threading.enumerate()):
+        while not any(each.name == WAITER for each in threading.enumerate()):
             assert waiting.is_alive(), "it did not wait"
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -238,12 +239,13 @@ def test_a_refused_first_change_leaves_no_home_behind(tmp_path: Path) -> None:
 def test_a_lock_that_was_removed_while_somebody_waited_for_it_counts_no_more(profile: Profile) -> None:
     """Who gets a lock whose file has lost its name takes the one that has it now."""
     path = profile.root / LOCK_NAME
-    with open_directory(profile.root) as directory:
-        first = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        attempt = lock._Attempt(first)
-        assert attempt.take(0)
+    with open_directory(profile.root) as directory, running(HOLDER, path):
         path.unlink()
-        assert not attempt.is_still(LOCK_NAME, directory)
-        attempt.close()
         with locked(directory, str(profile.root), wait_s=0):
             assert path.exists()
+    with running(HOLDER, path) as old:
+        path.unlink()
+        with running(HOLDER, path), open_directory(profile.root) as directory:
+            old.kill()
+            with pytest.raises(ConflictError), locked(directory, str(profile.root), wait_s=0.05):
+                raise AssertionError("the file that has the name is held")
