@@ -163,14 +163,15 @@ def _ask(name: str, *, step: str) -> str:
 
 
 def _remove(args: argparse.Namespace, _context: Context, profile: Profile) -> str:
+    from hermesctl.config_change import told
     from hermesd.mcp.configure import remove
 
-    left = remove(profile, args.name)
-    message = f"removed {args.name} from {profile.config_path}"
-    return message + (f"; {', '.join(left)} in {profile.env_path} may go too" if left else "")
+    change = remove(profile, args.name)
+    return f"removed {args.name} from {profile.config_path}{told(change, profile)}"
 
 
 def _configure(args: argparse.Namespace, context: Context, profile: Profile) -> str:
+    from hermesctl.config_change import claims, told
     from hermesd.mcp.configure import check_known, configure
 
     check_known(profile, args.name)
@@ -184,9 +185,10 @@ def _configure(args: argparse.Namespace, context: Context, profile: Profile) -> 
         changes.append(("trusted", "true" if args.trusted else "false"))
     if not changes:
         changes = [("tools.include", _choose(args.name, context))]
-    variables = configure(profile, args.name, changes)
-    message = f"set {', '.join(name for name, _ in changes)} of {args.name}"
-    message += f"; {', '.join(variables)} went to {profile.env_path}" if variables else ""
+    change = configure(
+        profile, args.name, changes, claims=claims(context, profile, f"configure the MCP server {args.name}")
+    )
+    message = f"set {', '.join(name for name, _ in changes)} of {args.name}{told(change, profile)}"
     known = _tools_of(args.name, context) if chosen else {}
     unknown = [word for word in chosen if known and word not in known]
     return message + (f"\nnote: {args.name} has no tool {', '.join(unknown)}" if unknown else "")

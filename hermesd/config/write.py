@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hermesd.config import MAX_CONFIG_BYTES, MAX_ENV_BYTES, foreign
 from hermesd.config.document import parse
-from hermesd.config.env import text_of
+from hermesd.config.env import parse_env, text_of
 from hermesd.config.env_file import with_variable
 from hermesd.config.load import examine_contents
 from hermesd.config.lock import changing
+from hermesd.config.plain import tree_of
 from hermesd.config.roundtrip import add, comments_of, dump, from_comments, load, remove, replace, unambiguous, widen
 from hermesd.config.scalars import to_value
 from hermesd.config.schema import Config
 from hermesd.config.secret_keys import IMPLIED, is_secret, variable_for
-from hermesd.config.server_secrets import REFERENCE, is_server_secret
+from hermesd.config.server_changes import IsRead, is_of_servers, plain_of, prepare, unneeded
 from hermesd.config.shape import Shape, shape_of
 from hermesd.errors import ConfigError, ConflictError, NotFoundError, UsageError
 from hermesd.home import read_bounded, write_private
@@ -39,23 +42,57 @@ _WHOLLY_REFERENCE = re.compile(r"\$\{(?:env:)?[A-Za-z_][A-Za-z0-9_]*\}", re.ASCI
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was written: ``path``, and the variable when it was .env. ``notices`` are those of the new configuration."""
+    """What was written: ``path``, and the variable when it was .env. ``notices`` are those of the new configuration.
+
+    Of MCP servers: ``variables`` got a value in .env, keys that were ``dropped`` contradicted the new ones, variables
+    that are ``gone`` were referred to by nothing else, those ``left`` neither, but something else may read them.
+    """
 
     path: Path
     variable: str = ""
     notices: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
 
-def set_value(profile: Profile, key: str, text: str, *, variable: str = "") -> Change:
+class Given(NamedTuple):
+    """A setting of an MCP server: its dotted key, plain data, and what to write where that holds no secret."""
+
+    key: str
+    plain: Any
+    written: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Who else has a say in variables of .env. ``check`` raises for one that may not be changed.
+
+    ``is_read`` tells whether something may read one that config.yaml does not tell of; without better knowledge,
+    whatever does not bear the name of the server that it is for.
+    """
+
+    check: Callable[[str], None] = lambda _name: None
+    is_read: IsRead = lambda _name, is_own: not is_own
+
+
+NOBODY = Claims()
+
+
+def set_value(profile: Profile, key: str, text: str, *, variable: str = "", claims: Claims = NOBODY) -> Change:
     """Set a dotted key to what ``text`` means for its type: a word, ``a,b`` or ``[a, b]`` for lists, ``{…}`` for maps.
 
-    A secret goes to .env as ``variable`` (default: its usual name), and so does a key that is a variable's name.
+    A secret goes to .env as ``variable`` (default: its usual name), and so does a key that is a variable's name. Those
+    of MCP servers go there wherever they stand in the value, as ``set_servers`` has it.
     Raises UsageError for a key nobody knows, ConfigError for a value or a result that would not load or be written,
     ConflictError when another process keeps the files for itself.
     """
     if _ENV_NAME.fullmatch(key):
         with changing(profile):
             return _write(profile, env=with_variable(_read_env(profile), key, text), variable=key)
+    if is_of_servers(key):
+        return set_servers(profile, [given(key, text)], claims=claims)
     shape = _shape_at(key)
     if _goes_to_env(key, shape, text):
         name = variable or variable_for(key)
@@ -67,6 +104,61 @@ def set_value(profile: Profile, key: str, text: str, *, variable: str = "") -> C
     value = _value(key, text, shape)
     with changing(profile):
         return _write(profile, config=_with_key(profile, key, value))
+
+
+def given(key: str, text: str) -> Given:
+    """What ``text`` means for a dotted key of an MCP server, as in ``set_value``. Raises UsageError, ConfigError."""
+    shape = _shape_at(key)
+    if (shape is None or shape.kind != "scalar") and text.lstrip()[:1] in ("[", "{"):
+        plain = plain_of(key, text.strip())  # before the other parser, which may tell what it cannot read
+        return Given(key, plain, load(text))
+    value = _value(key, text, shape)
+    return Given(key, value, value)
+
+
+def set_servers(profile: Profile, settings: Sequence[Given], *, claims: Claims = NOBODY) -> Change:
+    """Set keys of MCP servers, all or none, with every secret in .env and a reference in its place.
+
+    What contradicts a new key goes: the command where a url is set, and the other way round. Raises UsageError for a
+    secret that cannot be kept, otherwise as ``set_value``.
+    """
+    with changing(profile):
+        data, env = _read_config(profile), _read_env(profile)
+        tree = tree_of(data, str(profile.config_path))
+        known = parse_env(env, str(profile.env_path), [])
+        found = prepare(tree, known, [(each.key, each.plain) for each in settings])
+        document = _document(data)
+        for each, value in zip(settings, found.values, strict=True):
+            written = each.written if value == each.plain else unambiguous(value)
+            _put(document, each.key.split("."), written, str(profile.config_path))
+        for path in found.dropped:
+            _drop(document, path)
+        config = dump(document, data)
+        new = {name: value for name, value in found.variables.items() if known.get(name) != value}
+        change = _write_servers(
+            profile, (config, env), new, unneeded(tree, found.dropped, config, env, claims.is_read), claims
+        )
+    names, dropped = tuple(found.variables), tuple(".".join(path) for path in found.dropped)
+    return replace_fields(change, variables=names, dropped=dropped)
+
+
+def _write_servers(
+    profile: Profile,
+    contents: tuple[bytes, bytes],
+    new: Mapping[str, str],
+    unneeded: tuple[Sequence[str], Sequence[str]],
+    claims: Claims,
+) -> Change:
+    """Write config.yaml as in ``contents``, and .env with what is new and without what is of no use any more."""
+    config, env = contents
+    gone, left = unneeded
+    for name in (*new, *gone):
+        claims.check(name)
+    with_new = env
+    for name, value in (*new.items(), *((name, None) for name in gone)):
+        with_new = with_variable(with_new, name, value)
+    change = _write(profile, config=config, env=with_new if with_new != env else None)
+    return replace_fields(change, gone=tuple(gone), left=tuple(left))
 
 
 def set_section(profile: Profile, key: str, section: dict[str, Any]) -> Change:
@@ -123,8 +215,10 @@ def change(
         _write(profile, config=new_data if new_data != data else None, env=new_env if new_env != env else None)
 
 
-def unset_value(profile: Profile, key: str, *, variable: str = "") -> Change:
+def unset_value(profile: Profile, key: str, *, variable: str = "", claims: Claims = NOBODY) -> Change:
     """Remove a dotted key, and a secret's variable from .env. Raises NotFoundError when neither is set; see above."""
+    if is_of_servers(key):
+        return _unset_servers(profile, key, claims)
     is_variable = _ENV_NAME.fullmatch(key) is not None
     name = key
     if not is_variable:
@@ -138,6 +232,18 @@ def unset_value(profile: Profile, key: str, *, variable: str = "") -> Change:
             raise NotFoundError(f"{key[:120]} is not set", next_step="see `hermesctl config show`")
         new = env if env != before else None
         return _write(profile, config=config, env=new, variable=name if new is not None else "")
+
+
+def _unset_servers(profile: Profile, key: str, claims: Claims) -> Change:
+    _shape_at(key)
+    with changing(profile):
+        data, env = _read_config(profile), _read_env(profile)
+        tree = tree_of(data, str(profile.config_path))
+        config = _without_key(profile, key)
+        if config is None:
+            raise NotFoundError(f"{key[:120]} is not set", next_step="see `hermesctl config show`")
+        found = unneeded(tree, [tuple(key.split("."))], config, env, claims.is_read)
+        return _write_servers(profile, (config, env), {}, found, claims)
 
 
 def write_config(profile: Profile, data: bytes) -> Change:
@@ -173,14 +279,7 @@ def _goes_to_env(key: str, shape: Shape | None, text: str = "") -> bool:
     """Whether a value is a secret, and none that refers to .env already."""
     if shape is None or shape.kind != "scalar":
         return False
-    return (is_secret(key) and not _WHOLLY_REFERENCE.fullmatch(text)) or (
-        is_server_secret(key) and not REFERENCE.search(text)
-    )
-
-
-def parsed(key: str, text: str) -> Any:  # noqa: ANN401 - a YAML value
-    """What ``text`` means for a dotted key, as ``set_value`` takes it. Raises UsageError, ConfigError."""
-    return _value(key, text, _shape_at(key))
+    return is_secret(key) and not _WHOLLY_REFERENCE.fullmatch(text)
 
 
 def _value(key: str, text: str, shape: Shape | None) -> Any:  # noqa: ANN401 - a YAML value
