@@ -56,10 +56,9 @@ def add(profile: Profile, new: NewServer) -> list[str]:
     with changing(profile):
         settings = load_settings(profile)
         if new.name in settings.config.mcp_servers:
+            step = f"change it with `{mcp_command(profile.told_name, 'configure', new.name)}`, or take another name"
             raise ConflictError(
-                f"there is an MCP server {new.name!r} already",
-                where=str(profile.config_path),
-                next_step=f"change it with `{mcp_command(profile.name, 'configure', new.name)}`, or take another name",
+                f"there is an MCP server {new.name!r} already", where=str(profile.config_path), next_step=step
             )
         section = unambiguous(_section(new))
         return list(set_servers(profile, [Given(key_of(new.name), section, section)]).variables)
@@ -105,7 +104,7 @@ def check_known(profile: Profile, name: str) -> None:
     key_of(name)
     known = configured(profile)
     if name not in known:
-        how = f"{mcp_command(profile.name, 'add', name)} --command PROGRAM | --url URL"
+        how = f"{mcp_command(profile.told_name, 'add', name)} --command PROGRAM | --url URL"
         step = f"configured: {', '.join(known)}" if known else f"add it: {how}"
         raise NotFoundError(f"there is no MCP server {name!r}", where=str(profile.config_path), next_step=step)
 
