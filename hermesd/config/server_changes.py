@@ -79,7 +79,7 @@ def prepare(tree: dict[str, Any], known: MappingOf[str, str], settings: Iterable
     for path, value in placed:
         found.values.append(work.without_secrets(path, value, at(tree, path)))
         for other in _INSTEAD.get(path[-1], ()) if len(path) == 3 and value else ():
-            if at(tree, beside := (*path[:2], other)):
+            if at(tree, beside := (*path[:2], other)) and not dict(placed).get(beside):
                 found.dropped.append(beside)
     return found
 

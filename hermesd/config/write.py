@@ -1,8 +1,8 @@
 """Changing one key of config.yaml by a round trip that keeps comments and order; secrets go to .env instead.
 
-Nothing is written that would not load: the new contents are examined first, and only then put in place, .env before
-config.yaml so that a ``${VAR}`` in it is never unset. From the reading to the writing the profile's lock is held
-(``config.lock``), so that another process loses nothing of what it has written.
+Nothing is written that would not load: the new contents are examined first, and only then put in place, new variables
+before config.yaml and old ones taken away after it, so that a ``${VAR}`` in it is never unset. From the reading to the
+writing the profile's lock is held (``config.lock``), so that another process loses nothing of what it has written.
 """
 
 from __future__ import annotations
@@ -125,8 +125,10 @@ def set_servers(profile: Profile, settings: Sequence[Given], *, claims: Claims =
     with changing(profile):
         data, env = _read_config(profile), _read_env(profile)
         tree = tree_of(data, str(profile.config_path))
-        known = parse_env(env, str(profile.env_path), [])
+        known, problem = _variables(profile, env)
         found = prepare(tree, known, [(each.key, each.plain) for each in settings])
+        if found.variables and problem is not None:
+            raise problem
         document = _document(data)
         for each, value in zip(settings, found.values, strict=True):
             written = each.written if value == each.plain else unambiguous(value)
@@ -134,12 +136,26 @@ def set_servers(profile: Profile, settings: Sequence[Given], *, claims: Claims =
         for path in found.dropped:
             _drop(document, path)
         config = dump(document, data)
-        new = {name: value for name, value in found.variables.items() if known.get(name) != value}
-        change = _write_servers(
-            profile, (config, env), new, unneeded(tree, found.dropped, config, env, claims.is_read), claims
+        replaced, _ = unneeded(
+            tree,
+            [tuple(each.key.split(".")) for each in settings],
+            config,
+            env,
+            lambda name, is_own: not is_own or claims.is_read(name, is_own),
         )
+        gone, left = unneeded(tree, found.dropped, config, env, claims.is_read)
+        new = {name: value for name, value in found.variables.items() if known.get(name) != value}
+        change = _write_servers(profile, (config, env), new, ([*replaced, *gone], left), claims)
     names, dropped = tuple(found.variables), tuple(".".join(path) for path in found.dropped)
     return replace_fields(change, variables=names, dropped=dropped)
+
+
+def _variables(profile: Profile, env: bytes) -> tuple[Mapping[str, str], ConfigError | None]:
+    """Those of .env, or what is wrong with it, which is no matter to a setting that needs no variable."""
+    try:
+        return parse_env(env, str(profile.env_path), []), None
+    except ConfigError as error:
+        return {}, error
 
 
 def _write_servers(
@@ -151,13 +167,15 @@ def _write_servers(
 ) -> Change:
     """Write config.yaml as in ``contents``, and .env with what is new and without what is of no use any more."""
     config, env = contents
-    gone, left = unneeded
+    gone, left = ([name for name in names if with_variable(env, name, None) != env] for names in unneeded)
     for name in (*new, *gone):
         claims.check(name)
-    with_new = env
-    for name, value in (*new.items(), *((name, None) for name in gone)):
-        with_new = with_variable(with_new, name, value)
-    change = _write(profile, config=config, env=with_new if with_new != env else None)
+    with_new = after = env
+    for name, value in new.items():
+        with_new = after = with_variable(with_new, name, value)
+    for name in gone:
+        after = with_variable(after, name, None)
+    change = _write(profile, config=config, env=with_new, env_after=after)
     return replace_fields(change, gone=tuple(gone), left=tuple(left))
 
 
@@ -202,7 +220,7 @@ def rehearse(profile: Profile, origin: Profile, edits: Sequence[Edit], variables
 def change(
     profile: Profile, expected: bytes | None, edits: Sequence[Edit], variables: Mapping[str, str | None]
 ) -> None:
-    """Make edits of config.yaml and .env together, each file written once and only if it changes.
+    """Make edits of config.yaml and .env together, each file written only if it changes.
 
     ``expected`` is what config.yaml must still be. Raises ConflictError when it is not; otherwise as ``set_value``.
     """
@@ -211,8 +229,10 @@ def change(
         if expected is not None and data != expected:
             step = "look at it, try again"
             raise ConflictError("was changed meanwhile", where=str(profile.config_path), next_step=step)
+        kept = {name: value for name, value in variables.items() if value is not None}
+        _, with_new = preview(profile, data, env, (), kept)
         new_data, new_env = preview(profile, data, env, edits, variables)
-        _write(profile, config=new_data if new_data != data else None, env=new_env if new_env != env else None)
+        _write(profile, config=new_data if new_data != data else None, env=with_new, env_after=new_env)
 
 
 def unset_value(profile: Profile, key: str, *, variable: str = "", claims: Claims = NOBODY) -> Change:
@@ -230,8 +250,7 @@ def unset_value(profile: Profile, key: str, *, variable: str = "", claims: Claim
         env = with_variable(before, name, None) if name else before
         if config is None and env == before:
             raise NotFoundError(f"{key[:120]} is not set", next_step="see `hermesctl config show`")
-        new = env if env != before else None
-        return _write(profile, config=config, env=new, variable=name if new is not None else "")
+        return _write(profile, config=config, env_after=env, variable=name if env != before else "")
 
 
 def _unset_servers(profile: Profile, key: str, claims: Claims) -> Change:
@@ -407,19 +426,26 @@ def _write(
     *,
     config: bytes | None = None,
     env: bytes | None = None,
+    env_after: bytes | None = None,
     variable: str = "",
     strict: bool = False,
 ) -> Change:
-    """Examine, then write, while the caller holds the lock.
+    """Examine, then write what changes, while the caller holds the lock.
 
-    Problems that were there before do not stand in the way unless ``strict``.
+    ``env`` before config.yaml and ``env_after`` behind it, so that whatever ends this in between leaves no ``${VAR}``
+    that is not set. Problems that were there before do not stand in the way unless ``strict``.
     """
-    notices = _examine(profile, profile, config, env, strict=strict)
+    before = _read_env(profile)
+    env = before if env is None else env
+    env_after = env if env_after is None else env_after
+    notices = _examine(profile, profile, config, env_after if env_after != before else None, strict=strict)
     try:
-        if env is not None:
+        if env != before:
             write_private(profile.env_path, env)
         if config is not None:
             write_private(profile.config_path, config)
+        if env_after != env:
+            write_private(profile.env_path, env_after)
     except OSError as error:
         raise ConfigError(
             f"cannot be written: {error.strerror}", where=str(profile.root), next_step="look at it: ls -ld"
