@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hermesctl.context import Context
-    from hermesd.config.write import Change, Claims
+    from hermesd.config.changed_files import Change
+    from hermesd.config.server_write import Claims
     from hermesd.home import Profile
 
 
@@ -14,7 +15,7 @@ def claims(context: Context, profile: Profile, what: str) -> Claims:
     """Who has a say in variables of .env: who manages this home (refused as ``what``), providers, outlets, plugins."""
     from hermesd.config.load import try_load
     from hermesd.config.managed import manager_of
-    from hermesd.config.write import Claims
+    from hermesd.config.server_write import Claims
     from hermesd.errors import ConfigError
     from hermesd.providers.routes import SERVICES
     from hermesd.triggers.obstacles import SECRET

@@ -142,7 +142,8 @@ def _change(context: Context, profile: Profile, args: argparse.Namespace) -> int
     from hermesctl.config_change import claims, told
     from hermesd.config.managed import manager_of
     from hermesd.config.server_changes import is_of_servers
-    from hermesd.config.write import NOBODY, set_value, unset_value
+    from hermesd.config.server_write import NOBODY
+    from hermesd.config.write import set_value, unset_value
 
     key = args.key
     variable = key_variable(profile) if key == "model.api_key" else ""

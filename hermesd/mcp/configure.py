@@ -13,7 +13,8 @@ from hermesd.mcp.typed import mcp_command
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hermesd.config.write import Change, Claims
+    from hermesd.config.changed_files import Change
+    from hermesd.config.server_write import Claims
     from hermesd.home import Profile
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", re.ASCII)
@@ -40,7 +41,7 @@ def add(profile: Profile, new: NewServer) -> list[str]:
     from hermesd.config.load import load_settings
     from hermesd.config.lock import changing
     from hermesd.config.roundtrip import unambiguous
-    from hermesd.config.write import Given, set_servers
+    from hermesd.config.server_write import Given, set_servers
 
     if not NAME.fullmatch(new.name):
         raise UsageError(f"{new.name[:80]!r} is not a server's name", next_step="use letters, digits, - and _")
@@ -78,7 +79,7 @@ def configure(
     Raises NotFoundError for an unknown server, UsageError for a key nobody knows, ConfigError for a wrong value.
     """
     from hermesd.config.lock import changing
-    from hermesd.config.write import NOBODY, given, set_servers
+    from hermesd.config.server_write import NOBODY, given, set_servers
 
     with changing(profile):
         check_known(profile, name)
@@ -92,11 +93,11 @@ def remove(profile: Profile, name: str) -> Change:
     Those that nothing else refers to are ``left`` in what is returned. Raises NotFoundError.
     """
     from hermesd.config.lock import changing
-    from hermesd.config.write import Claims, unset_value
+    from hermesd.config.server_write import Claims, unset_servers
 
     with changing(profile):
         check_known(profile, name)
-        return unset_value(profile, key_of(name), claims=Claims(is_read=lambda _name, _is_own: True))
+        return unset_servers(profile, key_of(name), Claims(is_read=lambda _name, _is_own: True))
 
 
 def check_known(profile: Profile, name: str) -> None:
