@@ -52,7 +52,7 @@ def shown(daemon: Daemon) -> str:
     return told
 
 
-WHOLE = """{command: %s, args: [-c, pass, --token, geheim-1, "plain words geheim-2"],
+WHOLE = """{command: %s, args: [-c, pass, --token, geheim-1, 'X: ${KEPT}'],
  env: {PIN: 0001234, KEY: geheim-3, OTHER: "${KEPT}"}, enabled: false, timeout: 7}"""
 
 
@@ -99,7 +99,8 @@ def test_several_servers_at_once_do_not_take_each_others_variables(daemon: Daemo
     found, env = files(daemon)
     assert env == "KEY=geheim-1\nB_KEY=geheim-2\n"
     assert found.count("KEY: ${KEY}") == found.count("KEY: ${B_KEY}") == 1
-    assert "removed B_KEY, KEY from" in config(daemon, "unset", "mcp_servers")
+    assert "removed KEY from" in config(daemon, "unset", "mcp_servers.a")  # b has one of its own by that name
+    assert "removed B_KEY from" in config(daemon, "unset", "mcp_servers")
     assert files(daemon) == ("", "")
 
 

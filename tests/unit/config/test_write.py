@@ -436,7 +436,8 @@ def test_a_kill_between_the_files_leaves_a_configuration_that_loads(profile: Pro
     set_value(profile, "mcp_servers.n", "{command: x, env: {N_KEY: one}}")
     set_value(profile, "model.api_key", "two")
     code = (
-        "import sys; from pathlib import Path; from hermesd.home import Profile; from hermesd.config.write import Edit, change, set_value, unset_value\n"
+        "from pathlib import Path\nfrom hermesd.home import Profile\n"
+        "from hermesd.config.write import Edit, change, set_value, unset_value\n"
         f"profile = Profile('default', Path({str(profile.root)!r}))\n"
     )
     code += {
