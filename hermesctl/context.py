@@ -37,6 +37,8 @@ class Context:
 
     def at_its_own_daemon(self, verb: str) -> Context:
         """This call, for the daemon of the profile's own where ``isolation: process`` has given it one that runs."""
+        if self.profile == self.home.root.name and self.home.default_profile.told_name == self.profile:
+            return Context(_without_profile(self.argv), json=self.json, home=self.home)  # that very home is meant
         if not self.profile or verb in OF_THE_HOME or not PROFILE_NAME.fullmatch(self.profile):
             return self
         home = Home(self.home.profile_root(self.profile))

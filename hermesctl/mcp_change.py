@@ -90,7 +90,7 @@ def _add(args: argparse.Namespace, _context: Context, profile: Profile) -> str:
     message = f"added {args.name} to {profile.config_path}"
     message += f"; {', '.join(variables)} went to {profile.env_path}" if variables else ""
     message += _missing(new.command)
-    command = mcp_command(profile.name, "login", args.name)
+    command = mcp_command(profile.told_name, "login", args.name)
     return message + (f"\nsign in with `{command}`" if new.auth == "oauth" else "")
 
 
@@ -163,14 +163,15 @@ def _ask(name: str, *, step: str) -> str:
 
 
 def _remove(args: argparse.Namespace, _context: Context, profile: Profile) -> str:
+    from hermesctl.config_change import told
     from hermesd.mcp.configure import remove
 
-    left = remove(profile, args.name)
-    message = f"removed {args.name} from {profile.config_path}"
-    return message + (f"; {', '.join(left)} in {profile.env_path} may go too" if left else "")
+    change = remove(profile, args.name)
+    return f"removed {args.name} from {profile.config_path}{told(change, profile)}"
 
 
 def _configure(args: argparse.Namespace, context: Context, profile: Profile) -> str:
+    from hermesctl.config_change import claims, told
     from hermesd.mcp.configure import check_known, configure
 
     check_known(profile, args.name)
@@ -183,10 +184,11 @@ def _configure(args: argparse.Namespace, context: Context, profile: Profile) -> 
     if args.trusted is not None:
         changes.append(("trusted", "true" if args.trusted else "false"))
     if not changes:
-        changes = [("tools.include", _choose(args.name, context))]
-    variables = configure(profile, args.name, changes)
-    message = f"set {', '.join(name for name, _ in changes)} of {args.name}"
-    message += f"; {', '.join(variables)} went to {profile.env_path}" if variables else ""
+        changes = [("tools.include", _choose(args.name, context, profile))]
+    change = configure(
+        profile, args.name, changes, claims=claims(context, profile, f"configure the MCP server {args.name}")
+    )
+    message = f"set {', '.join(name for name, _ in changes)} of {args.name}{told(change, profile)}"
     known = _tools_of(args.name, context) if chosen else {}
     unknown = [word for word in chosen if known and word not in known]
     return message + (f"\nnote: {args.name} has no tool {', '.join(unknown)}" if unknown else "")
@@ -209,7 +211,7 @@ def _tools_of(name: str, context: Context) -> dict[str, bool]:
     return known | {tool["tool"]: True for tool in shown["tools"] if tool["kind"] == "tool"}
 
 
-def _choose(name: str, context: Context) -> str:
+def _choose(name: str, context: Context, profile: Profile) -> str:
     """Ask a person which tools the model gets; the list as JSON."""
     from hermesctl.output import is_interactive
     from hermesd.mcp.typed import mcp_command
@@ -218,7 +220,9 @@ def _choose(name: str, context: Context) -> str:
         raise UsageError("nothing to change", next_step="give --include, --exclude, --trusted or --set")
     known = _tools_of(name, context)
     if not known:
-        raise UsageError(f"the tools of {name} are not known yet", next_step=mcp_command(context.profile, "test", name))
+        raise UsageError(
+            f"the tools of {name} are not known yet", next_step=mcp_command(profile.told_name, "test", name)
+        )
     return choose(name, known)
 
 

@@ -54,6 +54,11 @@ class Profile(NamedTuple):
         return Home(self.root).around if self.name == DEFAULT_PROFILE else Home(self.root.parent.parent)
 
     @property
+    def told_name(self) -> str:
+        """What people call it after ``hermesctl -p``: the ``default`` of a daemon of its own is a profile around it."""
+        return self.root.name if self.name == DEFAULT_PROFILE and self.home.root != self.root else self.name
+
+    @property
     def config_path(self) -> Path:
         """The profile's config.yaml, which may not exist."""
         return self.root / "config.yaml"

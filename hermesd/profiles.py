@@ -12,6 +12,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from hermesd.config.lock import changing
 from hermesd.errors import ConfigError, ConflictError, NotFoundError, UsageError
 from hermesd.home import (
     DEFAULT_PROFILE,
@@ -174,10 +175,19 @@ class ProfileStore:
             text = description.replace("\\", "\\\\").replace('"', '\\"')
             clean = "".join(char if char.isprintable() else " " for char in text)
             write_private(root / "profile.yaml", f'description: "{clean}"\n'.encode(), durable=False)
-        for name in COPIED_FILES if origin else ():
-            assert origin is not None
+        if origin is not None:
+            _copy(origin, root)
+
+
+def _copy(origin: Profile, root: Path) -> None:
+    """All as they are at one moment, so that no ``${VAR}`` of config.yaml is missing in .env."""
+    found = {}
+    with changing(origin):
+        for name in COPIED_FILES:
             with contextlib.suppress(FileNotFoundError):
-                write_private(root / name, _copied(origin.root / name))
+                found[name] = _copied(origin.root / name)
+    for name, data in found.items():
+        write_private(root / name, data)
 
 
 def _copied(path: Path) -> bytes:

@@ -77,7 +77,8 @@ def _show(context: Context, profile: Profile, key: str) -> int:
     from hermesd.config.load import load_settings
     from hermesd.config.show import text_of, value_of
 
-    value = value_of(load_settings(profile).config, key)
+    settings = load_settings(profile)
+    value = value_of(settings.config, key, settings.secrets)
     print(_json(value) + "\n" if context.json else text_of(value), end="")
     return 0
 
@@ -138,7 +139,10 @@ def _plain(error: ConfigError) -> dict[str, str]:
 
 
 def _change(context: Context, profile: Profile, args: argparse.Namespace) -> int:
+    from hermesctl.config_change import claims, told
     from hermesd.config.managed import manager_of
+    from hermesd.config.server_changes import is_of_servers
+    from hermesd.config.server_write import NOBODY
     from hermesd.config.write import set_value, unset_value
 
     key = args.key
@@ -146,26 +150,28 @@ def _change(context: Context, profile: Profile, args: argparse.Namespace) -> int
     manager = manager_of(context.home)
     if manager is not None and any(manager.declares(each, profile.name) for each in _touched(key, variable)):
         raise manager.refusal(f"{args.action} {key}")
+    others = claims(context, profile, f"{args.action} {key}") if is_of_servers(key) else NOBODY
     before = {_bare(notice) for notice in _notices(profile)}
     if args.action == "set":
         value = sys.stdin.readline().rstrip("\n") if args.value == "-" else args.value
-        change = set_value(profile, key, value, variable=variable)
-        text = f"set {change.variable} in {change.path}" if change.variable else f"set {key} in {change.path}"
+        change = set_value(profile, key, value, variable=variable, claims=others)
+        text = f"set {change.variable or key} in {change.path}{told(change, profile)}"
     else:
-        change = unset_value(profile, key, variable=variable)
-        text = f"{key} has its default again"
+        change = unset_value(profile, key, variable=variable, claims=others)
+        text = f"{key} has its default again{told(change, profile)}"
     for notice in change.notices:
         if _bare(notice) not in before:  # what was so before is not this change's news: `config check` has it all
             print(f"notice: {notice}", file=sys.stderr)
-    return context.show({"path": str(change.path), "variable": change.variable, "message": text})
+    result = {"path": str(change.path), "variable": change.variable, "variables": list(change.variables)}
+    return context.show({**result, "message": text})
 
 
 def _touched(key: str, variable: str) -> list[str]:
     """The key, and the variable of .env that a secret's value goes to."""
     from hermesd.config.secret_keys import is_secret, variable_for
-    from hermesd.config.server_secrets import is_server_secret
+    from hermesd.config.server_changes import is_of_servers
 
-    is_kept = (is_secret(key) and "." in key) or is_server_secret(key)
+    is_kept = is_secret(key) and "." in key and not is_of_servers(key)  # of those, what it is is not known yet
     return [key, variable or variable_for(key)] if is_kept else [key]
 
 

@@ -120,7 +120,7 @@ def _change(args: argparse.Namespace, context: Context) -> int:
     try:
         refused = context.act("daemon.reload").get("refused", [])
         if args.action == "add" and not is_watched:
-            message += f"\nsee whether it works with `{mcp_command(profile.name, 'test', args.name)}`"
+            message += f"\nsee whether it works with `{mcp_command(profile.told_name, 'test', args.name)}`"
     except UnreachableError:
         is_running = False
         message += "\nno daemon is running; this counts when one is started"

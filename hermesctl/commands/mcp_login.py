@@ -118,10 +118,11 @@ def _target(profile: Profile, name: str) -> Target:
         raise NotFoundError(f"there is no MCP server {name[:80]!r}", next_step=f"with a sign-in: {known}")
     config = servers[name]
     if not config.url:
-        step = f"see whether it works with `{mcp_command(profile.name, 'test', name)}`; what it needs goes into its env"
+        test = mcp_command(profile.told_name, "test", name)
+        step = f"see whether it works with `{test}`; what it needs goes into its env"
         raise UsageError(f"{name} is a program; there is nothing to sign in to", next_step=step)
     if not _signs_in(config):
-        step = mcp_command(profile.name, "configure", name, "--set", "auth=oauth")
+        step = mcp_command(profile.told_name, "configure", name, "--set", "auth=oauth")
         raise UsageError(f"{name} is not set up for signing in", where=f"mcp_servers.{name}.auth", next_step=step)
     return Target(profile, name, config, _sign_ins(profile))
 
@@ -129,7 +130,7 @@ def _target(profile: Profile, name: str) -> Target:
 def _manager(profile: Profile) -> OAuthManager:
     from hermesd.mcp.oauth.manager import OAuthManager
 
-    return OAuthManager(profile.root / "mcp-tokens", profile=profile.name)
+    return OAuthManager(profile.root / "mcp-tokens", profile=profile.told_name)
 
 
 def _sign_ins(profile: Profile) -> OAuthManager:
@@ -171,7 +172,7 @@ def _sign_in(context: Context, target: Target, *, may_open: bool) -> None:
     try:
         _in_trio(lambda: target.manager.login(target.name, target.config.url, target.config, surface))
     except HermesError as error:
-        again = mcp_command(target.profile.name, "login", target.name)
+        again = mcp_command(target.profile.told_name, "login", target.name)
         error.next_step = error.next_step or f"nothing has changed; try again: {again}"
         raise
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hermesd.config import MAX_CONFIG_BYTES
 from hermesd.config.lock import changing
 from hermesd.config.plain import leaves, tree_of
-from hermesd.config.write import Change, write_config
+from hermesd.config.write import write_config
 from hermesd.errors import ConfigError, ConflictError
 from hermesd.home import read_bounded, write_private
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from hermesd.config.changed_files import Change
     from hermesd.home import Profile
 
 

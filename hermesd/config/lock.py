@@ -8,15 +8,12 @@ however it ends.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
-import os
-import stat
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from hermesd.errors import ConfigError, ConflictError
+from hermesd.file_lock import FileLock, open_lock
 from hermesd.home import make_private_directory, open_directory
 
 if TYPE_CHECKING:
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
 LOCK_NAME = ".config.lock"
 WAIT_S = 10.0
 """A change takes milliseconds: who has not let go after this time is stuck."""
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NO_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})
 
 
 class _Held(threading.local):
@@ -70,7 +65,7 @@ def locked(directory: int, where: str, *, wait_s: float | None = None) -> Iterat
     deadline = time.monotonic() + (WAIT_S if wait_s is None else wait_s)
     path = f"{where}/{LOCK_NAME}"
     while True:
-        attempt = _Attempt(_open(directory, path))
+        attempt = FileLock(open_lock(LOCK_NAME, directory, path))
         try:
             if not attempt.take(deadline - time.monotonic()):
                 raise _refusal(attempt.holder(), path)
@@ -116,89 +111,8 @@ def _unmake(root: Path) -> None:
         root.rmdir()
 
 
-def _open(directory: int, path: str) -> int:
-    """The lock file, 0600 whatever the umask. Raises ConfigError for anything else of that name, OSError."""
-    refusal = ConfigError("is not a regular file", where=path, next_step=f"remove it: rm {path}")
-    try:
-        fd = os.open(LOCK_NAME, _FLAGS, 0o600, dir_fd=directory)
-    except OSError as error:
-        if error.errno in _NO_FILE:
-            raise refusal from None
-        raise
-    found = os.fstat(fd).st_mode
-    if not stat.S_ISREG(found):
-        os.close(fd)
-        raise refusal
-    if stat.S_IMODE(found) != 0o600:
-        with contextlib.suppress(OSError):  # whose it is, may
-            os.fchmod(fd, 0o600)
-    return fd
-
-
 def _refusal(pid: int, path: str) -> ConflictError:
     who = f"process {pid}" if pid else "another process"
     step = f"see what it is (ps -p {pid}), and try again" if pid else "try again when it has ended"
     what = f"the configuration is being changed by {who}, which has not let go of it for {WAIT_S:g} s"
     return ConflictError(what, where=path, next_step=step)
-
-
-class _Attempt:
-    """A flock(2) on an open file, waited for in a thread that may be given up: then whoever comes last closes it."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._guard = threading.Lock()
-        self._is_waiting = False
-        self._is_given_up = False
-        self._error: OSError | None = None
-
-    def take(self, wait_s: float) -> bool:
-        """Whether it was had within ``wait_s`` seconds. Raises OSError."""
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass
-        else:
-            return True
-        self._is_waiting = True
-        waiter = threading.Thread(target=self._wait, daemon=True, name="config-lock")
-        waiter.start()
-        waiter.join(max(0.0, wait_s))
-        with self._guard:
-            if self._error:
-                raise self._error
-            return not self._is_waiting
-
-    def _wait(self) -> None:
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-        except OSError as error:
-            self._error = error
-        with self._guard:
-            self._is_waiting = False
-            if self._is_given_up:
-                os.close(self._fd)
-
-    def is_still(self, name: str, directory: int) -> bool:
-        """Whether the file has this name yet."""
-        try:
-            return os.path.samestat(os.fstat(self._fd), os.stat(name, dir_fd=directory, follow_symlinks=False))
-        except FileNotFoundError:
-            return False
-
-    def holder(self) -> int:
-        """The process that has the lock (proc_locks(5)); 0 when that cannot be known."""
-        inode = os.fstat(self._fd).st_ino
-        with contextlib.suppress(OSError, ValueError), open("/proc/locks", encoding="ascii") as rows:  # noqa: PTH123 - a kernel file, not worth a Path
-            for row in rows:
-                words = row.split()
-                if words[1:2] == ["FLOCK"] and f":{inode} " in row:  # a line of one that waits has -> there
-                    return max(0, int(words[4]))
-        return 0
-
-    def close(self) -> None:
-        """Let go, or give up."""
-        with self._guard:
-            self._is_given_up = True
-            if not self._is_waiting:
-                os.close(self._fd)

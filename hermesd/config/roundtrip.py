@@ -19,10 +19,13 @@ Document = Any
 
 def load(text: str) -> Document:
     """Parse; None when there is nothing but comments. Raises ConfigError."""
+    from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import YAMLError
 
     try:
         return _yaml().load(text)
+    except DuplicateKeyError:  # it would tell both values
+        raise ConfigError("is not YAML: a key is set twice", next_step="keep one of them") from None
     except YAMLError as error:
         what = getattr(error, "problem", None) or "cannot be read"
         raise ConfigError(f"is not YAML: {what}", next_step="quote it, or use `hermesctl config edit`") from None

@@ -10,7 +10,7 @@ _SECRET = re.compile(r"(?:^|_)(?:token|secret|password|passphrase|api_key|privat
 _UPPER_SECRET = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSPHRASE|KEY)$")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
-_KNOWN = {
+KNOWN = {
     "model.api_key": "OPENAI_API_KEY",
     "platforms.telegram.token": "TELEGRAM_BOT_TOKEN",
     "platforms.smtp.password": "EMAIL_PASSWORD",
@@ -20,7 +20,8 @@ _KNOWN = {
     "platforms.webhook.secret": "WEBHOOK_SECRET",
     "mcp_serve.token": "MCP_SERVE_TOKEN",
 }
-IMPLIED = frozenset(_KNOWN) - {"model.api_key"}
+"""Secret keys → the .env names that hermes-agent knows them by."""
+IMPLIED = frozenset(KNOWN) - {"model.api_key"}
 """Keys that are read from their .env name without a ``${NAME}`` in config.yaml."""
 
 
@@ -38,7 +39,7 @@ def variable_for(key: str) -> str:
     >>> variable_for("platforms.webhook.routes.deploy.secret")
     'WEBHOOK_ROUTES_DEPLOY_SECRET'
     """
-    if key in _KNOWN:
-        return _KNOWN[key]
+    if key in KNOWN:
+        return KNOWN[key]
     name = re.sub(r"[^A-Za-z0-9]+", "_", key.removeprefix("platforms.")).strip("_").upper()
     return name if VARIABLE.fullmatch(name) else f"HERMES_{name}"

@@ -19,7 +19,6 @@ HIDDEN_MAPS = frozenset({"env", "headers"})
 """Maps of which any value may be a secret, whatever its name."""
 
 REFERENCE = re.compile(r"\$\{(?:env:)?[A-Za-z_][A-Za-z0-9_]*\}", re.ASCII)
-_KEY = re.compile(r"mcp_servers\.[^.]+\.(?:env|headers)\.[^.]+")
 _FORMS = Redactor()  # of its own: known forms of secrets, whatever some .env holds
 
 
@@ -29,11 +28,6 @@ class Word(NamedTuple):
     told: str
     secret: str = ""
     name: str = ""
-
-
-def is_server_secret(key: str) -> bool:
-    """Whether a dotted key of config.yaml is a value of some server's ``env`` or ``headers``."""
-    return bool(_KEY.fullmatch(key))
 
 
 def words(args: Sequence[str]) -> list[Word]:
@@ -49,7 +43,15 @@ def shown_args(args: Sequence[str]) -> list[str]:
 def shown_url(url: str) -> str:
     """A url for people: without its query, and without what this process knows to be secret."""
     address, query, _ = url.partition("?")
+    scheme, _, rest = address.partition("://")
+    if holds_user(address):
+        address = f"{scheme}://{REDACTED}@{rest.partition('/')[0].rpartition('@')[2]}{''.join(rest.partition('/')[1:])}"
     return redact(address) + (query and f"?{REDACTED}")
+
+
+def holds_user(url: str) -> bool:
+    """Whether a user name or a password stands before the host."""
+    return "@" in re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
 
 
 def _word(before: str, word: str) -> Word:

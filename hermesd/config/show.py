@@ -13,18 +13,31 @@ from hermesd.config.server_secrets import HIDDEN_MAPS, shown_args, shown_url
 from hermesd.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hermesd.config.schema import Config
 
 
-def to_plain(config: Config) -> dict[str, Any]:
-    """All of a configuration, defaults included; secrets that are set are ``***``."""
+LEAST_SECRET_CHARS = 4
+"""Shorter values of .env are not looked for within other values: they would blank out ordinary text."""
+
+
+def to_plain(config: Config, secrets: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """All of a configuration, defaults included; secrets that are set are ``***``.
+
+    In settings of MCP servers so is whatever .env holds (``secrets``), which may stand in any of them.
+    """
     plain: dict[str, Any] = _plain(config, "")
+    known = sorted(
+        (text for text in (secrets or {}).values() if len(text) >= LEAST_SECRET_CHARS), key=len, reverse=True
+    )
+    plain["mcp_servers"] = _without(plain["mcp_servers"], known)
     return plain
 
 
-def value_of(config: Config, key: str) -> Any:  # noqa: ANN401 - a configuration value is whatever its key holds
+def value_of(config: Config, key: str, secrets: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - whatever the key holds
     """The value of a dotted key as in ``to_plain``; '' is all of it, list items are numbers. Raises NotFoundError."""
-    found: Any = to_plain(config)
+    found: Any = to_plain(config, secrets)
     path = key.replace("[", ".").replace("]", "")
     for name in path.split(".") if key else ():
         if isinstance(found, dict) and name in found:
@@ -61,3 +74,14 @@ def _plain(value: Any, key: str) -> Any:  # noqa: ANN401 - plain data of any sha
     if isinstance(value, list):
         return [_plain(below, key) for below in value]
     return REDACTED if value and isinstance(value, str) and is_secret(key) else value
+
+
+def _without(value: Any, known: list[str]) -> Any:  # noqa: ANN401 - plain data
+    if isinstance(value, dict):
+        return {name: _without(below, known) for name, below in value.items()}
+    if isinstance(value, list):
+        return [_without(below, known) for below in value]
+    if isinstance(value, str):
+        for secret in known:
+            value = value.replace(secret, REDACTED)
+    return value

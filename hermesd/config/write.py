@@ -1,79 +1,67 @@
 """Changing one key of config.yaml by a round trip that keeps comments and order; secrets go to .env instead.
 
-Nothing is written that would not load: the new contents are examined first, and only then put in place, .env before
-config.yaml so that a ``${VAR}`` in it is never unset. From the reading to the writing the profile's lock is held
-(``config.lock``), so that another process loses nothing of what it has written.
+Nothing is written that would not load: the new contents are examined first, and only then put in place, new variables
+before config.yaml and old ones taken away after it, so that a ``${VAR}`` in it is never unset. From the reading to the
+writing the profile's lock is held (``config.lock``), so that another process loses nothing of what it has written.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hermesd.config import MAX_CONFIG_BYTES, MAX_ENV_BYTES, foreign
-from hermesd.config.document import parse
-from hermesd.config.env import text_of
+from hermesd.config.changed_files import Change, examine_change, read_config, read_env, write_files
 from hermesd.config.env_file import with_variable
-from hermesd.config.load import examine_contents
+from hermesd.config.key_meaning import shape_at, value_of
 from hermesd.config.lock import changing
-from hermesd.config.roundtrip import add, comments_of, dump, from_comments, load, remove, replace, unambiguous, widen
-from hermesd.config.scalars import to_value
-from hermesd.config.schema import Config
+from hermesd.config.placing import document_of, drop, put, with_key, without_key
+from hermesd.config.roundtrip import comments_of, dump, unambiguous
 from hermesd.config.secret_keys import IMPLIED, is_secret, variable_for
-from hermesd.config.server_secrets import REFERENCE, is_server_secret
-from hermesd.config.shape import Shape, shape_of
-from hermesd.errors import ConfigError, ConflictError, NotFoundError, UsageError
-from hermesd.home import read_bounded, write_private
+from hermesd.config.server_changes import is_of_servers
+from hermesd.config.server_write import NOBODY, Claims, given, set_servers, unset_servers
+from hermesd.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
+    from hermesd.config.shape import Shape
     from hermesd.home import Profile
 
 _ENV_NAME = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 _WHOLLY_REFERENCE = re.compile(r"\$\{(?:env:)?[A-Za-z_][A-Za-z0-9_]*\}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What was written: ``path``, and the variable when it was .env. ``notices`` are those of the new configuration."""
-
-    path: Path
-    variable: str = ""
-    notices: tuple[str, ...] = ()
-
-
-def set_value(profile: Profile, key: str, text: str, *, variable: str = "") -> Change:
+def set_value(profile: Profile, key: str, text: str, *, variable: str = "", claims: Claims = NOBODY) -> Change:
     """Set a dotted key to what ``text`` means for its type: a word, ``a,b`` or ``[a, b]`` for lists, ``{…}`` for maps.
 
-    A secret goes to .env as ``variable`` (default: its usual name), and so does a key that is a variable's name.
+    A secret goes to .env as ``variable`` (default: its usual name), and so does a key that is a variable's name. Those
+    of MCP servers go there wherever they stand in the value, as ``set_servers`` has it.
     Raises UsageError for a key nobody knows, ConfigError for a value or a result that would not load or be written,
     ConflictError when another process keeps the files for itself.
     """
     if _ENV_NAME.fullmatch(key):
         with changing(profile):
-            return _write(profile, env=with_variable(_read_env(profile), key, text), variable=key)
-    shape = _shape_at(key)
+            return write_files(profile, env=with_variable(read_env(profile), key, text), variable=key)
+    if is_of_servers(key):
+        return set_servers(profile, [given(key, text)], claims=claims)
+    shape = shape_at(key)
     if _goes_to_env(key, shape, text):
         name = variable or variable_for(key)
         with changing(profile):
-            env = with_variable(_read_env(profile), name, text)
+            env = with_variable(read_env(profile), name, text)
             implied = key in IMPLIED or bool(variable)
-            config = _without_key(profile, key) if implied else _with_key(profile, key, f"${{{name}}}")
-            return _write(profile, config=config, env=env, variable=name)
-    value = _value(key, text, shape)
+            config = without_key(read_config(profile), key) if implied else _with_key(profile, key, f"${{{name}}}")
+            return write_files(profile, config=config, env=env, variable=name)
+    value = value_of(key, text, shape)
     with changing(profile):
-        return _write(profile, config=_with_key(profile, key, value))
+        return write_files(profile, config=_with_key(profile, key, value))
 
 
 def set_section(profile: Profile, key: str, section: dict[str, Any]) -> Change:
     """Set a dotted key to plain values, written over several lines as people do; errors as for ``set_value``."""
-    _shape_at(key)
+    shape_at(key)
     with changing(profile):
-        return _write(profile, config=_with_key(profile, key, unambiguous(section)))
+        return write_files(profile, config=_with_key(profile, key, unambiguous(section)))
 
 
 class Edit(NamedTuple):
@@ -89,12 +77,12 @@ def preview(
 ) -> tuple[bytes, bytes]:
     """What config.yaml and .env would be, without a look at whether they load. Raises ConfigError, UsageError."""
     if edits:
-        document = _document(data)
+        document = document_of(data)
         for edit in edits:
             if edit.value is None:
-                _drop(document, edit.path, keep=edit.keep)
+                drop(document, edit.path, keep=edit.keep)
             else:
-                _put(document, edit.path, unambiguous(edit.value), str(profile.config_path))
+                put(document, edit.path, unambiguous(edit.value), str(profile.config_path))
         data = dump(document, data) if document else comments_of(data)
     for name, value in variables.items():
         env = with_variable(env, name, value)
@@ -103,242 +91,58 @@ def preview(
 
 def rehearse(profile: Profile, origin: Profile, edits: Sequence[Edit], variables: Mapping[str, str | None]) -> None:
     """Raise ConfigError if ``change`` would. ``origin`` is whose files a profile that is yet to be made begins with."""
-    data, env = preview(profile, _read_config(origin), _read_env(origin), edits, variables)
-    _examine(profile, origin, data or None, env, strict=False)
+    data, env = preview(profile, read_config(origin), read_env(origin), edits, variables)
+    examine_change(profile, origin, data or None, env, strict=False)
 
 
 def change(
     profile: Profile, expected: bytes | None, edits: Sequence[Edit], variables: Mapping[str, str | None]
 ) -> None:
-    """Make edits of config.yaml and .env together, each file written once and only if it changes.
+    """Make edits of config.yaml and .env together, each file written only if it changes.
 
     ``expected`` is what config.yaml must still be. Raises ConflictError when it is not; otherwise as ``set_value``.
     """
     with changing(profile):
-        data, env = _read_config(profile), _read_env(profile)
+        data, env = read_config(profile), read_env(profile)
         if expected is not None and data != expected:
             step = "look at it, try again"
             raise ConflictError("was changed meanwhile", where=str(profile.config_path), next_step=step)
+        kept = {name: value for name, value in variables.items() if value is not None}
+        _, with_new = preview(profile, data, env, (), kept)
         new_data, new_env = preview(profile, data, env, edits, variables)
-        _write(profile, config=new_data if new_data != data else None, env=new_env if new_env != env else None)
+        write_files(profile, config=new_data if new_data != data else None, env=with_new, env_after=new_env)
 
 
-def unset_value(profile: Profile, key: str, *, variable: str = "") -> Change:
+def unset_value(profile: Profile, key: str, *, variable: str = "", claims: Claims = NOBODY) -> Change:
     """Remove a dotted key, and a secret's variable from .env. Raises NotFoundError when neither is set; see above."""
+    if is_of_servers(key):
+        return unset_servers(profile, key, claims)
     is_variable = _ENV_NAME.fullmatch(key) is not None
     name = key
     if not is_variable:
-        shape = _shape_at(key)
+        shape = shape_at(key)
         name = (variable or variable_for(key)) if _goes_to_env(key, shape) else ""
     with changing(profile):
-        config = None if is_variable else _without_key(profile, key)
-        before = _read_env(profile)
+        config = None if is_variable else without_key(read_config(profile), key)
+        before = read_env(profile)
         env = with_variable(before, name, None) if name else before
         if config is None and env == before:
             raise NotFoundError(f"{key[:120]} is not set", next_step="see `hermesctl config show`")
-        new = env if env != before else None
-        return _write(profile, config=config, env=new, variable=name if new is not None else "")
+        return write_files(profile, config=config, env_after=env, variable=name if env != before else "")
 
 
 def write_config(profile: Profile, data: bytes) -> Change:
     """Replace config.yaml by contents that load. Raises ConfigError with file:line, ConflictError."""
     with changing(profile):
-        return _write(profile, config=data, strict=True)
+        return write_files(profile, config=data, strict=True)
 
 
-# -- the key and its value ---------------------------------------------------------------------------------------------
-
-
-def _shape_at(key: str) -> Shape | None:
-    """The shape of a dotted key; None below a key of hermes-agent's that means nothing here. Raises UsageError."""
-    shape = shape_of(Config)
-    for name in key.split("."):
-        if (struct := shape.struct) is not None:
-            if name in shape.fields:
-                shape = shape.fields[name]
-                continue
-            known = foreign.KNOWN.get(struct, frozenset())
-            if name in known:
-                return None
-            near = difflib.get_close_matches(name, [*shape.fields, *known], n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(shape.fields)}"
-            raise UsageError(f"there is no key {key[:120]!r}", next_step=hint)
-        if shape.kind != "map" or shape.item is None or not name:
-            raise UsageError(f"there is no key {key[:120]!r}", next_step="set the whole list or section")
-        shape = shape.item
-    return shape
+def _with_key(profile: Profile, key: str, value: Any) -> bytes:  # noqa: ANN401 - a YAML value
+    return with_key(read_config(profile), key, value, str(profile.config_path))
 
 
 def _goes_to_env(key: str, shape: Shape | None, text: str = "") -> bool:
     """Whether a value is a secret, and none that refers to .env already."""
     if shape is None or shape.kind != "scalar":
         return False
-    return (is_secret(key) and not _WHOLLY_REFERENCE.fullmatch(text)) or (
-        is_server_secret(key) and not REFERENCE.search(text)
-    )
-
-
-def parsed(key: str, text: str) -> Any:  # noqa: ANN401 - a YAML value
-    """What ``text`` means for a dotted key, as ``set_value`` takes it. Raises UsageError, ConfigError."""
-    return _value(key, text, _shape_at(key))
-
-
-def _value(key: str, text: str, shape: Shape | None) -> Any:  # noqa: ANN401 - a YAML value
-    if shape is None or (shape.kind != "scalar" and text.lstrip()[:1] in ("[", "{")):
-        return load(text)
-    if shape.kind == "list" and shape.item is not None and shape.item.kind == "scalar":
-        words = [word.strip() for word in text.split(",")]
-        return [_scalar(key, word, shape.item) for word in words if word]
-    if shape.kind != "scalar":
-        raise UsageError(f"{key} must be {shape.expected}", next_step="write it as [a, b] or {key: value}")
-    return _scalar(key, text, shape)
-
-
-def _scalar(key: str, text: str, shape: Shape) -> Any:  # noqa: ANN401 - a YAML value
-    if "${" in text:
-        return text
-    try:
-        value = to_value(text, shape, plain=True)
-    except ValueError as error:
-        raise ConfigError(f"{key} must be {error}, not {text[:60]!r}", next_step="give another value") from None
-    return unambiguous(value)
-
-
-# -- the document ------------------------------------------------------------------------------------------------------
-
-
-def _with_key(profile: Profile, key: str, value: Any) -> bytes:  # noqa: ANN401 - a YAML value
-    data = _read_config(profile)
-    document = _document(data)
-    _put(document, key.split("."), value, str(profile.config_path))
-    return dump(document, data)
-
-
-def _without_key(profile: Profile, key: str) -> bytes | None:
-    """None when it was not set."""
-    data = _read_config(profile)
-    document = load(data.decode("utf-8-sig")) if data.strip() else None
-    if not _drop(document, key.split(".")):
-        return None
-    return dump(document, data) if document else comments_of(data)
-
-
-def _document(data: bytes) -> Any:  # noqa: ANN401 - a YAML mapping
-    document = load(data.decode("utf-8-sig")) if data.strip() else None
-    return from_comments(data) if document is None else document
-
-
-def _put(document: Any, path: Sequence[str], value: Any, where: str) -> None:  # noqa: ANN401 - YAML values
-    place = document
-    *sections, last = path
-    while sections:
-        name = sections[0]
-        below = place.get(name)
-        if below is None:
-            break
-        if name == "model" and isinstance(below, str):
-            below = widen(place, name, "default")
-        if not isinstance(below, dict):
-            raise ConfigError(f"{name} is no section", where=where, next_step="use config edit")
-        place = below
-        del sections[0]
-    if sections:
-        for name in reversed([*sections[1:], last]):
-            value = {name: value}
-        last = sections[0]
-    place = _where_set(place, last)
-    if place.get(last) is None:
-        add(place, last, value)
-    else:
-        replace(place, last, value)
-
-
-def _drop(document: Any, path: Sequence[str], *, keep: int = 0) -> bool:  # noqa: ANN401 - a YAML mapping
-    """Remove a key, and sections that are empty then but for the upper ``keep``; whether it was there."""
-    places: list[tuple[Any, str]] = []
-    place = document
-    for name in path:
-        if not isinstance(place, dict):
-            return False
-        place = _where_set(place, name)
-        if name not in place:
-            return False
-        places.append((place, name))
-        place = place[name]
-    depth = len(places) - 1
-    while depth > keep and len(places[depth][0]) == 1:
-        depth -= 1
-    if depth >= keep:
-        remove(*places[depth])
-    return True
-
-
-def _where_set(place: Any, name: str) -> Any:  # noqa: ANN401 - a YAML mapping
-    """A platform's settings may stand under ``extra``; there they are changed."""
-    extra = place.get("extra")
-    return extra if name not in place and isinstance(extra, dict) and name in extra else place
-
-
-# -- the files ---------------------------------------------------------------------------------------------------------
-
-
-def _read_config(profile: Profile) -> bytes:
-    data = _read(profile.config_path, MAX_CONFIG_BYTES)
-    parse(data, str(profile.config_path))  # the bounds of a file that is safe to load as a whole
-    return data
-
-
-def _read_env(profile: Profile) -> bytes:
-    data = _read(profile.env_path, MAX_ENV_BYTES)
-    text_of(data, str(profile.env_path))  # what is no text cannot be changed either
-    return data
-
-
-def _read(path: Path, max_bytes: int) -> bytes:
-    try:
-        return read_bounded(path, max_bytes=max_bytes)
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path), next_step="look at it: ls -l") from None
-
-
-def _write(
-    profile: Profile,
-    *,
-    config: bytes | None = None,
-    env: bytes | None = None,
-    variable: str = "",
-    strict: bool = False,
-) -> Change:
-    """Examine, then write, while the caller holds the lock.
-
-    Problems that were there before do not stand in the way unless ``strict``.
-    """
-    notices = _examine(profile, profile, config, env, strict=strict)
-    try:
-        if env is not None:
-            write_private(profile.env_path, env)
-        if config is not None:
-            write_private(profile.config_path, config)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot be written: {error.strerror}", where=str(profile.root), next_step="look at it: ls -ld"
-        ) from None
-    path = profile.env_path if variable else profile.config_path
-    return Change(path, variable, notices)
-
-
-def _examine(
-    profile: Profile, origin: Profile, config: bytes | None, env: bytes | None, *, strict: bool
-) -> tuple[str, ...]:
-    """The notices of new contents (None: those of ``origin``). Raises ConfigError for a problem that they bring."""
-    old_config = _read(origin.config_path, MAX_CONFIG_BYTES) or None
-    old_env = _read_env(origin)
-    new = examine_contents(profile, old_config if config is None else config, old_env if env is None else env)
-    if new.problems:
-        known = () if strict else {found.what for found in examine_contents(profile, old_config, old_env).problems}
-        for problem in new.problems:
-            if problem.what not in known:
-                raise problem
-    return tuple(new.notices)
+    return is_secret(key) and not _WHOLLY_REFERENCE.fullmatch(text)

@@ -6,14 +6,15 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hermesd.config.server_secrets import REFERENCE, shown_url
+from hermesd.config.server_secrets import REFERENCE, holds_user, shown_url
 from hermesd.errors import ConflictError, NotFoundError, UsageError
 from hermesd.mcp.typed import mcp_command
-from hermesd.mcp.variables import Keeper, references
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hermesd.config.changed_files import Change
+    from hermesd.config.server_write import Claims
     from hermesd.home import Profile
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", re.ASCII)
@@ -39,7 +40,8 @@ def add(profile: Profile, new: NewServer) -> list[str]:
     """Write it; returns the variables that .env got. Raises UsageError, ConflictError, ConfigError."""
     from hermesd.config.load import load_settings
     from hermesd.config.lock import changing
-    from hermesd.config.write import Edit, change
+    from hermesd.config.roundtrip import unambiguous
+    from hermesd.config.server_write import Given, set_servers
 
     if not NAME.fullmatch(new.name):
         raise UsageError(f"{new.name[:80]!r} is not a server's name", next_step="use letters, digits, - and _")
@@ -55,52 +57,47 @@ def add(profile: Profile, new: NewServer) -> list[str]:
     with changing(profile):
         settings = load_settings(profile)
         if new.name in settings.config.mcp_servers:
+            step = f"change it with `{mcp_command(profile.told_name, 'configure', new.name)}`, or take another name"
             raise ConflictError(
-                f"there is an MCP server {new.name!r} already",
-                where=str(profile.config_path),
-                next_step=f"change it with `{mcp_command(profile.name, 'configure', new.name)}`, or take another name",
+                f"there is an MCP server {new.name!r} already", where=str(profile.config_path), next_step=step
             )
-        keeper = Keeper(new.name, settings.secrets)
-        change(profile, None, [Edit(("mcp_servers", new.name), _section(new, keeper))], keeper.kept)
-    return list(keeper.kept)
+        section = unambiguous(_section(new))
+        return list(set_servers(profile, [Given(key_of(new.name), section, section)]).variables)
 
 
 def _check_no_user(url: str) -> None:
-    if "@" in url.partition("://")[2].partition("/")[0]:
+    if holds_user(url):
         step = "leave them out, and give --header 'Authorization: Basic …' (base64 of USER:PASSWORD)"
         raise UsageError("the url holds a user name or password", next_step=step)
 
 
-def configure(profile: Profile, name: str, settings: Sequence[tuple[str, str]]) -> list[str]:
-    """Change settings, given as (key below the server's, text), all or none; returns the variables that .env got.
+def configure(
+    profile: Profile, name: str, settings: Sequence[tuple[str, str]], *, claims: Claims | None = None
+) -> Change:
+    """Change settings, given as (key below the server's, text), all or none.
 
     Raises NotFoundError for an unknown server, UsageError for a key nobody knows, ConfigError for a wrong value.
     """
-    from hermesd.config.env import load_env
     from hermesd.config.lock import changing
-    from hermesd.config.write import Edit, change, parsed
+    from hermesd.config.server_write import NOBODY, given, set_servers
 
     with changing(profile):
         check_known(profile, name)
-        tree = _tree(profile)
-        keeper = Keeper(name, load_env(profile.env_path, []), references(tree))
-        edits = []
-        for key, text in settings:
-            path = ("mcp_servers", name, *key.split("."))
-            value = keeper.without_secrets(key, parsed(f"{key_of(name)}.{key}", text), _at(tree, path))
-            edits.append(Edit(path, value))
-        change(profile, None, edits, keeper.kept)
-    return list(keeper.kept)
+        found = [given(f"{key_of(name)}.{key}", text) for key, text in settings]
+        return set_servers(profile, found, claims=claims or NOBODY)
 
 
-def remove(profile: Profile, name: str) -> list[str]:
-    """Take it out of config.yaml; returns variables of .env that only it used, which stay. Raises NotFoundError."""
-    from hermesd.config.write import unset_value
+def remove(profile: Profile, name: str) -> Change:
+    """Take it out of config.yaml. Its variables stay in .env: a server that comes back may want them.
 
-    check_known(profile, name)
-    before = set(references(_tree(profile)))
-    unset_value(profile, key_of(name))
-    return sorted(before - set(references(_tree(profile))))
+    Those that nothing else refers to are ``left`` in what is returned. Raises NotFoundError.
+    """
+    from hermesd.config.lock import changing
+    from hermesd.config.server_write import Claims, unset_servers
+
+    with changing(profile):
+        check_known(profile, name)
+        return unset_servers(profile, key_of(name), Claims(is_read=lambda _name, _is_own: True))
 
 
 def check_known(profile: Profile, name: str) -> None:
@@ -108,7 +105,7 @@ def check_known(profile: Profile, name: str) -> None:
     key_of(name)
     known = configured(profile)
     if name not in known:
-        how = f"{mcp_command(profile.name, 'add', name)} --command PROGRAM | --url URL"
+        how = f"{mcp_command(profile.told_name, 'add', name)} --command PROGRAM | --url URL"
         step = f"configured: {', '.join(known)}" if known else f"add it: {how}"
         raise NotFoundError(f"there is no MCP server {name!r}", where=str(profile.config_path), next_step=step)
 
@@ -139,18 +136,10 @@ def _tree(profile: Profile) -> dict[str, Any]:
     return tree_of(data, str(profile.config_path))
 
 
-def _at(tree: object, path: Sequence[str]) -> object:
-    for name in path:
-        tree = tree.get(name) if isinstance(tree, dict) else None
-    return tree
-
-
-def _section(new: NewServer, keeper: Keeper) -> dict[str, object]:
-    """The section with references instead of secrets."""
+def _section(new: NewServer) -> dict[str, object]:
     section: dict[str, object] = {"command": new.command, "args": new.args}
     if new.url:
         section = {"url": new.url, "transport": new.transport}
     section |= {"env": new.env, "headers": new.headers}
-    section = {key: keeper.without_secrets(key, value, None) for key, value in section.items()}
     section |= {"auth": new.auth, "connect_timeout": new.connect_timeout, "trusted": new.trusted}
     return {key: value for key, value in section.items() if value}

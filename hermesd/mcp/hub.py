@@ -108,6 +108,7 @@ class McpHub:
         self._settings = settings
         self._profile = settings.profile
         self.profile_name = settings.profile.name
+        self.told_name = settings.profile.told_name
         self._store = store
         self._tag = tag
         self._on_tools = on_tools
@@ -150,7 +151,7 @@ class McpHub:
 
         entry = self.entries[name]
         server = McpServer(
-            self._profile.name,
+            self.told_name,
             name,
             entry.config,
             auth=self._auth(entry),
@@ -192,7 +193,7 @@ class McpHub:
             from hermesd.mcp.oauth.manager import OAuthManager
 
             self._oauth = OAuthManager(
-                self._profile.root / "mcp-tokens", profile=self._profile.name, on_notice=self._sign_in_changed
+                self._profile.root / "mcp-tokens", profile=self.told_name, on_notice=self._sign_in_changed
             )
         self._oauth.configured = self.entries.keys()
         return self._oauth
@@ -470,7 +471,7 @@ class McpHub:
 
     def command(self, *words: str) -> str:
         """What a person types about a server of this profile."""
-        return mcp_command(self._profile.name, *words)
+        return mcp_command(self.told_name, *words)
 
     def login_command(self, server: str) -> str:
         """What a person types to sign in."""

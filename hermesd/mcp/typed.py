@@ -8,7 +8,7 @@ from hermesd.home import DEFAULT_PROFILE
 
 
 def mcp_command(profile: str, *words: str) -> str:
-    """``hermesctl mcp WORDS`` for a profile; for the default one it is not named.
+    """``hermesctl mcp WORDS`` for a profile, by its ``told_name``; the default one is not named.
 
     >>> mcp_command("coder", "show", "notes")
     'hermesctl -p coder mcp show notes'

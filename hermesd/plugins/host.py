@@ -180,7 +180,9 @@ class PluginHost:
         try:
             with trio.fail_after(config.load_timeout):
                 await trio.to_thread.run_sync(
-                    load, candidate, context, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
+                    partial(load, candidate, context, told_as=self._settings.profile.told_name),
+                    abandon_on_cancel=True,
+                    limiter=trio.CapacityLimiter(1),
                 )
         except trio.TooSlowError:
             what = f"did not finish loading within {config.load_timeout:g} s, and was left alone"

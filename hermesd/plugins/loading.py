@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 _OTHER = re.compile(r"[^A-Za-z0-9]", re.ASCII)
 
 
-def load(candidate: Candidate, context: PluginContext) -> None:
-    """Import the plugin anew and let it register. Raises PluginError, whatever the plugin's code raises."""
+def load(candidate: Candidate, context: PluginContext, *, told_as: str = "") -> None:
+    """Import the plugin anew and let it register. Raises PluginError, whatever the plugin's code raises.
+
+    ``told_as``: what people call the profile after ``hermesctl -p``; '' is its name.
+    """
     name = candidate.name
     if candidate.problem:
         raise PluginError(name, candidate.problem, next_step=candidate.next_step)
     if missing := [each for each in candidate.requires_env if not context.env.get(each)]:
-        option = "" if context.profile_name == DEFAULT_PROFILE else f"-p {context.profile_name} "
+        profile = told_as or context.profile_name
+        option = "" if profile == DEFAULT_PROFILE else f"-p {profile} "
         step = f"run `hermesctl {option}config set {missing[0]} -` and type its value"
         raise PluginError(name, f"needs {', '.join(missing)}, which is not set", next_step=step)
     try:

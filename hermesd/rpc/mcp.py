@@ -8,7 +8,6 @@ import msgspec
 
 from hermesd.errors import NotFoundError, UsageError
 from hermesd.mcp.sanitize import clean
-from hermesd.mcp.typed import mcp_command
 from hermesd.rpc.wire import (
     McpDefinitionResult,
     McpServerDetail,
@@ -44,6 +43,7 @@ def server(daemon: Daemon, profile: str, name: str) -> McpServerDetail:
         tools=_tools(hub, name),
         left_out=[_clean(each) for each in hub.left_out(name)],
         held=hub.held(name),
+        told_as=hub.told_name,
         flags=list(entry.prepared.flags),
         info=_clean(" ".join(str(info[key]) for key in ("name", "version") if info.get(key))),
         instructions=_clean(running.instructions if running else ""),
@@ -62,12 +62,12 @@ def tools(daemon: Daemon, profile: str, name: str) -> McpToolsResult:
 
 def definition(daemon: Daemon, profile: str, name: str, tool: str) -> McpDefinitionResult:
     """A tool as its server has sent it, for whoever compares that with what was made of it. Raises NotFoundError."""
-    entry = daemon.mcp(profile).entry(name)
-    for each in entry.listing.tools:
+    hub = daemon.mcp(profile)
+    for each in hub.entry(name).listing.tools:
         if each.get("name") == tool:
             break
     else:
-        raise NotFoundError(f"{name} has no tool {tool[:80]!r}", next_step=mcp_command(profile, "tools", name))
+        raise NotFoundError(f"{name} has no tool {tool[:80]!r}", next_step=hub.command("tools", name))
     if len(msgspec.json.encode(each)) > MAX_DEFINITION_BYTES:
         raise UsageError(f"its definition is larger than {MAX_DEFINITION_BYTES} bytes", where=f"mcp/{name}")
     return McpDefinitionResult(definition=dict(each))

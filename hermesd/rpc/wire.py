@@ -464,7 +464,7 @@ class McpServerDetail(Result, kw_only=True):
     """One server with everything known of it. ``stderr``: its last lines. ``info``: what it says it is.
 
     ``left_out``: the server's names of tools that the configuration keeps from the model. ``held``: a mark of what is
-    held back, for ``mcp.approve``.
+    held back, for ``mcp.approve``. ``told_as``: what people call its profile after ``hermesctl -p``.
     """
 
     server: McpServerRow
@@ -472,6 +472,7 @@ class McpServerDetail(Result, kw_only=True):
     tools: list[McpToolRow]
     left_out: list[str] = []
     held: str = ""
+    told_as: str = ""
     flags: list[str] = []
     info: str = ""
     instructions: str = ""

@@ -44,7 +44,8 @@ LAYERS: list[set[str]] = [
     {"logfile", "rpc.wire"},
     {"supervision", "store"},
     {"deploy"},
-    {"home", "redact", "web"},
+    {"config.lock"},
+    {"file_lock", "home", "redact", "web"},
     {"collector", "errors", "failpoint", "proxies"},
 ]
 """Top to bottom: a room imports rooms below it or its own. ``rpc.wire`` is types only, so it lies low."""

@@ -17,6 +17,7 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from hermesd.config.lock import locked
 from hermesd.deploy.container.commands import marker_text
 from hermesd.deploy.container.environment import HEADER, env_text
 from hermesd.deploy.container.files import (
@@ -56,7 +57,10 @@ class StateDir:
         return (container.uid, container.gid) if os.geteuid() == 0 else None
 
     def prepare(self) -> None:
-        """Bring everything into its form. Raises ConfigError for what stands in the way, and OSError."""
+        """Bring everything into its form. Raises ConfigError for what stands in the way, and OSError.
+
+        Raises ConflictError when another process keeps the lock of .env for itself.
+        """
         self._keep()
         home = PurePosixPath(self._manifest.home).relative_to(self._manifest.state_dir)
         for directory in (home, PurePosixPath("home"), PurePosixPath("workspace")):
@@ -136,22 +140,32 @@ class StateDir:
                 replace_link(name, target, below=self._fd, where=where)
 
     def _write_env(self, fd: int) -> None:
-        """The .env, unless the manifest declares none and none of ours is there; a foreign one is kept beside."""
+        """The .env, while nobody else changes it. Where it is right already, nobody is waited for."""
+        if all(self._is_there(fd, name, data, 0o600, self._owner) for name, data in self._env_files(fd)):
+            return
+        with contextlib.nullcontext() if self._dry_run else locked(fd, self._manifest.home):
+            for name, data in self._env_files(fd):  # once more: it may have been changed until now
+                self._write(fd, name, data, mode=0o600, owner=self._owner)
+
+    def _env_files(self, fd: int) -> list[tuple[str, bytes]]:
+        """Nothing, if the manifest declares none and none of ours is there; a foreign one is kept beside."""
         env = self._manifest.env
         old = read_file(".env", below=fd, max_bytes=MAX_FILE_BYTES)
         is_ours = old is not None and old.startswith(HEADER.encode())
         if not env.values and not env.files and not is_ours:
-            return
-        if old and not is_ours:
-            self._write(fd, ".env.before-container", old, mode=0o600, owner=self._owner)
-        self._write(fd, ".env", env_text(self._manifest).encode(), mode=0o600, owner=self._owner)
+            return []
+        kept = [(".env.before-container", old)] if old and not is_ours else []
+        return [*kept, (".env", env_text(self._manifest).encode())]
 
     def _write(self, fd: int, name: str, data: bytes, *, mode: int, owner: tuple[int, int] | None) -> None:
-        if read_file(name, below=fd, max_bytes=MAX_FILE_BYTES) == data and self._is_as(fd, name, mode, owner):
+        if self._is_there(fd, name, data, mode, owner):
             return
         self.changes.append(f"write {self._manifest.home}/{name}")
         if not self._dry_run:
             replace_file(name, data, below=fd, mode=mode, owner=owner)
+
+    def _is_there(self, fd: int, name: str, data: bytes, mode: int, owner: tuple[int, int] | None) -> bool:
+        return read_file(name, below=fd, max_bytes=MAX_FILE_BYTES) == data and self._is_as(fd, name, mode, owner)
 
     def _is_as(self, fd: int, name: str, mode: int, owner: tuple[int, int] | None) -> bool:
         found = os.stat(name, dir_fd=fd, follow_symlinks=False)

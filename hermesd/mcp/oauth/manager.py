@@ -10,6 +10,7 @@ from hermesd.home import DEFAULT_PROFILE
 from hermesd.mcp.oauth.inherited import storage_of
 from hermesd.mcp.oauth.settings import OAuthSettings, ServerIdentity
 from hermesd.mcp.oauth.watch import watch_directory
+from hermesd.mcp.typed import mcp_command
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -55,6 +56,10 @@ class OAuthManager:
         self._on_notice = on_notice
         self._providers: dict[str, OAuthProvider] = {}
         self._nursery: trio.Nursery | None = None
+
+    def login_command(self, server_name: str) -> str:
+        """What a person types to sign in."""
+        return mcp_command(self._profile, "login", server_name)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the renewals until cancelled, and tell of token files; one that is being answered is still saved."""

@@ -51,7 +51,7 @@ class RemoteSignIns:
     def answer(self, name: str, address: str) -> None:
         """Hand in the address that the browser ended at. Raises NotFoundError without a sign-in, UsageError."""
         if name not in self._ways_in:
-            step = f"begin one with mcp.login, or `hermesctl mcp login {name}`"
+            step = f"begin one with mcp.login, or `{self._manager.login_command(name[:80])}`"
             raise NotFoundError(f"no sign-in to {name[:80]!r} is under way", where=f"mcp/{name[:80]}", next_step=step)
         line = address.strip()
         if not line or len(line) > MAX_ANSWER_CHARS or not line.isascii() or not line.isprintable():

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import logging
-import os
 import re
-import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +20,7 @@ import msgspec
 import trio
 
 from hermesd.errors import ConfigError
+from hermesd.file_lock import FileLock, open_lock
 from hermesd.home import make_private_directory, read_bounded, write_private
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.oauth.metadata import Tokens, tokens_from
@@ -198,55 +196,36 @@ class TokenStorage:
     # -- the lock between processes ----------------------------------------------------------------------------------
     @contextlib.asynccontextmanager
     async def lock(self, timeout_s: float = LOCK_TIMEOUT_S) -> AsyncIterator[None]:
-        """Hold the server's lock file. Raises McpError(down) when another process keeps it for ``timeout_s``."""
-        make_private_directory(self.directory)
-        attempt = _LockAttempt(self._lock_path)
-        try:
-            with trio.move_on_after(timeout_s):
-                await trio.to_thread.run_sync(attempt.run, abandon_on_cancel=True, limiter=self._lock_threads)
-            if not attempt.taken:
-                raise McpError(
-                    f"another process has held the tokens of {self.server!r} for {timeout_s:g} s",
-                    kind="down",
-                    where=str(self._lock_path),
-                    next_step="see which `hermesctl mcp login` is still running",
-                )
+        """Hold the server's lock file. Raises McpError(down) when another process keeps it for ``timeout_s``.
+
+        Raises ConfigError for a lock file that is none, OSError.
+        """
+        held: FileLock | None = None
+        with trio.move_on_after(timeout_s):
+            held = await self._take()
+        if held is None:
+            raise McpError(
+                f"another process has held the tokens of {self.server!r} for {timeout_s:g} s",
+                kind="down",
+                where=str(self._lock_path),
+                next_step="see which `hermesctl mcp login` is still running",
+            )
+        with contextlib.closing(held):
             yield
-        finally:
+
+    async def _take(self) -> FileLock:
+        path = str(self._lock_path)
+        while True:
+            make_private_directory(self.directory)
+            attempt = FileLock(open_lock(path, None, path))
+            try:
+                await trio.to_thread.run_sync(attempt.wait, abandon_on_cancel=True, limiter=self._lock_threads)
+                if attempt.is_still(path):
+                    return attempt
+            except BaseException:  # a cancel above all: whoever comes last closes the file
+                attempt.close()
+                raise
             attempt.close()
-
-
-class _LockAttempt:
-    """A flock(2) being waited for in a thread, which may be given up: then whoever comes last closes the file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._guard = threading.Lock()
-        self._fd = -1
-        self._given_up = False
-        self.taken = False
-
-    def run(self) -> None:
-        """Open and lock; blocks. Raises OSError."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        except BaseException:
-            os.close(fd)
-            raise
-        with self._guard:
-            if self._given_up:
-                os.close(fd)
-            else:
-                self._fd, self.taken = fd, True
-
-    def close(self) -> None:
-        """Release, or give up."""
-        with self._guard:
-            self._given_up = True
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
 
 
 def _unlink(*paths: Path) -> bool:

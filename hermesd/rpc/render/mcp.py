@@ -86,7 +86,7 @@ def _held(page: Page, result: McpServerDetail) -> str:
         if tool.quarantined:
             text += page.paint(f"{tool.tool} is held back: it has changed. It now says:", "red") + "\n"
             text += "".join(f"  {one_line(line)}\n" for line in tool.description.splitlines())
-    profile = result.server.profile
+    profile = result.told_as
     text += f"all of it, with the arguments: `{mcp_command(profile, 'tools', name, '--json')}`\n"
     return text + f"if that is what you want: `{mcp_command(profile, 'approve', name, '--expect', result.held)}`\n"
 

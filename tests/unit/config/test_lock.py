@@ -21,9 +21,13 @@ from hermesd.config import lock
 from hermesd.config.edit import Draft
 from hermesd.config.lock import LOCK_NAME, changing, locked
 from hermesd.config.write import Edit, change, set_section, set_value, unset_value, write_config
+from hermesd.deploy.container.manifest import Container, Env, Manifest
+from hermesd.deploy.container.state_dir import state_dir
 from hermesd.errors import ConfigError, ConflictError, HermesError
+from hermesd.file_lock import WAITER
 from hermesd.home import Home, Profile, open_directory
 from hermesd.plugins.switch import switch
+from hermesd.profiles import ProfileStore
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -164,7 +168,7 @@ def test_a_writer_goes_on_when_the_one_before_it_is_done(profile: Profile) -> No
     waiting = threading.Thread(target=set_value, args=(profile, "agent.max_turns", "7"))
     with changing(profile):
         waiting.start()
-        wait_until(lambda: any(each.name == "config-lock" for each in threading.enumerate()) or not waiting.is_alive())
+        wait_until(lambda: any(each.name == WAITER for each in threading.enumerate()) or not waiting.is_alive())
         assert waiting.is_alive(), "it did not wait"
         set_value(profile, "store.retain_days", "5")
     waiting.join(DEADLINE_S)
@@ -235,12 +239,61 @@ def test_a_refused_first_change_leaves_no_home_behind(tmp_path: Path) -> None:
 def test_a_lock_that_was_removed_while_somebody_waited_for_it_counts_no_more(profile: Profile) -> None:
     """Who gets a lock whose file has lost its name takes the one that has it now."""
     path = profile.root / LOCK_NAME
-    with open_directory(profile.root) as directory:
-        first = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        attempt = lock._Attempt(first)
-        assert attempt.take(0)
+    with open_directory(profile.root) as directory, running(HOLDER, path):
         path.unlink()
-        assert not attempt.is_still(LOCK_NAME, directory)
-        attempt.close()
         with locked(directory, str(profile.root), wait_s=0):
             assert path.exists()
+    with running(HOLDER, path) as old:
+        path.unlink()
+        with running(HOLDER, path), open_directory(profile.root) as directory:
+            old.kill()
+            with pytest.raises(ConflictError), locked(directory, str(profile.root), wait_s=0.05):
+                raise AssertionError("the file that has the name is held")
+
+
+def test_a_clone_waits_for_who_is_changing_what_it_copies(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has config.yaml and .env of one moment; one that is refused leaves nothing."""
+    furnish(profile)
+    store = ProfileStore(Home(profile.root))
+    with running(HOLDER, profile.root / LOCK_NAME):
+        monkeypatch.setattr(lock, "WAIT_S", 0.05)
+        with pytest.raises(ConflictError):
+            store.create("clone", clone_from="default")
+        assert list((profile.root / "profiles").iterdir()) == []
+        assert store.create("empty").workspace.is_dir()
+    clone = store.create("clone", clone_from="default")
+    assert clone.env_path.read_bytes() == profile.env_path.read_bytes()
+    assert not (clone.root / LOCK_NAME).exists()
+
+
+def test_a_containers_env_waits_for_who_is_changing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written before; one that is right already waits for nobody, and a dry run neither."""
+    user = (10000, 10000) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    declared = Manifest(
+        schema=1,
+        package=f"{tmp_path}/package",
+        container=Container(image="x", uid=user[0], gid=user[1]),
+        state_dir=f"{tmp_path}/state",
+        home=f"{tmp_path}/state/.hermes",
+        env=Env(values={"A": "1"}),
+    )
+
+    def ensure(*, dry_run: bool = False) -> list[str]:
+        with state_dir(declared, make=True, dry_run=dry_run) as found:
+            found.prepare()
+            return found.changes
+
+    home = tmp_path / "state/.hermes"
+    ensure()
+    assert (home / LOCK_NAME).stat().st_uid == user[0]  # the agent's, who changes its configuration too
+    (home / ".env").write_text("OWN=1\n")
+    with running(HOLDER, home / LOCK_NAME):
+        monkeypatch.setattr(lock, "WAIT_S", 0.05)
+        with pytest.raises(ConflictError):
+            ensure()
+        assert (home / ".env").read_text() == "OWN=1\n"
+        assert not (home / ".env.before-container").exists()
+        assert len(ensure(dry_run=True)) == 2
+    assert len(ensure()) == 2
+    with running(HOLDER, home / LOCK_NAME):
+        assert ensure() == []

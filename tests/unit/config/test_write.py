@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -424,3 +428,53 @@ def test_several_edits_are_one_change_of_a_file_that_is_as_it_was(profile: Profi
     servers = load_settings(profile).config.mcp_servers
     assert (sorted(servers), servers["c"].command, servers["c"].env) == (["a", "c"], "no", {"TOKEN": "t0ken"})
     assert "# ours" in profile.config_path.read_text()
+
+
+@pytest.mark.parametrize("how", ["set", "unset", "unset a secret", "change"])
+def test_a_kill_between_the_files_leaves_a_configuration_that_loads(profile: Profile, how: str) -> None:
+    """New variables are there before something refers to them, old ones until nothing does."""
+    set_value(profile, "mcp_servers.n", "{command: x, env: {N_KEY: one}}")
+    set_value(profile, "model.api_key", "two")
+    code = (
+        "from pathlib import Path\nfrom hermesd.home import Profile\n"
+        "from hermesd.config.write import Edit, change, set_value, unset_value\n"
+        f"profile = Profile('default', Path({str(profile.root)!r}))\n"
+    )
+    code += {
+        "set": "set_value(profile, 'mcp_servers.n.url', 'https://127.0.0.1:9/?three')",
+        "unset": "unset_value(profile, 'mcp_servers.n')",
+        "unset a secret": "unset_value(profile, 'model.api_key')",
+        "change": "change(profile, None, [Edit(('mcp_servers',), None), Edit(('model', 'api_key'), '${A}')],"
+        " {'A': '1', 'N_KEY': None, 'OPENAI_API_KEY': None})",
+    }[how]
+    before = profile.config_path.read_bytes(), profile.env_path.read_bytes()
+    environment = {**os.environ, "HERMESD_FAILPOINT": "home.after_rename"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (profile.config_path.read_bytes(), profile.env_path.read_bytes()) != before
+    load_settings(profile)
+
+
+def test_a_setting_that_needs_no_variable_can_be_made_whatever_is_wrong_with_env(profile: Profile) -> None:
+    """One that does cannot: which names are free is not known."""
+    profile.env_path.write_text("no variable\n" * 40)
+    profile.env_path.chmod(0o600)
+    profile.config_path.write_text("mcp_servers: {n: {command: x}}\n")
+    set_value(profile, "mcp_servers.n.enabled", "false")
+    assert "enabled: false" in profile.config_path.read_text()
+    with pytest.raises(ConfigError, match="too many lines"):
+        set_value(profile, "mcp_servers.n.env.KEY", "geheim")
+
+
+def test_what_env_holds_is_shown_in_no_setting_of_a_server(profile: Profile) -> None:
+    """Wherever config.yaml refers to it, and however the word looks that it makes there."""
+    profile.env_path.write_text("PLAIN=geheim-1\nUSER_URL=https://geheim-2.example/mcp\n")
+    profile.env_path.chmod(0o600)
+    profile.config_path.write_text(
+        "mcp_servers:\n  a: {command: x, args: [--header, 'X: ${PLAIN}'], cwd: '/${PLAIN}'}\n"
+        "  b: {url: '${USER_URL}'}\n"
+    )
+    settings_now = load_settings(profile)
+    shown = to_plain(settings_now.config, settings_now.secrets)["mcp_servers"]
+    assert "geheim" not in repr(shown)
+    assert shown["a"]["args"] == ["--header", "X: ***"]

@@ -101,8 +101,8 @@ def test_a_link_in_the_place_of_a_directory_is_refused_and_nothing_behind_it_cha
         prepare(declared)
     with state_dir(declared) as found, pytest.raises(ConfigError, match="is a symbolic link"):
         found.verify()
+    assert target.lstat() == before  # before it is read, which may change its time of access
     assert list(target.iterdir()) == []
-    assert target.lstat() == before
 
 
 @pytest.mark.parametrize("name", [".container-mode", ".env"])

@@ -10,6 +10,7 @@ from hermesctl import fast
 from hermesctl.context import Context
 from hermesd.config.managed import manager_of
 from hermesd.home import Home
+from hermesd.mcp.typed import mcp_command
 
 
 @pytest.fixture
@@ -65,3 +66,26 @@ def test_what_manages_a_home_manages_its_profiles_that_are_homes(home: Home) -> 
     found = manager_of(own, {})
     assert found is not None
     assert found.name == "NixOS"
+
+
+def test_a_profile_that_is_a_home_is_told_by_the_name_that_the_home_around_knows_it_by(home: Home) -> None:
+    """Its own daemon calls it default; that name leads a person to another one. Other homes' default is just that."""
+    own = Home(home.root / "profiles" / "coder")
+    assert own.default_profile.told_name == "default"  # nothing says that what is around is a home
+    (home.root / "state.db").touch()
+    assert own.default_profile.told_name == "coder"
+    assert home.default_profile.told_name == "default"
+    assert home.profile("coder").told_name == "coder"
+    assert mcp_command(own.default_profile.told_name, "login", "x") == "hermesctl -p coder mcp login x"
+    assert mcp_command(home.default_profile.told_name, "login", "x") == "hermesctl mcp login x"
+
+
+@pytest.mark.parametrize("verb", ["mcp", "config"])
+def test_what_is_told_works_where_that_home_is_the_callers_too(home: Home, verb: str) -> None:
+    """``HERMES_HOME=…/profiles/coder hermesctl -p coder`` means that home, not a profile of its own."""
+    (home.root / "state.db").touch()
+    own = Home(home.root / "profiles" / "coder")
+    found = Context(["-p", "coder", verb], "coder", home=own).at_its_own_daemon(verb)
+    assert (found.home, found.profile, found.argv) == (own, "", [verb])
+    other = Context(["-p", "writer", verb], "writer", home=own)
+    assert other.at_its_own_daemon(verb) is other

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hermesd.mcp.variables import Keeper, references, variable_name
+from hermesd.config.server_variables import Keeper, references, variable_name
 
 CLIENT_SECRET = "MCP_SERVERS_NOTES_OAUTH_CLIENT_SECRET"
 

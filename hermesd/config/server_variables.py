@@ -21,15 +21,22 @@ class Keeper:
     """Collects the secrets of one server in ``kept``; every value of ``env`` and ``headers`` is taken for one.
 
     ``known`` are the variables of .env. None of them is given another value, but for those with the server's name that
-    nothing but the replaced setting refers to; ``in_use`` has a name for each reference in config.yaml.
+    nothing but the replaced setting refers to; ``in_use`` has a name for each reference in config.yaml. ``kept`` may be
+    that of another server, so that both are written together.
     """
 
-    def __init__(self, server: str, known: Mapping[str, str], in_use: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        server: str,
+        known: Mapping[str, str],
+        in_use: list[str] | None = None,
+        kept: dict[str, str] | None = None,
+    ) -> None:
         self._server = server
         self._prefix = variable_name(server)
         self._known = known
         self._in_use = Counter(in_use or ())
-        self.kept: dict[str, str] = {}
+        self.kept = {} if kept is None else kept
 
     # A setting is whatever YAML can hold: a text, a number, a list or a map.
     def without_secrets(self, key: str, value: object, before: object) -> object:
@@ -62,7 +69,7 @@ class Keeper:
 
     def _keep(self, wanted: str, value: str, before: object) -> str:
         old = Counter(references(before))
-        mine = [name for name, count in old.items() if count == self._in_use[name] and self._is_ours(name)]
+        mine = [name for name, count in old.items() if count == self._in_use[name] and is_of_server(name, self._server)]
         for name in itertools.chain(mine if isinstance(before, str) else (), self._candidates(wanted)):
             current = self.kept.get(name, value if name in mine else self._known.get(name, value))
             if current == value:
@@ -70,16 +77,17 @@ class Keeper:
                 return f"${{{name}}}"
         raise AssertionError("candidates never end")
 
-    def _is_ours(self, name: str) -> bool:
-        """Whether nothing else of hermesd's is likely to read it, as it may read OPENAI_API_KEY."""
-        return name.startswith((f"{self._prefix}_", "MCP_"))
-
     def _candidates(self, wanted: str) -> Iterator[str]:
         if not wanted.startswith((f"{self._prefix}_", "MCP_SERVERS_")):
             yield wanted
             wanted = f"{self._prefix}_{wanted}"
         yield wanted
         yield from (f"{wanted}_{number}" for number in itertools.count(2))
+
+
+def is_of_server(name: str, server: str) -> bool:
+    """Whether a variable bears the server's name, so that hardly anything but the server needs it."""
+    return name.startswith((f"{variable_name(server)}_", f"{variable_for(f'mcp_servers.{server}')}_"))
 
 
 def references(value: object) -> list[str]:
