@@ -8,14 +8,15 @@ machine adds and never takes away. Figures in seconds are for bench/.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 Work = Callable[[], object]
 
 TRIES = 3
-MOST_TRIES = 12
+PATIENCE_S = 10.0  # of CPU, for tries after these
 LINEAR = 2.5  # times the factor of the sizes: what grows by less is linear
 
 
@@ -34,15 +35,16 @@ def least_seconds(work: Work, *, tries: int = TRIES) -> float:
 def ratio(work: Work, reference: Work, *, enough: float = 0.0) -> float:
     """How many times the cost of ``reference`` one call of ``work`` costs.
 
-    The two take turns, so that a machine that is slow for a while is slow for both: three times, and up to twelve
-    times while the ratio is not yet under ``enough``. Work of less than about a millisecond is to be repeated inside
-    ``work``.
+    The two take turns, so that a machine that is slow for a while is slow for both: three times, and longer while the
+    ratio is not yet under ``enough``. Work of less than about a millisecond is to be repeated inside ``work``.
     """
     cost = base = math.inf
-    for tried in range(MOST_TRIES):
-        if tried >= TRIES and (not enough or cost < enough * base):
-            break
+    began = time.thread_time()
+    for tried in itertools.count(1):
         cost, base = min(cost, seconds(work)), min(base, seconds(reference))
+        patient = cost >= enough * base and time.thread_time() - began < PATIENCE_S
+        if tried >= TRIES and not (enough and patient):
+            break
     return cost / base
 
 
@@ -54,3 +56,14 @@ def growth(make: Callable[[int], Work], size: int, *, factor: int = 8) -> float:
     factor of 8.
     """
     return ratio(make(factor * size), make(size), enough=LINEAR * factor) / factor
+
+
+async def growth_async(cost: Callable[[int], Awaitable[float]], size: int, *, factor: int = 8) -> float:
+    """As ``growth``, of what a loop does: ``cost`` gives the CPU seconds of this thread that work of a size took."""
+    large = small = math.inf
+    began = time.thread_time()
+    for tried in itertools.count(1):
+        large, small = min(large, await cost(factor * size)), min(small, await cost(size))
+        if tried >= TRIES and (large < LINEAR * factor * small or time.thread_time() - began > PATIENCE_S):
+            break
+    return large / small / factor
