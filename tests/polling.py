@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-import trio
-
 LOOK_S = 0.01
 LIMIT_S = 60.0
 
 
 async def until(holds: Callable[[], bool] | Callable[[], Awaitable[bool]], *, limit_s: float = LIMIT_S) -> None:
     """Return once it holds; raises AssertionError after so long. Real time, whatever clock Trio runs by."""
+    import trio  # which the programs of tests/servers need not load
+
     end = time.monotonic() + limit_s
     while True:
         found = holds()

@@ -14,13 +14,13 @@ from hermesd.mcp.server import McpServer
 from tests.servers.hostile import Hostile
 
 METADATA = "169.254.169.254"
-TOO_LONG_S = 60.0
+TOO_LONG_S = 120.0
 
 
 @asynccontextmanager
 async def trying(url: str, *, allow_private: bool = False, **headers: str) -> AsyncIterator[McpServer]:
     """A server under its owner that has failed twice, so that it rests and says why."""
-    config = McpServerConfig(url=url, allow_private=allow_private, headers=headers, connect_timeout=5)
+    config = McpServerConfig(url=url, allow_private=allow_private, headers=headers, connect_timeout=60)
     rests = trio.Event()
 
     def changed(server: McpServer, _change: str) -> None:

@@ -27,7 +27,8 @@ pytestmark = [
 
 
 def program(name: str, *modes: str) -> McpServer:
-    config = McpServerConfig(command=sys.executable, args=["-I", "-S", MINIMAL, *modes], connect_timeout=5.0)
+    connect_s = 5.0 if modes else 60.0
+    config = McpServerConfig(command=sys.executable, args=["-I", "-S", MINIMAL, *modes], connect_timeout=connect_s)
     return McpServer("default", name, config, tag="test:")
 
 

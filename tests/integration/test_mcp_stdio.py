@@ -324,10 +324,10 @@ async def test_noise_on_stdout_ends_in_a_recycled_server() -> None:
 
 async def test_what_a_server_says_in_the_wrong_place_is_told_when_it_does_not_get_up() -> None:
     """A banner on its output instead of an answer: the most usual mistake of a server, and of a wrong command."""
-    subject = server(minimal("hang", "banner", connect_timeout=0.5))
+    subject = server(minimal("hang", "banner", connect_timeout=1.0))
     async with running(subject):
         await state(subject, "backoff")
-        assert subject.last_error == "no session within 0.5 s (no message on its output: Listening [31m on stdio)"
+        assert subject.last_error == "no session within 1 s (no message on its output: Listening [31m on stdio)"
 
 
 async def test_an_error_of_megabytes_is_short_and_has_no_controls() -> None:
