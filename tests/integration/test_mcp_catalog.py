@@ -274,4 +274,4 @@ def test_idle_servers_cost_the_daemon_next_to_nothing(daemon: Daemon, tmp_path: 
         wire.sock.settimeout(2.0)  # two seconds in which nothing is sent
         with pytest.raises(TimeoutError):
             wire.read()
-        assert wakeups(daemon.pid) - before < 50  # once for each server
+        assert wakeups(daemon.pid) - before < 40  # two or three times, when nothing polls

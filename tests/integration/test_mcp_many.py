@@ -99,7 +99,7 @@ def test_fifty_servers_start_together_idle_for_nothing_and_end_together(daemon: 
     watched_s = 30.0 if SOAK else 1.0
     woken, before = wakeups(daemon.pid), ticks(daemon)
     time.sleep(watched_s)  # in which nothing is to happen
-    assert wakeups(daemon.pid) - woken < COUNT * watched_s / 2, "nothing looks at each server each second"
+    assert wakeups(daemon.pid) - woken < 20 * watched_s, "nothing polls"
     if SOAK:
         assert ticks(daemon) - before <= 0.5 * watched_s + 2  # 0.5 % and the granularity of the clock
     began = time.perf_counter()
