@@ -17,10 +17,10 @@ from trio.testing import MockClock
 from hermesd.config.schema import McpServerConfig
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.server import McpServer
-from tests.polling import until
 from tests.servers.mcp_big import big_answers
 from tests.servers.mcp_http import HttpServer, free_port, serving
 from tests.standing_clock import standing_still
+from tests.waiting import until
 
 SOAK = bool(os.environ.get("HERMESD_SOAK"))
 TOO_LONG_S = 1800.0 if SOAK else 120.0

@@ -17,9 +17,9 @@ import httpx2
 import pytest
 import trio
 
-from tests.polling import until
 from tests.servers.daemon import MCP, Daemon
 from tests.servers.llmock import LlmockServer, run_llmock
+from tests.waiting import until
 
 TOKEN = "a-token-for-tests-0123456789"
 SERVE = "mcp_serve: {enabled: true, port: 0}\n"

@@ -14,7 +14,7 @@ from hermesd.mcp.process import ServerProcess, is_asleep
 from hermesd.mcp.server import McpServer
 from hermesd.tools.terminal.leftovers import Mark, find
 from hermesd.tools.terminal.local import Spawn
-from tests.polling import until
+from tests.waiting import until
 
 MINIMAL = str(Path(__file__).parents[1] / "servers" / "mcp_minimal.py")
 BUSY = "while True: pass"

@@ -24,10 +24,10 @@ from hermesd.mcp.following import Following
 from hermesd.mcp.server import McpServer
 from hermesd.mcp.stdio import MESSAGES_A_SECOND, MESSAGES_BURST_S
 from hermesd.tools.terminal.leftovers import Mark, find, reap_leftovers
-from tests.polling import until
 from tests.servers import everything
 from tests.servers.descriptors import open_descriptors
 from tests.standing_clock import standing_still
+from tests.waiting import until
 
 MINIMAL = Path(__file__).parents[1] / "servers" / "mcp_minimal.py"
 SOAK = bool(os.environ.get("HERMESD_SOAK"))

@@ -27,10 +27,10 @@ from hermesd.gateway.text import units
 from hermesd.store.records import Accepted, Address, Cursor, EventRow, NewEvent, NewOutbox
 from hermesd.store.sqlite import SqliteStore
 from hermesd.turns.live import Live, Update
-from tests.polling import until
 from tests.servers import crabline
 from tests.servers.crabline import Crabline
 from tests.servers.proxy import proxy_to
+from tests.waiting import until
 
 CHAT = Address(platform="telegram", chat="7")
 PATIENCE_S = 60

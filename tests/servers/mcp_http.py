@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.polling import wait_until
-
 
 @dataclass
 class HttpServer:
@@ -39,6 +37,8 @@ class HttpServer:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=Path(__file__).parents[2]
             )
+        from tests.waiting import wait_until  # with Trio, which the server itself does not need
+
         wait_until(lambda: self._is_open() or self._has_ended())
         assert not self._has_ended(), f"the server did not start; see {self.log}"
 

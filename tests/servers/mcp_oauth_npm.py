@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.polling import wait_until
 from tests.servers.mcp_http import free_port
 from tests.servers.oidc import AuthorizationServer, node_modules, running
+from tests.waiting import wait_until
 
 NODE = Path(__file__).parent / "node_oauth"
 DEMO = "@modelcontextprotocol/sdk/dist/esm/examples/server/simpleStreamableHttp.js"

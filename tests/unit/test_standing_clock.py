@@ -1,4 +1,4 @@
-"""What the tests wait with."""
+"""A clock that stands still: who waits for it, and who does not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.polling import until, wait_until
 from tests.standing_clock import running_clock, standing_still
 
 
@@ -43,18 +42,3 @@ async def test_time_passes_by_hand(clock: MockClock) -> None:
         began = trio.current_time()
         clock.jump(3600.0)
         await trio.sleep_until(began + 3600.0)
-
-
-async def test_a_condition_is_looked_at_until_it_holds() -> None:
-    """With and without a loop; for no longer than the limit."""
-    looks = iter([False, False, True, False, True])
-
-    async def look() -> bool:
-        return next(looks)
-
-    await until(look)
-    wait_until(lambda: next(looks))
-    with pytest.raises(AssertionError, match=r"0\.02 s"):
-        await until(lambda: False, limit_s=0.02)
-    with pytest.raises(AssertionError, match=r"0\.02 s"):
-        wait_until(lambda: False, limit_s=0.02)
