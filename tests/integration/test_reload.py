@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hermesd.config.reload import DEBOUNCE_S
 from tests.faults.blackbox import (
     doctor,
     events,
@@ -78,6 +80,26 @@ def test_an_edited_config_is_in_force_by_itself_and_restarts_nothing_else(daemon
         assert watch.until("config.applied")["data"]["touched"] == ["agent"]
     assert daemon.call("config.show", key="agent.max_turns")["value"] == 11
     assert since(daemon) == before
+
+
+def test_an_edit_is_in_force_little_later_than_one_that_is_asked_for(daemon: Daemon) -> None:
+    """Compared in turn: nothing looks at the files now and then, and only the end of the writing is waited for."""
+    daemon.write_config("agent: {max_turns: 10}\n")
+    daemon.start()
+    since(daemon)
+    noticed, asked = [], []
+    with events(daemon) as watch:
+        for turns in (11, 13, 15):
+            began = time.monotonic()
+            daemon.write_config(f"agent: {{max_turns: {turns}}}\n")
+            watch.until("config.applied")
+            noticed.append(time.monotonic() - began)
+            began = time.monotonic()
+            daemon.write_config(f"agent: {{max_turns: {turns + 1}}}\n")
+            daemon.call("daemon.reload")
+            asked.append(time.monotonic() - began)
+            watch.until("config.applied")
+    assert min(noticed) < 10 * (DEBOUNCE_S + min(asked))
 
 
 @pytest.mark.parametrize("by", ["signal", "command", "method"])
