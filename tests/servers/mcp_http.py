@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-START_S = 180.0  # seconds of processor time, beside other programs
-
 
 @dataclass
 class HttpServer:
@@ -41,7 +39,7 @@ class HttpServer:
             )
         from tests.waiting import wait_until  # with Trio, which the server itself does not need
 
-        wait_until(lambda: self._is_open() or self._has_ended(), within_s=START_S)
+        wait_until(lambda: self._is_open() or self._has_ended())
         assert not self._has_ended(), f"the server did not start; see {self.log}"
 
     def _is_open(self) -> bool:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.servers.mcp_http import START_S, free_port
+from tests.servers.mcp_http import free_port
 from tests.servers.oidc import AuthorizationServer, node_modules, running
 from tests.waiting import wait_until
 
@@ -59,7 +59,7 @@ class Demo:
             stderr=subprocess.DEVNULL,
         )
         for port in (self.port, self.auth_port):
-            wait_until(lambda port=port: _is_open(port) or self._has_ended(), within_s=START_S)  # type: ignore[misc]  # of this round
+            wait_until(lambda port=port: _is_open(port) or self._has_ended())  # type: ignore[misc]  # of this round
         assert not self._has_ended(), "the demo server ended"
 
     def _has_ended(self) -> bool:
