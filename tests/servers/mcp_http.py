@@ -77,8 +77,8 @@ def free_port() -> int:
 def serving(directory: Path, transport: str = "streamable-http") -> Iterator[HttpServer]:
     """A running server that logs into ``directory``."""
     server = HttpServer(free_port(), transport, directory / "mcp_http.log")
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         if server.process is not None and server.process.poll() is None:
