@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +42,9 @@ def test_new_tools_are_taken_once_the_disk_takes_their_pins(daemon: Daemon, tmp_
         write(tmp_path, "announce", "new")
         assert daemon.call("mcp.call", name="s", tool="announce")["text"] == "announce"
         log.until("the store refused what is new of MCP servers")
-        began = time.monotonic()
         told = daemon.call("mcp.call", name="s", tool="announce")
         assert told["is_error"]
         assert "could not be compared with what was approved" in told["text"]
-        assert time.monotonic() - began < 15
         assert offered(daemon) == ["announce"]
         refusals.writes(0)
         wire.send("events.watch")

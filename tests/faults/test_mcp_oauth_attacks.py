@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
 import trio
+from trio.testing import MockClock
 
 from hermesd.config.schema import McpServerConfig
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.oauth import ssrf
 from hermesd.mcp.oauth.fetch import Fetcher
+from hermesd.mcp.oauth.keeper import PAUSE_S
 from hermesd.mcp.oauth.login import Surface, login
 from hermesd.mcp.oauth.manager import OAuthManager
 from hermesd.mcp.oauth.metadata import Tokens
@@ -26,23 +27,13 @@ from hermesd.mcp.oauth.storage import TokenStorage
 from tests.servers.hostile import Hostile, hostile_server
 from tests.servers.hostile_signed import GOOD, call, signed_in
 from tests.servers.mcp_http import free_port
+from tests.standing_clock import standing_still
 
 METADATA = "169.254.169.254"
 
 
-@pytest.fixture
-def hostile() -> Iterator[Hostile]:
-    with hostile_server() as server:
-        yield server
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> TokenStorage:
-    return TokenStorage(tmp_path / "mcp-tokens", "srv")
-
-
 async def sign_in(
-    url: str, storage: TokenStorage, visit: Callable[[str], None] = lambda _: None, *, timeout: float = 5
+    url: str, storage: TokenStorage, visit: Callable[[str], None] = lambda _: None, *, timeout: float = 60
 ) -> None:
     """A sign-in whose browser is ``visit``, in a thread of its own."""
 
@@ -62,7 +53,7 @@ def asked(address: str) -> dict[str, str]:
 def come_back(address: str, **answer: str) -> int:
     """Load the redirect URI with these parameters and the right state, unless given; returns the status."""
     query = asked(address)
-    with httpx2.Client(trust_env=False, timeout=5) as client:
+    with httpx2.Client(trust_env=False, timeout=60) as client:
         return client.get(query["redirect_uri"], params={"state": query["state"], **answer}).status_code
 
 
@@ -174,7 +165,7 @@ async def test_answers_with_another_state_are_turned_away(hostile: Hostile, stor
 
     def visit(address: str) -> None:
         query = asked(address)
-        with httpx2.Client(trust_env=False, timeout=5) as client:
+        with httpx2.Client(trust_env=False, timeout=60) as client:
             for answer in ("?code=evil", "?code=evil&state=", "?code=evil&state=x", "", "?" + "a=1&" * 5000,
                            f"?code=evil&state={query['state']}&state=x"):  # fmt: skip
                 statuses.append(client.get(query["redirect_uri"] + answer).status_code)
@@ -256,7 +247,7 @@ async def test_a_pasted_address_is_judged_like_a_browsers(hostile: Hostile, stor
         return False
 
     try:
-        await login(ServerIdentity("srv", url), OAuthSettings(timeout=5), storage, Surface(said.append, paste, reader))
+        await login(ServerIdentity("srv", url), OAuthSettings(timeout=60), storage, Surface(said.append, paste, reader))
     finally:
         os.close(reader)
         os.close(writer)
@@ -321,7 +312,9 @@ async def test_tokens_from_another_machine_are_renewed_where_the_challenge_says(
     assert storage.read_meta()["issuer"] == f"{hostile.url}/tenant"
 
 
-async def test_an_issuer_that_has_moved_its_endpoint_needs_nobody(hostile: Hostile, storage: TokenStorage) -> None:
+async def test_an_issuer_that_has_moved_its_endpoint_needs_nobody(
+    hostile: Hostile, storage: TokenStorage, clock: MockClock
+) -> None:
     """What is on disk leads nowhere: after the pause the same issuer is asked where its endpoint is now."""
     url = signed_in(hostile, storage)
     manager = OAuthManager(storage.directory)
@@ -330,28 +323,29 @@ async def test_an_issuer_that_has_moved_its_endpoint_needs_nobody(hostile: Hosti
         (200, {}, {}) if form.get("header:authorization") == "Bearer access-2" else (401, {}, {})
     )
     hostile.replies["/new/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer", "expires_in": 60})
-    with pytest.raises(McpError, match="404"):
-        await call(url, storage, manager)
-    await trio.sleep(1.1)  # the pause is in real time: the server is a real one
-    assert await call(url, storage, manager) == 200
+    with standing_still(clock):
+        with pytest.raises(McpError, match="404"):
+            await call(url, storage, manager)
+        clock.jump(PAUSE_S[0])
+        assert await call(url, storage, manager) == 200
     assert hostile.asked("/new/token")[0]["refresh_token"] == "refresh-1"
     assert storage.read_meta()["token_endpoint"] == f"{hostile.url}/new/token"
 
 
 async def test_another_issuer_than_the_one_of_the_sign_in_gets_no_token(
-    hostile: Hostile, storage: TokenStorage
+    hostile: Hostile, storage: TokenStorage, clock: MockClock
 ) -> None:
     """The issuer is gone and the server names another: a person is asked for, and the refresh token goes nowhere."""
     url = signed_in(hostile, storage)
     manager = OAuthManager(storage.directory)
-    with hostile_server() as other:
+    with hostile_server() as other, standing_still(clock):
         other.protect()
         other.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer"})
         document = {"resource": url, "authorization_servers": [other.url]}
         hostile.replies["/.well-known/oauth-protected-resource/mcp"] = (200, {}, document)
         with pytest.raises(McpError, match="404"):
             await call(url, storage, manager)
-        await trio.sleep(1.1)  # as above
+        clock.jump(PAUSE_S[0])
         for _ in range(5):
             with pytest.raises(McpError, match="another authorization server") as caught:
                 await call(url, storage, manager)
@@ -378,7 +372,7 @@ async def test_a_client_document_needs_no_registration(hostile: Hostile, storage
     url = hostile.protect(client_id_metadata_document_supported=True)
     hostile.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer"})
     document = "https://me.example/client.json"
-    settings = OAuthSettings(client_id=document, timeout=5)
+    settings = OAuthSettings(client_id=document, timeout=60)
 
     def open_url(address: str) -> bool:
         threading.Thread(target=come_back, args=(address,), kwargs={"code": "c"}, daemon=True).start()
@@ -407,7 +401,7 @@ async def test_a_redirect_uri_on_this_machine_is_listened_to(hostile: Hostile, s
     hostile.replies["/token"] = (200, {}, {"access_token": "access-2", "token_type": "Bearer"})
 
     async def sign_in_at(address: str) -> None:
-        settings = OAuthSettings(client_id="client-9", redirect_uri=address, timeout=5)
+        settings = OAuthSettings(client_id="client-9", redirect_uri=address, timeout=60)
         surface = Surface(lambda _: None, open_url)
         await login(ServerIdentity("srv", url), settings, storage, surface)
 
@@ -429,6 +423,6 @@ async def test_a_taken_redirect_port_is_named(hostile: Hostile, storage: TokenSt
     """A configured port is never silently replaced: it is what is registered."""
     url = hostile.protect()
     taken = urlsplit(hostile.url).port or 0
-    settings = OAuthSettings(redirect_port=taken, timeout=5)
+    settings = OAuthSettings(redirect_port=taken, timeout=60)
     with pytest.raises(McpError, match=f"port {taken} is taken"):
         await login(ServerIdentity("srv", url), settings, storage, Surface(lambda _: None))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,16 +47,8 @@ def talking(daemon: Daemon, bot: Crabline) -> Daemon:
     return daemon
 
 
-def wait_for(daemon: Daemon, seen: Callable[[], bool], *, since: int = 0) -> None:
-    """Look again after every event of the daemon until ``seen``."""
-    with daemon.connect(timeout_s=30) as wire:
-        wire.send("events.watch", since=since)
-        while not seen():
-            wire.until("events.event")
-
-
 def until_shown(daemon: Daemon, bot: Crabline, text: str, chat: int = 7) -> None:
-    wait_for(daemon, lambda: any(text in shown for shown in bot.shown(chat)))
+    daemon.until(lambda: any(text in shown for shown in bot.shown(chat)))
 
 
 def rows(daemon: Daemon, state: str, profile: str = "") -> list[dict]:
@@ -68,19 +60,19 @@ def test_commands_answer_at_once_and_stop_ends_a_running_turn(talking: Daemon, b
     bot.say("/help")
     until_shown(talking, bot, "/approve, /deny")
     bot.say("slow 200")
-    wait_for(talking, lambda: talking.call("daemon.status")["turns_running"] == 1)
+    talking.until(lambda: talking.call("daemon.status")["turns_running"] == 1)
     bot.say("/whoami")
     until_shown(talking, bot, "You are 7 @ada_l on telegram, chat 7.")
     bot.say("/status")
     until_shown(talking, bot, "1 turn(s) running in this profile, 0 message(s) of this chat waiting")
     bot.say("/stop")
     until_shown(talking, bot, "Stopped.")
-    wait_for(talking, lambda: not rows(talking, "running") and not rows(talking, "pending"))
+    talking.until(lambda: not rows(talking, "running") and not rows(talking, "pending"))
     assert talking.call("daemon.status")["turns_running"] == 0
     bot.say("/retry")
-    wait_for(talking, lambda: "slow 200" in [row["text"] for row in rows(talking, "running")])
+    talking.until(lambda: "slow 200" in [row["text"] for row in rows(talking, "running")])
     bot.say("/stop")
-    wait_for(talking, lambda: sum("Stopped." in text for text in bot.shown()) == 2)
+    talking.until(lambda: sum("Stopped." in text for text in bot.shown()) == 2)
     assert not any("slow 200" in row["text"] for row in rows(talking, "running"))
 
 
@@ -90,7 +82,7 @@ def test_new_begins_afresh_and_a_long_reply_is_split(talking: Daemon, bot: Crabl
     workspace.mkdir(exist_ok=True)
     (workspace / "long.txt").write_text("\n".join(f"line {n:04} " + "x" * 40 for n in range(35)))
     bot.say("read long.txt and read long.txt and read long.txt and read long.txt and read long.txt")
-    wait_for(talking, lambda: sum(text.count("line 0034") for text in bot.shown()) == 5)
+    talking.until(lambda: sum(text.count("line 0034") for text in bot.shown()) == 5)
     assert all(len(text) <= 4096 for text in bot.shown())
     bot.say("/new")
     until_shown(talking, bot, "A fresh conversation.")
@@ -114,8 +106,8 @@ def test_a_question_is_answered_by_a_plain_message_and_an_approval_by_a_command(
     until_shown(talking, bot, "Allow this call?")
     bot.say("/approve")
     until_shown(talking, bot, "Allowed.")
-    wait_for(talking, (talking.home / "workspace/log.txt").exists)
-    wait_for(talking, lambda: not rows(talking, "running"))
+    talking.until((talking.home / "workspace/log.txt").exists)
+    talking.until(lambda: not rows(talking, "running"))
     assert (talking.home / "workspace/log.txt").read_text() == "once\n"
 
 
@@ -206,7 +198,7 @@ def test_a_profile_is_renamed_while_it_runs_and_its_conversation_goes_on(
 def test_a_deleted_profile_leaves_nothing_to_a_later_one_of_its_name(two: Daemon, second_bot: Crabline) -> None:
     """Rows, directory and services go, a running turn with them; a new profile of that name is empty."""
     second_bot.say("slow 200")
-    wait_for(two, lambda: two.call("daemon.status")["turns_running"] == 1)
+    two.until(lambda: two.call("daemon.status")["turns_running"] == 1)
     two.call("profile.delete", name="coder")
     assert [row["name"] for row in two.call("profile.list")["profiles"]] == ["default"]
     assert not (two.home / "profiles/coder").exists()

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,14 +66,11 @@ def test_make_run_makes_what_it_needs_and_answers(tree: Path, tmp_path: Path) ->
 
     made = (tree / ".venv/.run").stat().st_mtime_ns
     reader, writer = os.pipe()  # as in CI: open, and nobody writes
-    began = time.monotonic()
-    again = make_run(tree, environment, stdin=reader)
-    took = time.monotonic() - began
+    again = make_run(tree, environment, stdin=reader)  # in vain, if it waited for a question
     os.close(reader)
     os.close(writer)
     assert (again.returncode, again.stderr) == (0, "")
     assert (tree / ".venv/.run").stat().st_mtime_ns == made
-    assert took < 30.0, "it must not wait for a question"
 
     assert "hermesd's" not in make_run(tree, environment, input="write a.txt: hello\n").stdout
     assert (tree / ".hermes-run/workspace/a.txt").read_text() == "hello"

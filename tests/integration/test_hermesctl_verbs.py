@@ -160,7 +160,7 @@ async def test_events_are_followed_until_the_reader_leaves(ctl: Ctl) -> None:
     try:
         assert process.stdout is not None
         seen = b""
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             await ctl.panel.store.record_event("service.ready", subject="first")
             while b"first" not in seen:
                 seen += await process.stdout.receive_some()

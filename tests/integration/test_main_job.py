@@ -158,7 +158,7 @@ def post(port: int, body: bytes, *, delivery: str, secret: bytes = b"s3cret") ->
             "X-GitHub-Delivery": delivery,
         },
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.status, json.load(answer)["status"]
 
 

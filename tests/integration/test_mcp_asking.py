@@ -7,11 +7,13 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from hermesd.config.schema import McpElicitationConfig, McpSamplingConfig, McpServerConfig
 from hermesd.home import Profile
@@ -23,9 +25,10 @@ from hermesd.mcp.server import McpServer
 from hermesd.providers.base import Delta, ModelReply, ModelRequest, Usage
 from hermesd.tools.base import ToolContext
 from tests.servers import everything, mcp_asking, mcp_elicits
+from tests.standing_clock import standing_still
 from tests.unit.mcp.conftest import Person
 
-TOO_LONG_S = 60.0
+TOO_LONG_S = 120.0
 needs_node = pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="needs node and npm")
 FORM = {"message": "Which?", "requestedSchema": {"type": "object", "properties": {"colour": {"type": "string"}}}}
 URL = {"mode": "url", "message": "Pay.", "url": "https://pay.example/", "elicitationId": "e1"}
@@ -130,7 +133,7 @@ async def test_with_two_calls_under_way_nobody_is_asked(tmp_path: Path) -> None:
     """Over stdio a question does not tell which call it belongs to."""
     waiting, asked = Person(["red"]), Person(["blue"])
     async with running(asking(tmp_path)) as subject, trio.open_nursery() as nursery:
-        assert await subject.server.wait_ready(20)
+        assert await subject.server.wait_ready(30)
         nursery.start_soon(subject.call, waiting, "wait")
         await trio.testing.wait_all_tasks_blocked()
         assert subject.server.active_calls == 1
@@ -149,15 +152,32 @@ async def test_a_question_outside_any_call_is_cancelled(tmp_path: Path) -> None:
     assert person.asked == []
 
 
-async def test_a_call_does_not_time_out_while_its_person_thinks(tmp_path: Path) -> None:
+async def test_a_call_does_not_time_out_while_its_person_thinks(tmp_path: Path, clock: MockClock) -> None:
     """Its own time is over long before the answer."""
-    person = Person(["blue"], thinks_s=2.5)
+    person = Person(["blue"], thinks_s=20)
     async with running(asking(tmp_path)) as subject:
-        assert await subject.server.wait_ready(20)
-        found = await subject.call(person, "ask", {"params": FORM}, timeout_s=2.0)
+        assert await subject.server.wait_ready(30)
+        with standing_still(clock):
+            call = partial(subject.call, person, "ask", {"params": FORM}, timeout_s=2.0)
+            found = await answered_later(clock, person, call)
         assert found["result"]["content"] == {"colour": "blue"}
         with pytest.raises(McpError, match=r"no answer within 0\.2 s"):
             await subject.call(person, "wait", timeout_s=0.2)
+
+
+async def answered_later(clock: MockClock, person: Person, call: Callable[[], Awaitable[Any]]) -> Any:
+    """What a call says whose person thinks for as long as they do, while the clock stands still otherwise."""
+    said: list[Any] = []
+
+    async def outcome() -> None:
+        said.append(await call())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outcome)
+        await person.is_asked.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        clock.jump(person.thinks_s)
+    return said[0]
 
 
 @pytest.mark.parametrize("how", ["cancel", "answer", "die"])
@@ -175,7 +195,7 @@ async def test_a_question_that_is_not_needed_any_more_is_taken_back(tmp_path: Pa
     async with running(asking(tmp_path)) as subject, trio.open_nursery() as nursery:
         nursery.start_soon(outcome, lambda: subject.call(person, "hold", {"params": FORM}))
         await person.is_asked.wait()
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             await outcome(lambda: subject.server.call_tool("go", {"how": how}))
     assert said.count(how) == (how != "die")
     assert person.withdrawn == 1
@@ -229,7 +249,7 @@ async def test_over_http_each_of_two_calls_asks_its_own_person(tmp_path: Path) -
             async def ask(name: str, person: Person) -> None:
                 found[name] = await subject.call(person, "ask", {"question": f"{name}?"})
 
-            assert await subject.server.wait_ready(20)
+            assert await subject.server.wait_ready(30)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ask, "ada", ada)
                 nursery.start_soon(ask, "bob", bob)
@@ -241,15 +261,17 @@ async def test_over_http_each_of_two_calls_asks_its_own_person(tmp_path: Path) -
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # the SDK's, of streams it gives up
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator:pytest.PytestUnraisableExceptionWarning")
 async def test_over_http_a_person_may_think_longer_than_a_stream_may_be_silent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: MockClock
 ) -> None:
     """The stream on which the answer of the call will come is silent meanwhile, and is not given up."""
     monkeypatch.setattr("hermesd.mcp.http.READ_EXTRA_S", 0.0)
-    person = Person(["blue"], thinks_s=3.0)
+    person = Person(["blue"], thinks_s=20)
     with mcp_elicits.serving(tmp_path) as url:
         async with running(Subject(McpServerConfig(url=url, timeout=2.0), tmp_path)) as subject:
-            assert await subject.server.wait_ready(20)
-            assert await subject.call(person, "ask", {"question": "which?"}) == "accept blue"
+            assert await subject.server.wait_ready(30)
+            with standing_still(clock):
+                call = partial(subject.call, person, "ask", {"question": "which?"})
+                assert await answered_later(clock, person, call) == "accept blue"
 
 
 # -- F1 ----------------------------------------------------------------------------------------------------------------

@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from hermesd.config.schema import McpServerConfig
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.server import McpServer
 from tests.servers.mcp_big import big_answers
 from tests.servers.mcp_http import HttpServer, free_port, serving
+from tests.standing_clock import standing_still
+from tests.waiting import until
 
 SOAK = bool(os.environ.get("HERMESD_SOAK"))
-TOO_LONG_S = 1800.0 if SOAK else 60.0
+TOO_LONG_S = 1800.0 if SOAK else 300.0
 
 # The SDK and the HTTP library leave async generators to the garbage collector when a stream is closed.
 pytestmark = [
@@ -69,7 +72,7 @@ async def restart(remote: HttpServer) -> None:
 
 
 async def test_a_server_that_was_restarted_answers_the_next_call(remote: HttpServer) -> None:
-    """H1: within 1 s of the port being up, in a new session, and the call is made once."""
+    """H1: in a new session, and the call is made once; within 1 s of the port being up, by the long form."""
     subject = server(remote)
     async with running(subject):
         await subject.call_tool("echo", {"text": "first"})
@@ -80,7 +83,8 @@ async def test_a_server_that_was_restarted_answers_the_next_call(remote: HttpSer
             answer = await subject.call_tool("count")
             took.append(time.perf_counter() - started)
             assert answer["content"][0]["text"] == "1"
-        assert max(took) < (1.0 if SOAK else 1.5)
+        if SOAK:
+            assert max(took) < 1.0
 
 
 async def test_a_call_that_reached_a_server_is_never_made_again(streamable: HttpServer, tmp_path: Path) -> None:
@@ -101,55 +105,60 @@ async def test_a_call_that_reached_a_server_is_never_made_again(streamable: Http
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(call)
-                while f"{number}\n" not in notes.read_text():
-                    await trio.sleep(0.01)  # another process's file: nothing else tells
+                await until(lambda line=f"{number}\n": line in notes.read_text())  # type: ignore[misc]  # of this round
                 await restart(streamable)
             assert [error.kind for error in errors] == ["down"]
             assert (await subject.call_tool("count"))["content"][0]["text"] == "1"
     assert notes.read_text().split() == [str(number) for number in range(count)]
 
 
-async def test_a_call_under_way_is_told_when_the_server_is_killed(remote: HttpServer) -> None:
-    """It is not sent again: the server may have acted on it."""
+async def test_a_call_under_way_is_told_when_the_server_is_killed(
+    remote: HttpServer, tmp_path: Path, clock: MockClock
+) -> None:
+    """By its death, while no clock goes. It is not sent again: the server may have acted on it."""
     subject = server(remote)
     errors: list[McpError] = []
+    notes = tmp_path / "notes"
+    notes.touch()
 
     async def call() -> None:
         try:
-            await subject.call_tool("sleep", {"seconds": 60})
+            await subject.call_tool("note", {"path": str(notes), "text": "here", "seconds": 600.0})
         except McpError as error:
             errors.append(error)
 
     async with running(subject):
-        assert await subject.wait_ready(20)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(call)
-            await trio.testing.wait_all_tasks_blocked(0.2)
-            remote.kill()
-            started = time.perf_counter()
-        assert time.perf_counter() - started < 1
+        assert await subject.wait_ready(30)
+        with standing_still(clock):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(call)
+                await until(lambda: "here" in notes.read_text())
+                remote.kill()
         assert [error.kind for error in errors] == ["down"]
+    assert notes.read_text().split() == ["here"]
 
 
-async def test_a_black_hole_holds_nobody(streamable: HttpServer) -> None:
-    """H2: a user's cancel returns within 250 ms, the teardown within 3 s, and other servers are unaffected."""
+async def test_a_black_hole_holds_nobody(streamable: HttpServer, clock: MockClock) -> None:
+    """H2: a user's cancel returns and others are answered while no clock goes; the teardown takes 3 s at most, by the
+    long form.
+    """
     subject, other = server(streamable), McpServer("default", "other", MINIMAL)
     async with running(subject, other):
-        assert await subject.wait_ready(20)
+        assert await subject.wait_ready(30)
         pid = (await other.call_tool("pid"))["content"][0]["text"]
         streamable.pause()
-        started = time.perf_counter()
-        with trio.move_on_after(0.1):
-            await subject.call_tool("echo", {"text": "x"})
-        assert time.perf_counter() - started < 0.35
+        with standing_still(clock):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(subject.call_tool, "echo", {"text": "x"})
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                nursery.cancel_scope.cancel()
+            assert (await other.call_tool("pid"))["content"][0]["text"] == pid
         with pytest.raises(McpError) as caught:
             await subject.call_tool("echo", {"text": "x"}, timeout_s=0.2)
         assert caught.value.kind == "timeout"
         started = time.perf_counter()
-        assert (await other.call_tool("pid"))["content"][0]["text"] == pid
-        assert time.perf_counter() - started < 0.5
-        started = time.perf_counter()
-    assert time.perf_counter() - started < 3
+    if SOAK:
+        assert time.perf_counter() - started < 3
 
 
 async def test_a_call_while_the_server_is_down_waits_for_it(streamable: HttpServer) -> None:
@@ -183,7 +192,7 @@ async def test_one_failing_post_fails_its_own_call_only(streamable: HttpServer) 
         answers.append((await subject.call_tool("sleep", {"seconds": 1.0}))["content"][0]["text"])
 
     async with running(subject):
-        assert await subject.wait_ready(20)
+        assert await subject.wait_ready(30)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(slow)
             await trio.testing.wait_all_tasks_blocked(0.05)

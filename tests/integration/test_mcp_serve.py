@@ -19,11 +19,12 @@ import trio
 
 from tests.servers.daemon import MCP, Daemon
 from tests.servers.llmock import LlmockServer, run_llmock
+from tests.waiting import until
 
 TOKEN = "a-token-for-tests-0123456789"
 SERVE = "mcp_serve: {enabled: true, port: 0}\n"
 ENV = f"MCP_SERVE_TOKEN={TOKEN}\n"
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -195,9 +196,10 @@ async def test_scheduled_jobs_can_be_seen(serving: Daemon) -> None:
         names = {tool.name for tool in (await session.list_tools()).tools if tool.name.startswith("cron_")}
         listed = (await call(session, "cron_list"))["jobs"]
         others = (await call(session, "cron_list", profile="coder"))["jobs"]
-        with trio.fail_after(WITHIN_S / 2):
-            while (runs := (await call(session, "cron_runs", job="morning"))["runs"])[0]["state"] != "done":
-                await trio.sleep(0.05)
+        await trio.to_thread.run_sync(
+            serving.until, lambda: serving.call("cron.runs", job="morning")["runs"][0]["state"] == "done"
+        )
+        runs = (await call(session, "cron_runs", job="morning"))["runs"]
         shown = await call(session, "cron_show", job="morning")
         unknown = await refused(session, "cron_show", job="noon")
     async with by_stdio(serving, "-p", "coder") as session:
@@ -253,7 +255,7 @@ async def test_a_command_of_a_chat_is_only_text(serving: Daemon) -> None:
 
 async def test_who_does_not_wait_gets_the_answer_later(modelled: Daemon, model: LlmockServer) -> None:
     """By the same key; a wait that was too short is no failure."""
-    model.script(slow(1.5), {"type": "reply", "text": "at last", "times": 1})
+    model.script(slow(4), {"type": "reply", "text": "at last", "times": 1})
     key = str(uuid.uuid4())
     async with by_http(modelled) as session:
         sent = await call(session, "messages_send", text="hello", idempotency_key=key, wait=False)
@@ -305,9 +307,11 @@ async def test_a_daemon_killed_in_the_middle_of_an_answer_ends_the_wait(modelled
 
 async def until_asked(model: LlmockServer) -> None:
     """Return when a request has met what the model's endpoint was told to do."""
-    with trio.fail_after(WITHIN_S / 2):
-        while await trio.to_thread.run_sync(model.pending):
-            await trio.sleep(0.05)
+
+    async def asked() -> bool:
+        return not await trio.to_thread.run_sync(model.pending)
+
+    await until(asked)
 
 
 async def test_the_profile_of_the_command_line_is_meant(serving: Daemon) -> None:

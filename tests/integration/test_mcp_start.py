@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from hermesd.mcp.process import ServerProcess, is_asleep, is_at_rest
 from hermesd.mcp.server import McpServer
 from hermesd.tools.terminal.leftovers import Mark, find
 from hermesd.tools.terminal.local import Spawn
+from tests.waiting import until
 
 MINIMAL = str(Path(__file__).parents[1] / "servers" / "mcp_minimal.py")
 BUSY = "while True: pass"
@@ -43,22 +43,17 @@ def loading(monkeypatch: pytest.MonkeyPatch) -> trio.Event:
     return over
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    while not holds():
-        await trio.sleep(0.01)
-
-
 async def test_programs_start_while_the_sdk_is_imported_and_all_are_ready_after_it(loading: trio.Event) -> None:
     """One that waits for us leaves its place to the next; two by two they are greeted."""
     servers = [server(f"s{number}", MINIMAL) for number in range(COUNT)]
     async with trio.open_nursery() as nursery:
         for each in servers:
             await nursery.start(each.run)
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             await until(lambda: all(each.pid for each in servers))
             assert {each.state for each in servers} == {"connecting"}
             loading.set()
-            assert all([await each.wait_ready(30) for each in servers])
+            assert all([await each.wait_ready(60) for each in servers])
         nursery.cancel_scope.cancel()
 
 
@@ -69,7 +64,7 @@ async def test_a_program_that_still_works_keeps_its_place(loading: trio.Event) -
     async with trio.open_nursery() as nursery:
         for each in busy:
             await nursery.start(each.run)
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             await until(lambda: all(each.pid for each in busy))
         await nursery.start(other.run)
         with trio.move_on_after(10 * owner.LOOK_S):
@@ -83,7 +78,7 @@ async def test_a_process_is_asleep_when_it_waits(tmp_path: Path, program: str, e
     """Looked at in /proc; a busy one is looked at in vain."""
     process = ServerProcess(Spawn([sys.executable, "-I", "-S", "-c", program], tmp_path, {}, "start:x"))
     try:
-        with trio.move_on_after(30 if expected else 0.5):
+        with trio.move_on_after(60 if expected else 0.5):
             await until(lambda: is_asleep(process.pid))
         assert is_asleep(process.pid) is expected
     finally:
@@ -103,7 +98,7 @@ async def test_the_import_itself_takes_a_place_where_there_are_several() -> None
                     await limit.take(nursery)
             assert waiting.cancelled_caught
             if places > left:
-                with trio.fail_after(1):
+                with trio.fail_after(60):
                     await limit.take(nursery)
             nursery.cancel_scope.cancel()
 
@@ -113,7 +108,7 @@ async def test_a_program_that_ends_before_the_sdk_is_there_says_why(loading: tri
     subject = server("short", "-c", "import sys; print('no licence', file=sys.stderr); sys.exit(3)")
     async with trio.open_nursery() as nursery:
         await nursery.start(subject.run)
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             await until(lambda: subject.pid != 0)
             await until(lambda: is_asleep(subject.pid))
             loading.set()
@@ -128,7 +123,7 @@ async def test_a_server_that_is_taken_away_while_the_sdk_is_imported_is_gone_at_
 ) -> None:
     """Disabled, reloaded or stopped: nothing waits for the import, and no program stays."""
     subject = McpServer("default", "http", McpServerConfig(url=url)) if url else server("stdio", MINIMAL, "deaf")
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             await nursery.start(subject.run)
             if not url:

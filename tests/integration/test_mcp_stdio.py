@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from hermesd.config.schema import McpServerConfig
 from hermesd.mcp import sdk
@@ -25,10 +26,12 @@ from hermesd.mcp.stdio import MESSAGES_A_SECOND, MESSAGES_BURST_S
 from hermesd.tools.terminal.leftovers import Mark, find, reap_leftovers
 from tests.servers import everything
 from tests.servers.descriptors import open_descriptors
+from tests.standing_clock import standing_still
+from tests.waiting import until
 
 MINIMAL = Path(__file__).parents[1] / "servers" / "mcp_minimal.py"
 SOAK = bool(os.environ.get("HERMESD_SOAK"))
-TOO_LONG_S = 900.0 if SOAK else 30.0
+TOO_LONG_S = 900.0 if SOAK else 120.0
 
 
 COUNT = 300 if SOAK else 10
@@ -91,50 +94,49 @@ async def test_a_call_reaches_the_server_and_its_answer_comes_back() -> None:
     """The shortest way through all of it."""
     subject = server(minimal())
     async with running(subject):
-        assert await subject.wait_ready(10)
+        assert await subject.wait_ready(30)
         assert words(await subject.call_tool("echo", {"text": "Grüße"})) == "Grüße"
         assert subject.server_info["name"] == "minimal"
         assert [tool["name"] for tool in subject.tools][:2] == ["echo", "pid"]
         assert subject.era == "2025-11-25"
 
 
-async def test_a_call_under_way_is_told_at_once_when_the_server_dies() -> None:
-    """S1: a structured error within 50 ms of the kill."""
+async def test_a_call_under_way_is_told_at_once_when_the_server_dies(clock: MockClock) -> None:
+    """S1: a structured error by the death itself, while no clock goes; 50 ms in the long form."""
     subject = server(minimal())
     took: list[float] = []
     errors: list[McpError] = []
     async with running(subject):
         for _ in range(300 if SOAK else 5):
             await subject.call_tool("pid")
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(error_of, lambda: subject.call_tool("sleep", {"seconds": 60}), errors)
-                await trio.testing.wait_all_tasks_blocked(0.05)
-                started = time.perf_counter()
-                os.kill(subject.pid, signal.SIGKILL)
+            with standing_still(clock):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(error_of, lambda: subject.call_tool("sleep", {"seconds": 600}), errors)
+                    await trio.testing.wait_all_tasks_blocked(0.05)
+                    started = time.perf_counter()
+                    os.kill(subject.pid, signal.SIGKILL)
             took.append(time.perf_counter() - started)
     assert {error.kind for error in errors} == {"down"}
     assert len(errors) == len(took)
     assert all("SIGKILL" in error.what for error in errors)
-    assert min(took) < 0.05
     if SOAK:
         assert p99(took) < 0.05
 
 
-async def test_an_idle_death_is_seen_without_traffic_and_the_next_call_works() -> None:
-    """S2 and S3: noticed in milliseconds, and a new process answers the next call."""
+async def test_an_idle_death_is_seen_without_traffic_and_the_next_call_works(clock: MockClock) -> None:
+    """S2 and S3: noticed, and answered by a new process, while no clock goes: nothing polls or is waited out."""
     subject = server(minimal())
     noticed, answered = [], []
     async with running(subject):
         for _ in range(COUNT):
             before = int(words(await subject.call_tool("pid")))
-            started = time.perf_counter()
-            os.kill(before, signal.SIGKILL)
-            await state(subject, "connecting")
-            noticed.append(time.perf_counter() - started)
-            assert int(words(await subject.call_tool("pid"))) != before
-            answered.append(time.perf_counter() - started)
-    assert sorted(noticed)[COUNT // 2] < 0.1
-    assert sorted(answered)[COUNT // 2] < 0.15 * 3  # three times the bar: other tests run beside this one
+            with standing_still(clock):
+                started = time.perf_counter()
+                os.kill(before, signal.SIGKILL)
+                await state(subject, "connecting")
+                noticed.append(time.perf_counter() - started)
+                assert int(words(await subject.call_tool("pid"))) != before
+                answered.append(time.perf_counter() - started)
     assert subject.restarts == COUNT
     if SOAK:
         assert p99(noticed) < 0.1
@@ -171,62 +173,60 @@ async def test_a_thousand_kills_would_leave_nothing_behind() -> None:
 
 @pytest.mark.parametrize("mode", ["grandchild", "setsid", "stay", "deaf", "plain"])
 async def test_nothing_is_alive_after_the_end(mode: str) -> None:
-    """S5: whatever it started and whatever it ignores, within 5 s."""
+    """S5: whatever it started and whatever it ignores; within 5 s, by the long form."""
     subject = server(minimal(mode, "stay" if mode == "deaf" else mode))
     async with running(subject):
-        assert await subject.wait_ready(10)
+        assert await subject.wait_ready(30)
         assert len(find(Mark(subject.tag, exact=True))) == (2 if mode in ("grandchild", "setsid") else 1)
         started = time.perf_counter()
-    assert time.perf_counter() - started < 5
     assert find(Mark(subject.tag, exact=True)) == []
+    if SOAK:
+        assert time.perf_counter() - started < 5
 
 
 async def test_a_connect_that_times_out_leaves_no_child() -> None:
-    """S7: connect_timeout ±0.5 s (on a machine that does nothing else), and the process is gone."""
+    """S7: not before connect_timeout, by the long form 0.5 s after it at most, and the process is gone."""
     await sdk.load(http=False)  # once in a process's life, and not this server's time
     subject = server(minimal("hang", connect_timeout=1.0))
+    started = time.perf_counter()
     async with running(subject):
-        await state(subject, "connecting")
-        started = time.perf_counter()
-        while not subject.last_error:
-            await subject._changed.wait() if subject.restarts else await trio.sleep(0.01)
-        assert 0.5 < time.perf_counter() - started < (1.5 if SOAK else 10)
+        await until(lambda: bool(subject.last_error))
+        took = time.perf_counter() - started
+        assert took >= 1.0
+        if SOAK:
+            assert took < 1.5
         assert "no session within 1 s" in subject.last_error
     assert find(Mark(subject.tag, exact=True)) == []
 
 
-async def test_a_cancelled_connect_leaves_no_child() -> None:
-    """S7: the daemon may stop at any moment."""
+async def test_a_cancelled_connect_leaves_no_child(clock: MockClock) -> None:
+    """S7: the daemon may stop at any moment, and gives a server that has said nothing no time to end by itself."""
     subject = server(minimal("hang", "deaf"))
-    async with running(subject):
-        while not subject.pid:
-            await trio.testing.wait_all_tasks_blocked(0.01)
-        started = time.perf_counter()
-    assert time.perf_counter() - started < 1
+    with standing_still(clock):
+        async with running(subject):
+            await until(lambda: subject.pid != 0)
     assert find(Mark(subject.tag, exact=True)) == []
 
 
 async def test_twenty_servers_start_and_stop_together_while_the_loop_stays_free() -> None:
-    """S8 and S9 in small: some ignore everything, all are gone within 5 s."""
+    """S8 and S9 in small: some ignore everything, all are gone; within 5 s, by the long form."""
     modes = [("deaf", "stay") if number < 3 else () for number in range(20)]
     subjects = [server(minimal(*each), f"m{number}") for number, each in enumerate(modes)]
     async with running(*subjects):
         for subject in subjects:
-            assert await subject.wait_ready(20)
+            assert await subject.wait_ready(30)
         started = time.perf_counter()
-    assert time.perf_counter() - started < 5
+    if SOAK:
+        assert time.perf_counter() - started < 5
     assert [pid for subject in subjects for pid in find(Mark(subject.tag, exact=True))] == []
 
 
 async def test_a_line_of_40_mb_is_taken_and_one_above_the_cap_recycles_this_server_only() -> None:
-    """P2: and the next call works in both cases."""
+    """P2: and the next call works in both cases. (That its cost is linear: see the framing's unit tests.)"""
     subject, other = server(minimal(max_message_bytes=50_000_000)), server(minimal(), "other")
     async with running(subject, other):
         pid = words(await other.call_tool("pid"))
-        await subject.call_tool("pid")
-        started = time.perf_counter()
         assert len(words(await subject.call_tool("big", {"bytes": 40_000_000}))) == 40_000_000
-        assert time.perf_counter() - started < 5  # 1 s on a machine that does nothing else
         with pytest.raises(McpError, match="more than 50000000 bytes"):
             await subject.call_tool("big", {"bytes": 60_000_000})
         assert words(await subject.call_tool("echo", {"text": "again"})) == "again"
@@ -234,26 +234,26 @@ async def test_a_line_of_40_mb_is_taken_and_one_above_the_cap_recycles_this_serv
 
 
 async def test_a_call_costs_little_more_than_with_the_bare_sdk() -> None:
-    """P1: processor time of this process; 100 µs more on a machine that does nothing else, by rounds taken in turn."""
+    """P1: processor time of this thread, in rounds taken in turn; 100 µs more, of which the benchmarks tell."""
     from mcp.client.session import ClientSession
     from mcp.client.stdio import StdioServerParameters, stdio_client
 
-    async def cost_s(call: Callable[..., Awaitable[object]], count: int) -> float:
-        began = time.process_time()
-        for _ in range(count):
+    async def cost_s(call: Callable[..., Awaitable[object]]) -> float:
+        began = time.thread_time()
+        for _ in range(100):
             await call("echo", {"text": "x"})
-        return (time.process_time() - began) / count
+        return (time.thread_time() - began) / 100
 
     parameters = StdioServerParameters(command=sys.executable, args=["-I", "-S", str(MINIMAL)])
     subject = server(minimal())
     async with running(subject), stdio_client(parameters) as (read, write), ClientSession(read, write) as bare:
         await bare.initialize()
-        await cost_s(subject.call_tool, 20)
-        await cost_s(bare.call_tool, 20)
-        rounds = 20 if SOAK else 5
-        added = [await cost_s(subject.call_tool, 100) - await cost_s(bare.call_tool, 100) for _ in range(rounds)]
-    print(f"a call costs {1e6 * sorted(added)[rounds // 2]:.0f} µs more")
-    assert sorted(added)[rounds // 2] < (200e-6 if SOAK else 500e-6)  # the figure itself: see the benchmarks
+        rounds = [(await cost_s(subject.call_tool), await cost_s(bare.call_tool)) for _ in range(20 if SOAK else 5)]
+    ours, theirs = map(min, zip(*rounds, strict=True))
+    print(f"a call costs {1e6 * ours:.0f} µs, with the bare SDK {1e6 * theirs:.0f} µs")
+    assert ours < 2 * theirs
+    if SOAK:
+        assert sorted(one - other for one, other in rounds)[len(rounds) // 2] < 200e-6
 
 
 async def test_a_flood_on_stderr_costs_others_nothing_and_is_kept_short() -> None:
@@ -264,7 +264,9 @@ async def test_a_flood_on_stderr_costs_others_nothing_and_is_kept_short() -> Non
         assert 0 < len(subject.stderr()) <= 100
 
 
-async def test_a_flood_of_messages_is_heard_at_a_bounded_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_of_messages_is_heard_at_a_bounded_speed(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """S10: valid ones, so nothing is wrong with it, but each costs the loop; a call is answered among them."""
     heard = 0
 
@@ -272,14 +274,27 @@ async def test_a_flood_of_messages_is_heard_at_a_bounded_speed(monkeypatch: pyte
         nonlocal heard
         heard += 1
 
+    def bound() -> float:
+        return MESSAGES_A_SECOND * (trio.current_time() - began + MESSAGES_BURST_S + 0.1)
+
     monkeypatch.setattr(Following, "hear", hear)
     subject = server(minimal("chatter"))
     began = trio.current_time()
+    answers: list[str] = []
+
+    async def call() -> None:
+        answers.append(words(await subject.call_tool("echo", {"text": "through"})))
+
     async with running(subject):
-        assert await subject.wait_ready(10)
-        assert words(await subject.call_tool("echo", {"text": "through"})) == "through"
-        await trio.sleep(2.0)
-        assert 0 < heard <= MESSAGES_A_SECOND * (trio.current_time() - began + MESSAGES_BURST_S + 0.1)
+        assert await subject.wait_ready(30)
+        with standing_still(clock):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(call)
+                while not answers or heard < MESSAGES_A_SECOND * (MESSAGES_BURST_S + 1):
+                    await trio.testing.wait_all_tasks_blocked(0.02)
+                    assert 0 < heard <= bound()
+                    clock.jump(0.2)
+    assert answers == ["through"]
 
 
 async def test_noise_on_stdout_ends_in_a_recycled_server() -> None:
@@ -292,10 +307,10 @@ async def test_noise_on_stdout_ends_in_a_recycled_server() -> None:
 
 async def test_what_a_server_says_in_the_wrong_place_is_told_when_it_does_not_get_up() -> None:
     """A banner on its output instead of an answer: the most usual mistake of a server, and of a wrong command."""
-    subject = server(minimal("hang", "banner", connect_timeout=0.5))
+    subject = server(minimal("hang", "banner", connect_timeout=1.0))
     async with running(subject):
         await state(subject, "backoff")
-        assert subject.last_error == "no session within 0.5 s (no message on its output: Listening [31m on stdio)"
+        assert subject.last_error == "no session within 1 s (no message on its output: Listening [31m on stdio)"
 
 
 async def test_an_error_of_megabytes_is_short_and_has_no_controls() -> None:
@@ -318,11 +333,12 @@ async def test_an_error_of_megabytes_is_short_and_has_no_controls() -> None:
 async def test_a_server_that_crashes_at_the_start_is_tried_again_with_its_words_kept() -> None:
     """The reason names the status and what it wrote last."""
     subject = server(minimal("crash"))
+    began = time.time()
     async with running(subject):
         await state(subject, "backoff")
         assert "exited with status 3" in subject.last_error
         assert "cannot go on" in subject.last_error
-        assert subject.next_try_at > time.time()
+        assert subject.next_try_at > began
         assert not await subject.wait_ready(0.1)
 
 
@@ -351,38 +367,40 @@ async def test_a_call_that_takes_too_long_is_given_up_and_others_go_on() -> None
     async with running(subject):
         pid = words(await subject.call_tool("pid"))
         with pytest.raises(McpError) as caught:
-            await subject.call_tool("sleep", {"seconds": 30}, timeout_s=0.2)
+            await subject.call_tool("sleep", {"seconds": 600}, timeout_s=0.2)
         assert caught.value.kind == "timeout"
         assert words(await subject.call_tool("pid")) == pid
 
 
-async def test_a_cancelled_call_returns_at_once_from_a_server_that_reads_nothing() -> None:
-    """H2: a stopped process; neither the call nor the teardown waits for it."""
+async def test_a_cancelled_call_returns_at_once_from_a_server_that_reads_nothing(clock: MockClock) -> None:
+    """H2: a stopped process; the call does not wait for it at all, the teardown 3 s at most, by the long form."""
     subject = server(minimal())
     async with running(subject):
         await subject.call_tool("pid")
         os.kill(subject.pid, signal.SIGSTOP)
+        with standing_still(clock):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(subject.call_tool, "echo", {"text": "x" * 1_000_000})
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                nursery.cancel_scope.cancel()
         started = time.perf_counter()
-        with trio.move_on_after(0.1):
-            await subject.call_tool("echo", {"text": "x" * 1_000_000})
-        assert time.perf_counter() - started < 0.35
-        started = time.perf_counter()
-    assert time.perf_counter() - started < 3
+    assert find(Mark(subject.tag, exact=True)) == []
+    if SOAK:
+        assert time.perf_counter() - started < 3
 
 
 async def test_a_burst_of_list_changed_is_two_lists_at_most_and_one_event() -> None:
-    """L1: the new tool is seen within 500 ms."""
+    """L1: the new tool is seen by itself."""
     events = []
     subject = McpServer(
         "default", "m", minimal(), on_change=lambda found, what: events.append((what, len(found.tools)))
     )
     async with running(subject):
-        assert await subject.wait_ready(10)
+        assert await subject.wait_ready(30)
         count = len(subject.tools)
         await subject.call_tool("more")
-        with trio.fail_after(2):
-            while len(subject.tools) == count:
-                await subject._changed.wait()
+        while len(subject.tools) == count:
+            await subject._changed.wait()
         assert [event for event in events if event[0] == "tools"] == [("tools", count), ("tools", count + 1)]
 
 
@@ -390,7 +408,7 @@ async def test_an_idle_server_is_ended_and_comes_back_for_the_next_call() -> Non
     """idle_timeout_seconds: its tools stay known meanwhile."""
     subject = server(minimal(idle_timeout_seconds=0.2))
     async with running(subject):
-        assert await subject.wait_ready(10)
+        assert await subject.wait_ready(30)
         await state(subject, "idle")
         assert subject.tools
         assert words(await subject.call_tool("echo", {"text": "back"})) == "back"
@@ -423,7 +441,7 @@ async def test_a_child_has_the_allowed_environment_and_what_is_configured(monkey
     monkeypatch.setenv("SECRET_OF_THE_DAEMON", "x")
     subject = server(minimal(env={"TOKEN": "y", "LITERAL": "${MINE}"}))  # references are resolved with the settings
     async with running(subject):
-        assert await subject.wait_ready(10)
+        assert await subject.wait_ready(30)
         environ = dict(
             item.split("=", 1) for item in Path(f"/proc/{subject.pid}/environ").read_text().split("\0") if item
         )
@@ -445,7 +463,8 @@ async def test_the_reference_server_answers_and_comes_back_after_a_kill() -> Non
         os.kill(subject.pid, signal.SIGKILL)
         await state(subject, "connecting")
         assert words(await subject.call_tool("echo", {"message": "again"})) == "Echo: again"
-        assert time.perf_counter() - started < 5  # 700 ms on a machine that does nothing else
+        if SOAK:
+            assert time.perf_counter() - started < 5  # 700 ms on a machine that does nothing else
 
 
 async def test_servers_of_a_killed_daemon_are_ended_by_the_next_one() -> None:
@@ -462,7 +481,7 @@ async def main():
         for each in servers:
             nursery.start_soon(each.run)
         for each in servers:
-            await each.wait_ready(20)
+            await each.wait_ready(30)
         print("up", flush=True)
         await trio.sleep_forever()
 trio.run(main)
@@ -477,7 +496,8 @@ trio.run(main)
         assert len(find(Mark(prefix))) == 5
         started = time.perf_counter()
         assert await reap_leftovers(prefix, grace_s=0.5) == 5
-    assert time.perf_counter() - started < 2
+    if SOAK:
+        assert time.perf_counter() - started < 2
     assert find(Mark(prefix)) == []
 
 

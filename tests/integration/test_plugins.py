@@ -140,13 +140,13 @@ def register(ctx):
 def test_calls_that_misbehave_are_answered_in_the_plugins_name(daemon: Daemon) -> None:
     """Whatever a handler does, the turn goes on with a sentence that names the plugin."""
     write_plugin(daemon.home, "odd", MISBEHAVED)
-    daemon.write_config(enabling("odd", timeout=0.5))
+    daemon.write_config(enabling("odd", timeout=2))
     daemon.start()
     said = {
         "raises": "raises of the plugin 'odd' failed: ZeroDivisionError: division by zero.",
         "leaves": "leaves of the plugin 'odd' failed: SystemExit: 3.",
-        "hangs": "hangs of the plugin 'odd' was given up after 0.5 s.",
-        "sleeps": "sleeps of the plugin 'odd' was given up after 0.5 s.",
+        "hangs": "hangs of the plugin 'odd' was given up after 2 s.",
+        "sleeps": "sleeps of the plugin 'odd' was given up after 2 s.",
         "mistyped": "mistyped of the plugin 'odd' gave back object instead of text or JSON.",
         "on_trio": "it must be registered with is_async=True",
         "on_asyncio": "from asyncio",

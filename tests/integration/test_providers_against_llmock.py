@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -31,6 +30,7 @@ __all__ = ["llmock", "llmock_process"]  # fixtures
 
 KEY = "sk-test-0123456789"
 READ_TIMEOUT_S = 0.5
+TOO_LONG_S = 60.0
 WEATHER = ToolDefinition(
     name="get_weather",
     description="Weather of a city",
@@ -345,12 +345,11 @@ async def test_a_stalled_stream_is_left_after_the_read_timeout(
     llmock: LlmockServer, wire: str, after_chunks: int
 ) -> None:
     """Silence is a failure: the connection is given up and the request sent again."""
-    llmock.script(stream_fault("stall", after_chunks, stall_seconds=30))
-    started = time.monotonic()
-    reply, deltas = await ask(llmock, wire)
+    llmock.script(stream_fault("stall", after_chunks, stall_seconds=600))
+    with trio.fail_after(TOO_LONG_S):
+        reply, deltas = await ask(llmock, wire)
     assert reply.text
     assert f"{READ_TIMEOUT_S:g} s" in deltas.restarts()[0].reason
-    assert time.monotonic() - started < 10
     assert_blameless(llmock)
 
 
@@ -433,9 +432,9 @@ async def test_a_chain_that_is_down_as_a_whole_says_what_each_said(llmock: Llmoc
 @both_wires
 async def test_thirty_cancelled_calls_leave_the_connections_usable(llmock: LlmockServer, wire: str) -> None:
     """An interrupted turn closes its connection at once; the next request works."""
-    stuck = {"type": "slow_first_token", "seconds": 30, "times": 30, "match": {"stream": True, "model": "stuck"}}
+    stuck = {"type": "slow_first_token", "seconds": 600, "times": 30, "match": {"stream": True, "model": "stuck"}}
     llmock.script(stuck)
-    async with built(Config(model=model(llmock, wire, read_timeout_s=20.0))) as provider:
+    async with built(Config(model=model(llmock, wire, read_timeout_s=600.0))) as provider:
 
         async def interrupted(patience_s: float) -> None:
             request = ModelRequest(model="stuck", system="", messages=[Message(role="user", text="hi")])
@@ -444,12 +443,10 @@ async def test_thirty_cancelled_calls_leave_the_connections_usable(llmock: Llmoc
             assert scope.cancelled_caught
 
         await provider.complete(question(), on_delta=lambda _: None)
-        started = trio.current_time()
-        async with trio.open_nursery() as nursery:
-            for number in range(30):
-                nursery.start_soon(interrupted, number * 0.02)
-        assert trio.current_time() - started < 5
-        with trio.fail_after(10):
+        with trio.fail_after(TOO_LONG_S):
+            async with trio.open_nursery() as nursery:
+                for number in range(30):
+                    nursery.start_soon(interrupted, number * 0.02)
             reply = await provider.complete(question(), on_delta=lambda _: None)
     assert reply.text
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from contextlib import aclosing
 from typing import Any
 
@@ -12,13 +11,15 @@ import trio
 
 from hermesd.providers.base import Message, ModelRequest
 from hermesd.providers.failures import AttemptError
-from hermesd.providers.http import DRAIN_S, Endpoint
+from hermesd.providers.http import Endpoint
 from hermesd.providers.openai import OpenAIProvider
 from tests.unit.providers.replay import CLOSE, HANG, Part, Replay, open_ended, replay, response, sse
 
 ASK = ModelRequest(model="m", system="", messages=[Message(role="user", text="hi")])
 ANSWER = sse({"choices": [{"delta": {"content": "hello"}, "finish_reason": "stop"}]}, b"[DONE]")
 KEY = "sk-test-0123456789"
+LONG_S = 600.0
+TOO_LONG_S = 60.0
 
 
 def provider_for(server: Replay, **options: Any) -> OpenAIProvider:
@@ -70,11 +71,10 @@ async def test_a_refused_connection_is_worth_another_attempt() -> None:
 @pytest.mark.parametrize("recording", [[HANG], [open_ended(ANSWER[:30]), HANG]], ids=["no answer", "half an answer"])
 async def test_silence_ends_at_the_read_timeout(recording: list[Part]) -> None:
     """Before the first byte or in the middle."""
-    started = time.monotonic()
-    error = await failure(recording, read_timeout_s=0.2)
+    with trio.fail_after(TOO_LONG_S):
+        error = await failure(recording, read_timeout_s=0.2)
     assert "0.2 s" in error.what
     assert error.retry
-    assert time.monotonic() - started < 3
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,10 @@ async def test_a_long_error_body_is_not_read_to_its_end() -> None:
 
 async def test_an_endpoint_that_keeps_the_stream_open_does_not_hold_the_answer_back() -> None:
     """After its terminator the answer is complete, whatever the connection does."""
-    async with replay([open_ended(ANSWER), HANG]) as server, aclosing(provider_for(server)) as provider:
-        started = trio.current_time()
-        assert await ask(provider) == "hello"
-        assert trio.current_time() - started < DRAIN_S + 1
+    recording: list[Part] = [open_ended(ANSWER), HANG]
+    async with replay(recording) as server, aclosing(provider_for(server, read_timeout_s=LONG_S)) as provider:
+        with trio.fail_after(TOO_LONG_S):
+            assert await ask(provider) == "hello"
 
 
 async def test_an_answer_dribbled_byte_by_byte_arrives_whole() -> None:
@@ -134,13 +134,14 @@ async def test_turns_share_a_connection_and_a_broken_one_is_replaced() -> None:
 
 async def test_cancelling_closes_the_connection_at_once() -> None:
     """The endpoint sees the hang-up, so it stops generating (and billing)."""
-    hung_up = trio.Event()
+    asked, hung_up = trio.Event(), trio.Event()
 
     async def endpoint(stream: trio.SocketStream) -> None:
         request = b""
         while not request.endswith(b"}"):
             request += await stream.receive_some()
         await stream.send_all(open_ended(ANSWER[:30]))
+        asked.set()
         assert not await stream.receive_some()
         hung_up.set()
 
@@ -149,9 +150,11 @@ async def test_cancelling_closes_the_connection_at_once() -> None:
         nursery.start_soon(trio.serve_listeners, endpoint, [listener])
         url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
         async with aclosing(OpenAIProvider(Endpoint(url, headers={}), model="m")) as provider:
-            with trio.move_on_after(0.3):
-                await ask(provider)
-            with trio.fail_after(2):
+            with trio.fail_after(TOO_LONG_S):
+                async with trio.open_nursery() as asking:
+                    asking.start_soon(ask, provider)
+                    await asked.wait()
+                    asking.cancel_scope.cancel()
                 await hung_up.wait()
         nursery.cancel_scope.cancel()
 

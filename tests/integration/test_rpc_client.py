@@ -182,6 +182,6 @@ async def test_the_shell_example_with_socat_works(served: Served) -> None:
 
 
 async def pid_told_to(command: str) -> int:
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         done = await trio.run_process(["sh", "-c", command], capture_stdout=True)
     return int(json.loads(done.stdout)["result"]["pid"])

@@ -78,14 +78,14 @@ async def test_what_a_killed_daemon_left_running_is_ended_at_the_next_boot(tmp_p
     daemon = subprocess.Popen([sys.executable, "-c", DAEMON, str(home), leaver])
     stranger = subprocess.Popen(["sleep", "60"], env={TAG: tag_prefix(tmp_path / "other") + "1"})
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             text = await trio.to_thread.run_sync((home / "ready").read_text, abandon_on_cancel=True)
         left = os.pidfd_open(int(text))
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
         assert not has_ended(left, within_s=0)
         assert await reap_leftovers(tag_prefix(home)) >= 1
-        assert has_ended(left, within_s=5)
+        assert has_ended(left, within_s=60)
         os.close(left)
         assert stranger.poll() is None
         assert await reap_leftovers(tag_prefix(home)) == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,21 +44,13 @@ def runs(daemon: Daemon, watch: dict[str, Any]) -> list[dict[str, Any]]:
     return daemon.call("watch.runs", watch=watch["id"], limit=1000)["runs"]
 
 
-def until(daemon: Daemon, holds: Callable[[], bool]) -> None:
-    """Wait, event by event, until something holds."""
-    with daemon.connect() as wire:
-        wire.send("events.watch", since=0)
-        while not holds():
-            wire.until("events.event")
-
-
 def until_ended(daemon: Daemon, watch: dict[str, Any], count: int) -> list[dict[str, Any]]:
     """Wait until so many runs have ended; all of them, newest first."""
 
     def ended() -> bool:
         return sum(run["state"] in ENDED for run in runs(daemon, watch)) >= count
 
-    until(daemon, ended)
+    daemon.until(ended)
     return runs(daemon, watch)
 
 
@@ -165,7 +156,7 @@ def test_it_asks_first_and_goes_on_only_after_a_yes(working: Daemon, notes: Path
         return str(working.call("watch.show", watch="Ask")["watch"].get("question", ""))
 
     (notes / "a.md").write_text("one")
-    until(working, lambda: bool(asked()))
+    working.until(lambda: bool(asked()))
     assert asked().startswith("a.md created (watch Ask). Shall I do this?\n")
     assert not (notes / "did").exists()
     assert working.ctl("watch", "answer", "Ask", "no").returncode == 0
@@ -173,7 +164,7 @@ def test_it_asks_first_and_goes_on_only_after_a_yes(working: Daemon, notes: Path
     assert (run["state"], run["run"]["error"]) == ("dropped", "not wanted")
     assert not (notes / "did").exists()
     (notes / "b.md").write_text("two")
-    until(working, lambda: bool(asked()))
+    working.until(lambda: bool(asked()))
     (notes / "c.md").write_text("while it asks")
     assert "answered always" in working.ctl("watch", "answer", "Ask", "always").stdout
     assert [run["state"] for run in until_ended(working, watch, 3)] == ["done", "done", "dropped"]
@@ -207,7 +198,7 @@ def test_another_output_of_a_command_begins_a_turn(working: Daemon) -> None:
     working.stop()
     script.write_text("echo why >&2; exit 3")
     working.start()
-    until(working, lambda: bool(working.call("watch.show", watch="Disk")["watch"].get("error")))
+    working.until(lambda: bool(working.call("watch.show", watch="Disk")["watch"].get("error")))
     assert "disk.sh failed: it ended with status 3: why" in working.ctl("watch", "show", "Disk").stdout
     assert "failed" in working.ctl("watch", "test", "Disk").stderr
 
@@ -336,9 +327,9 @@ def test_removing_a_watch_answers_what_it_has_asked_with_no(working: Daemon, not
     """Nobody must be able to begin a turn of a watch that is gone."""
     watch = added(working, "--file", f"{notes}/*.md", "--name", "Ask", f"$ echo {{event}} >> {notes}/did")
     (notes / "a.md").write_text("one")
-    until(working, lambda: bool(working.call("watch.show", watch="Ask")["watch"].get("question")))
+    working.until(lambda: bool(working.call("watch.show", watch="Ask")["watch"].get("question")))
     [run] = runs(working, watch)
     assert working.ctl("watch", "remove", "Ask").returncode == 0
-    until(working, lambda: working.call("inbox.show", id=run["run"]["inbox_id"])["row"]["state"] == "dropped")
+    working.until(lambda: working.call("inbox.show", id=run["run"]["inbox_id"])["row"]["state"] == "dropped")
     assert working.call("chat.questions")["questions"] == []
     assert not (notes / "did").exists()

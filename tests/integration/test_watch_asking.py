@@ -48,13 +48,6 @@ def asking(daemon: Daemon, bot: Crabline, notes: Path) -> Daemon:
     return daemon
 
 
-def until(daemon: Daemon, holds: Callable[[], bool]) -> None:
-    with daemon.connect() as wire:
-        wire.send("events.watch", since=0)
-        while not holds():
-            wire.until("events.event")
-
-
 def states(daemon: Daemon) -> list[str]:
     return [run["state"] for run in daemon.call("watch.runs", watch="Notes")["runs"]]
 
@@ -68,26 +61,26 @@ def test_the_question_comes_to_the_chat_and_only_a_clear_word_answers_it(
 ) -> None:
     """Another message is answered as ever; the turn that begins asks there for what needs approval."""
     (notes / "a.md").write_text("one")
-    until(asking, shown(bot, "a.md created (watch Notes). Shall I do this?"))
+    asking.until(shown(bot, "a.md created (watch Notes). Shall I do this?"))
     bot.say("what is the time")
-    until(asking, shown(bot, "You wrote: 'what is the time'"))
+    asking.until(shown(bot, "You wrote: 'what is the time'"))
     assert states(asking) == ["running"]
     bot.say("yes")
-    until(asking, shown(bot, f"echo created >> {notes}/did"))
+    asking.until(shown(bot, f"echo created >> {notes}/did"))
     assert not (notes / "did").exists(), "an unsafe call is asked about, because somebody is there"
     bot.say("/approve")
-    until(asking, lambda: states(asking) == ["done"])
+    asking.until(lambda: states(asking) == ["done"])
     assert (notes / "did").read_text() == "created\n"
 
 
 def test_a_no_in_the_chat_drops_it_and_a_restart_does_not_ask_twice(asking: Daemon, bot: Crabline, notes: Path) -> None:
     """The question stays open while the daemon is away."""
     (notes / "a.md").write_text("one")
-    until(asking, shown(bot, "Shall I do this?"))
+    asking.until(shown(bot, "Shall I do this?"))
     assert asking.stop() == 0
     asking.start()
-    until(asking, lambda: states(asking) == ["running"])
+    asking.until(lambda: states(asking) == ["running"])
     bot.say("no")
-    until(asking, lambda: states(asking) == ["dropped"])
+    asking.until(lambda: states(asking) == ["dropped"])
     assert sum("Shall I do this?" in message for message in bot.shown()) == 1
     assert not (notes / "did").exists()

@@ -63,7 +63,7 @@ class Site:
         """Status, JSON body and head of the answer."""
         head = [f"POST {path} HTTP/1.1", "host: 127.0.0.1", f"content-length: {len(body)}", "connection: close"]
         head += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with await trio.open_tcp_stream("127.0.0.1", self.ingress.port) as stream:
                 await stream.send_all("\r\n".join(head).encode() + b"\r\n\r\n" + body)
                 answer = b"".join([chunk async for chunk in stream])

@@ -27,7 +27,7 @@ from typing import Any
 NODE = Path(__file__).parent / "node"
 PROGRAM = "@openclaw/crabline/dist/src/index.js"
 HOST = Path(__file__).with_name("crabline_host.mjs")
-ANSWER_S = 20.0
+ANSWER_S = 60.0
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Crabline:
             data=json.dumps(body).encode(),
             headers={"content-type": "application/json", "X-Crabline-Admin-Token": self.manifest["adminToken"]},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer).get("update", {})  # type: ignore[no-any-return]  # JSON of a third party
 
     def calls(self, method: str = "") -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ HTTP = ("httpx2", "httpcore2", "h11", "yaml", "dotenv", "encodings.idna", *_OURS
 _ENDPOINT = ("mcp.server.streamable_http_manager", "hypercorn.trio.tcp_server")
 MCP = (*HTTP, "ruamel.yaml", "mcp", "hermesd.mcp.client", "hermesd.mcp.callbacks", *_ENDPOINT)
 """What a daemon loads that has MCP servers, or is one: more than a second of processor time."""
-READY_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 30.0
+READY_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
 
 
 def _replace(path: Path, text: str, *, mode: int) -> None:
@@ -157,7 +157,7 @@ class Daemon:
         )
 
     @contextlib.contextmanager
-    def connect(self, timeout_s: float = 30.0) -> Iterator[Wire]:
+    def connect(self, timeout_s: float = 60.0) -> Iterator[Wire]:
         """A JSON-lines connection."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(timeout_s)
@@ -169,6 +169,13 @@ class Daemon:
         """One call on a connection of its own; raises RpcFailure on an error answer."""
         with self.connect() as wire:
             return wire.call(method, **params)
+
+    def until(self, holds: Callable[[], bool], *, since: int = 0) -> None:
+        """Return once it holds: looked at now, and after every event that is told from number ``since`` on."""
+        with self.connect() as wire:
+            wire.send("events.watch", since=since)
+            while not holds():
+                wire.until("events.event")
 
     def mcp_url(self) -> str:
         """Where the MCP endpoint listens, which is enabled."""

@@ -34,7 +34,7 @@ class LlmockServer:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._control = httpx2.Client(base_url=f"{url}/_llmock", trust_env=False, timeout=10)
+        self._control = httpx2.Client(base_url=f"{url}/_llmock", trust_env=False, timeout=60)
 
     def base_url(self, wire: str) -> str:
         """What ``model.base_url`` must be for a wire format."""

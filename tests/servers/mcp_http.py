@@ -11,12 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-START_S = 30.0
 
 
 @dataclass
@@ -40,12 +37,18 @@ class HttpServer:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=Path(__file__).parents[2]
             )
-        deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
-            time.sleep(0.02)  # another process's port: nothing else tells that it is open
-        raise AssertionError(f"the server did not start; see {self.log}")
+        from tests.waiting import wait_until  # with Trio, which the server itself does not need
+
+        wait_until(lambda: self._is_open() or self._has_ended())
+        assert not self._has_ended(), f"the server did not start; see {self.log}"
+
+    def _is_open(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
+    def _has_ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
 
     def kill(self) -> None:
         """End it as a crash would."""
@@ -74,8 +77,8 @@ def free_port() -> int:
 def serving(directory: Path, transport: str = "streamable-http") -> Iterator[HttpServer]:
     """A running server that logs into ``directory``."""
     server = HttpServer(free_port(), transport, directory / "mcp_http.log")
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         if server.process is not None and server.process.poll() is None:

@@ -15,17 +15,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.servers.mcp_http import free_port
 from tests.servers.oidc import AuthorizationServer, node_modules, running
+from tests.waiting import wait_until
 
 NODE = Path(__file__).parent / "node_oauth"
 DEMO = "@modelcontextprotocol/sdk/dist/esm/examples/server/simpleStreamableHttp.js"
-START_S = 30.0
 
 
 @contextlib.contextmanager
@@ -59,12 +58,12 @@ class Demo:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + START_S
         for port in (self.port, self.auth_port):
-            while not _is_open(port):
-                assert self.process.poll() is None, "the demo server ended"
-                assert time.monotonic() < deadline, "the demo server did not start"
-                time.sleep(0.02)  # another process's port: nothing else tells that it is open
+            wait_until(lambda port=port: _is_open(port) or self._has_ended())  # type: ignore[misc]  # of this round
+        assert not self._has_ended(), "the demo server ended"
+
+    def _has_ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
 
     def kill(self) -> None:
         """End it as a crash would."""

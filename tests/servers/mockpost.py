@@ -52,7 +52,7 @@ class Mockpost:
 
     def messages(self) -> list[dict[str, Any]]:
         """What it has taken, oldest first."""
-        with urllib.request.urlopen(f"{self.root}/api/messages", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.root}/api/messages", timeout=60) as answer:
             found = json.load(answer)
         return sorted(found, key=lambda message: str(message.get("created_at", "")))
 

@@ -43,16 +43,16 @@ class AuthorizationServer:
 
         And what was wrong with proofs of possession: proofs.
         """
-        with urllib.request.urlopen(f"{self.issuer}/counts", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.issuer}/counts", timeout=60) as answer:
             return json.load(answer)  # type: ignore[no-any-return]  # JSON of a test server
 
     def reset(self, *, life_s: float = 3600) -> None:
         """Forget the counts; access tokens live so long from now on (oidc-provider only)."""
-        urllib.request.urlopen(f"{self.issuer}/reset?life={life_s}", timeout=10).close()
+        urllib.request.urlopen(f"{self.issuer}/reset?life={life_s}", timeout=60).close()
 
     def change_nonce(self) -> None:
         """What proofs to the resource held is not good enough any more (oidc-provider with ``dpop`` only)."""
-        urllib.request.urlopen(f"{self.issuer}/nonce", timeout=10).close()
+        urllib.request.urlopen(f"{self.issuer}/nonce", timeout=60).close()
 
 
 @contextlib.contextmanager
@@ -122,7 +122,7 @@ class Browser:
     def visit(self, url: str, *, until: str = "/callback?") -> str:
         """Follow redirects and submit forms; returns the first address with ``until`` in it."""
         self.visited.append(url)
-        with httpx2.Client(trust_env=False, timeout=10) as client:
+        with httpx2.Client(trust_env=False, timeout=60) as client:
             answer = client.get(url)
             for _ in range(20):
                 target = urljoin(str(answer.url), answer.headers.get("location", ""))
@@ -155,7 +155,7 @@ def opening(browser: Browser, *, request: Callable[[str], Any] | None = None) ->
 
 
 def _get(url: str) -> None:
-    with httpx2.Client(trust_env=False, timeout=10) as client:
+    with httpx2.Client(trust_env=False, timeout=60) as client:
         client.get(url)
 
 

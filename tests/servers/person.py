@@ -96,5 +96,5 @@ class Signing:
 
 def come_back(url: str) -> None:
     """The browser follows the redirect to the listener."""
-    with httpx2.Client(trust_env=False, timeout=10) as client:
+    with httpx2.Client(trust_env=False, timeout=60) as client:
         client.get(Browser().visit(url))

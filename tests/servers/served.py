@@ -90,7 +90,7 @@ class Wire:
 
     async def message(self) -> Json:
         """The next message; raises EOFError when there is none."""
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while (end := self.buffer.find(b"\n")) < 0:
                 data = await self.stream.receive_some(65536)
                 if not data:
@@ -127,7 +127,7 @@ class Wire:
 
     async def unpack(self) -> Json:
         """The next msgpack message."""
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while len(self.buffer) < 4 or len(self.buffer) < 4 + int.from_bytes(self.buffer[:4], "big"):
                 data = await self.stream.receive_some(65536)
                 if not data:
@@ -141,7 +141,7 @@ class Wire:
     async def ended(self) -> bool:
         """Whether the server has closed the connection; waits for it."""
         try:
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 while await self.stream.receive_some(65536):
                     pass
         except trio.BrokenResourceError:

@@ -20,7 +20,7 @@ from hermesd.mcp.oauth.provider import OAuthProvider
 from hermesd.mcp.oauth.storage import TokenStorage
 from tests.servers.oidc import AuthorizationServer, Browser, opening
 
-SETTINGS = McpServerConfig(oauth=McpOAuthConfig(timeout=20))
+SETTINGS = McpServerConfig(oauth=McpOAuthConfig(timeout=60))
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Signed:
     @asynccontextmanager
     async def client(self, manager: OAuthManager) -> AsyncIterator[httpx2.AsyncClient]:
         auth = manager.get_or_build_provider("srv", self.server.resource, SETTINGS)
-        async with httpx2.AsyncClient(auth=auth, trust_env=False, base_url=self.server.resource, timeout=20) as client:
+        async with httpx2.AsyncClient(auth=auth, trust_env=False, base_url=self.server.resource, timeout=60) as client:
             yield client
 
     async def status(self, manager: OAuthManager, query: str = "") -> int:

@@ -15,6 +15,7 @@ const resource = `${issuer}/mcp`;
 const scopes = "mcp:read mcp:write";
 const zero = () => ({ register: 0, code: 0, refresh: 0, refused: [], revoked: 0, called: 0, unauthorized: 0, metadata: 0, proofs: [] });
 let counts = zero();
+const together = [];
 
 const provider = new Provider(issuer, {
   scopes: ["openid", "offline_access", ...scopes.split(" ")],
@@ -50,6 +51,14 @@ const send = (answer, status, body, headers = {}) => {
   answer.end(JSON.stringify(body));
 };
 
+// Return when so many requests are here at once.
+function inCompany(count) {
+  return new Promise((go) => {
+    together.push(go);
+    if (together.length >= count) for (const each of together.splice(0)) each();
+  });
+}
+
 async function protectedResource(request, answer, url) {
   const [, token] = (request.headers.authorization ?? "").split(" ");
   const found = token && (await provider.AccessToken.find(token));
@@ -72,6 +81,7 @@ async function protectedResource(request, answer, url) {
     return send(answer, 403, {}, { "www-authenticate": header });
   }
   await new Promise((done) => setTimeout(done, Number(url.searchParams.get("ms") ?? 0)));
+  await inCompany(Number(url.searchParams.get("together") ?? 0));
   counts.called += 1;
   if (message) return answerTo(message, answer);
   if ((request.headers.accept ?? "").includes("text/event-stream")) return send(answer, 405, {});
