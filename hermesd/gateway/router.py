@@ -88,7 +88,8 @@ class Router:
     async def drain(self) -> None:
         """Begin no further turn and wait for those under way; the supervisor bounds this.
 
-        A turn that waits for a person is put back at once: its question stays open over the restart.
+        A turn that waits for a person, or comes to ask one meanwhile, is put back at once: its question stays open
+        over the restart.
         """
         self._draining = True
         self._arrival.set()
@@ -138,6 +139,10 @@ class Router:
             if event.kind in ("inbox.accepted", "inbox.resolved"):
                 self._arrived.append(int(str(event.data["id"])))
                 self._arrival.set()
+            elif event.kind == "question.asked" and self._draining:
+                for lane in self._lanes.values():
+                    if lane.control and lane.turn_id == event.data["turn_id"]:
+                        lane.control.stop("shutdown")
 
     async def _receive(self, nursery: trio.Nursery) -> None:
         while not self._draining:
@@ -208,9 +213,11 @@ class Router:
     # -- sessions ----------------------------------------------------------------------------------------------------
 
     async def _work(self, key: str, lane: SessionLane) -> None:
+        lane.wake = trio.Event()
         while lane.queue and not self._draining:
             row = lane.queue[0]
             await self._wait_until_due(row, lane)
+            lane.wake = trio.Event()  # what comes while it is tried is a reason to try again at once
             if self._ready:
                 await self._ready()
             async with Slot(self._limiter) as slot:
@@ -229,7 +236,6 @@ class Router:
         """A deferred message waits for its instant; a new message of the session is a reason to try at once."""
         delay = row.not_before - time.time()
         if delay > 0:
-            lane.wake = trio.Event()
             with trio.move_on_after(delay):
                 await lane.wake.wait()
 

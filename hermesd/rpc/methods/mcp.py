@@ -135,9 +135,10 @@ async def test(caller: Caller, params: McpServerParams) -> McpTestResult:
     await hub.checked(params.name)
     row = queries.server(caller.daemon, params.profile, params.name).server
     step = hub.login_command(params.name) if row.state == "auth" else hub.command("show", params.name)
+    has_failed = not ok and row.state == "connecting" and row.last_error != ""  # and the next try has just begun
     return McpTestResult(
         ok=ok,
-        state=row.state,
+        state="backoff" if has_failed else row.state,
         tools=row.tools,
         era=row.era,
         error="" if ok else row.last_error,

@@ -195,6 +195,32 @@ async def test_a_drain_does_not_wait_for_a_person(world: Routed) -> None:
     assert (await world.store.inbox())[0].state == "pending"
 
 
+async def test_a_turn_that_asks_during_the_drain_is_put_back_as_well(world: Routed) -> None:
+    """The question was not there when the drain began; nobody waits for its answer, and the next router asks on."""
+    ask = ScriptedProvider(reply("", ("clarify", '{"question":"which?"}')))
+    gate = world.gate
+
+    class Late:
+        name = "late"
+
+        async def complete(self, request, *, on_delta):
+            world.asked.append("asked")
+            await gate.wait()
+            return await ask.complete(request, on_delta=on_delta)
+
+    world.provider = Late()  # type: ignore[assignment]  # only complete() is called
+    async with running(world) as router:
+        await world.accept(delivery="1")
+        await world.until_asked(1)
+        with trio.fail_after(PATIENCE_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(router.drain)
+                await until(lambda: router._draining)
+                gate.set()
+    assert len(await world.store.open_questions()) == 1
+    assert (await world.store.inbox())[0].state == "pending"
+
+
 async def test_a_plain_message_answers_the_open_question_of_its_own_session_only(world: Routed) -> None:
     """It is no turn of its own, and wakes the turn that asked."""
     world.provider = ScriptedProvider(reply("", ("clarify", '{"question":"which?"}')), reply("done"))
@@ -239,6 +265,26 @@ async def test_new_settings_try_deferred_messages_at_once(world: Routed) -> None
         await world.accept(delivery="1")
         await until(lambda: put_off(router))
         router.retry_now()
+        await world.until("done")
+
+
+async def test_settings_that_are_new_while_a_message_is_tried_try_it_again(world: Routed) -> None:
+    """The try that was under way still had the old ones, and was put off for an hour."""
+    away = ProviderError("away", kind="unavailable", retry_after_s=3600)
+    answers = ScriptedProvider(away, reply("here"))
+
+    class Changing:
+        name = "changing"
+
+        async def complete(self, request, *, on_delta):
+            if not world.asked:
+                router.retry_now()
+            world.asked.append("asked")
+            return await answers.complete(request, on_delta=on_delta)
+
+    world.provider = Changing()  # type: ignore[assignment]  # only complete() is called
+    async with running(world) as router:
+        await world.accept(delivery="1")
         await world.until("done")
 
 
