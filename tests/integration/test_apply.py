@@ -365,7 +365,7 @@ def test_only_declared_keys_of_a_section_are_changed(furnished: Daemon) -> None:
     assert plan(furnished, file)["pending"] == 0
     furnished.ctl("config", "set", "mcp_servers.notes.env.LEVEL", "trace")
     [change] = plan(furnished, file, status=2)["changes"]
-    kept = "${MCP_SERVERS_NOTES_ENV_LEVEL}"  # a server's variable may be a secret: `config set` puts it into .env
+    kept = "${LEVEL}"  # a server's variable may be a secret: `config set` puts it into .env
     assert [(field["name"], field["before"]) for field in change["fields"]] == [("env.LEVEL", kept)]
     written(furnished, ALL.replace(", LEVEL: debug", "").replace("    tools: {exclude: [remove]}\n", ""))
     refused = furnished.ctl("apply", "-f", file, "--yes")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
+from tests import cost
 from tests.cost import LINEAR, Work, growth, least_seconds, ratio
 
 
@@ -19,9 +22,10 @@ def quadratic(size: int) -> Work:
     return lambda: sum(left * right for left in items for right in items)
 
 
-def test_quadratic_work_is_told_from_linear_work() -> None:
+def test_quadratic_work_is_told_from_linear_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound that tests use stands between the two."""
     assert growth(linear, 20_000) < LINEAR
+    monkeypatch.setattr(cost, "PATIENCE_S", 0.5)  # for it would be tried for long
     assert growth(quadratic, 50) > LINEAR
 
 

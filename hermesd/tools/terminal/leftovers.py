@@ -25,6 +25,10 @@ TAG = "HERMESD_PROCESS"
 SCAN_THREADS = trio.CapacityLimiter(2)
 MAX_ROUNDS = 10
 LONG_RUN_S = 30.0
+EXEC_S = 0.5
+"""So long a process without an environment may be in execve(2): the new one can be read when that is nearly done."""
+EXEC_LOOK_S = 0.001
+PF_KTHREAD = 0x00200000  # <linux/sched.h>
 
 
 def tag_prefix(home: Path) -> str:
@@ -43,15 +47,20 @@ class Mark(msgspec.Struct, frozen=True):
     session: int = 0
     since: int = 0
 
-    def bears(self, pid: int) -> bool:
-        """Whether this process, of our own user, is marked; False for any that is gone or not readable."""
+    def bears(self, pid: int) -> bool | None:
+        """Whether this process, of our own user, is marked; False for any that is gone or not readable.
+
+        None while it may be in execve(2), which it enters and leaves with an environment.
+        """
         with contextlib.suppress(OSError):
             if os.stat(f"/proc/{pid}").st_uid != os.geteuid():  # noqa: PTH116 - Path costs more than the call
                 return False
             if self.session and os.getsid(pid) == self.session:
-                return _alive(pid)
+                return _stat(pid)[0] not in (b"Z", b"X")
             with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - as above
                 environ = file.read()
+            if not environ:
+                return None if _is_working(pid) else False
             wanted = f"{TAG}={self.prefix}".encode()
             if wanted not in environ:
                 return False
@@ -60,10 +69,16 @@ class Mark(msgspec.Struct, frozen=True):
         return False
 
 
-def _alive(pid: int) -> bool:
-    """Whether the process is more than a zombie."""
+def _stat(pid: int) -> list[bytes]:
+    """proc_pid_stat(5) from the state on: one letter, the parent, the group, the session, …"""
     with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - as above
-        return file.read().rpartition(b") ")[2][:1] not in (b"Z", b"X")
+        return file.read().rpartition(b") ")[2].split()
+
+
+def _is_working(pid: int) -> bool:
+    """Whether it runs or waits for a disk, and is no thread of the kernel's, which never has an environment."""
+    stat = _stat(pid)
+    return stat[0] in (b"R", b"D") and not int(stat[6]) & PF_KTHREAD
 
 
 def find(mark: Mark) -> list[int]:
@@ -74,7 +89,16 @@ def find(mark: Mark) -> list[int]:
     except OSError:  # no /proc: nothing can be found
         return []
     own = {os.getpid(), os.getppid()}
-    return [pid for pid in pids if pid >= since and pid not in own and mark.bears(pid)]
+    unsure = [pid for pid in pids if pid >= since and pid not in own]
+    found: list[int] = []
+    until = time.monotonic() + EXEC_S
+    while True:
+        answers = {pid: mark.bears(pid) for pid in unsure}
+        found += [pid for pid, is_ours in answers.items() if is_ours]
+        unsure = [pid for pid, is_ours in answers.items() if is_ours is None]
+        if not unsure or time.monotonic() > until:
+            return found
+        time.sleep(EXEC_LOOK_S)
 
 
 def _newest_pid() -> int:
@@ -92,9 +116,10 @@ def kill_marked(mark: Mark, *, grace_s: float = 0.0) -> int:
         found = set(find(mark))
         if found <= killed:  # none, or only some that even SIGKILL has not ended (uninterruptible sleep)
             break
-        killed |= found
         with contextlib.ExitStack() as stack:
-            pidfds = [fd for pid in found if (fd := _open(pid, mark.bears)) is not None]
+            opened = {pid: fd for pid in found if (fd := _open(pid, mark.bears)) is not None}
+            killed |= opened.keys()
+            pidfds = opened.values()
             for fd in pidfds:
                 stack.callback(os.close, fd)
             if grace_s:
@@ -131,7 +156,7 @@ async def reap_leftovers(prefix: str, *, grace_s: float = 2.0) -> int:
     return await trio.to_thread.run_sync(lambda: kill_marked(mark, grace_s=grace_s), limiter=SCAN_THREADS)
 
 
-def _open(pid: int, still: Callable[[int], bool]) -> int | None:
+def _open(pid: int, still: Callable[[int], bool | None]) -> int | None:
     """A pidfd of the process, if after opening it the process is still the one that was meant."""
     try:
         fd = os.pidfd_open(pid)
