@@ -10,8 +10,8 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 RESTARTS ?= 20
 # How many random kills `make kill` deals out.
 N ?= 10000
-# Test processes. Half the time of a test is waiting for disks, clocks and ends: three of them keep two cores busy.
-WORKERS ?= 3
+# Test processes. Half the time of a test is waiting for disks, clocks and ends: four of them keep two cores busy.
+WORKERS ?= 4
 
 .PHONY: help run stop test long systemd containers mcp-soak check format bench kill mcp-conformance dist clean
 
