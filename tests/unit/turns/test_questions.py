@@ -54,7 +54,7 @@ async def test_an_unsafe_call_waits_for_an_approval(careful: World, answer: str,
     async with trio.open_nursery() as nursery:
         nursery.start_soon(careful.say)
         question = await asked(careful)
-        assert "Allow this call?\nact" in (await careful.outgoing())[0]
+        assert "Allow this call?\nact" in (await until(careful.outgoing))[0]  # after the question itself
         await careful.questions.answer(question.id, answer)
     assert bool(careful.tools[0].log) is runs
     assert told in tool_texts(careful.provider.requests[1])[0]
