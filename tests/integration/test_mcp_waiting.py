@@ -13,10 +13,8 @@ import trio
 import trio.testing
 
 from hermesd.config.schema import McpServerConfig
-from hermesd.mcp import sdk
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.following import POLL_S
-from hermesd.mcp.http import usual_context
 from hermesd.mcp.server import PATIENCE_S, McpServer
 from tests.servers.mcp_pretend import Pretend
 
@@ -24,19 +22,9 @@ SOAK = bool(os.environ.get("HERMESD_SOAK"))
 MISSING = FileNotFoundError(2, "No such file or directory", "no-such-program")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _sdk() -> None:
-    """A thread's work takes no virtual time; done before, it takes no real time either."""
-    sdk._import(sdk.MODULES + sdk.HTTP_MODULES)
-    usual_context()
-
-
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Pretend:
-    found = Pretend()
-    monkeypatch.setattr("hermesd.mcp.stdio.stdio_link", found.link)
-    monkeypatch.setattr("hermesd.mcp.http.http_link", found.link)
-    return found
+    return Pretend.instead(monkeypatch)
 
 
 def program(name: str = "p", **more: object) -> McpServer:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import trio
 
 
@@ -22,6 +23,19 @@ class Pretend:
         self.starts: list[float] = []
         self.lists = 0
         self.live: PretendLink | None = None
+
+    @classmethod
+    def instead(cls, monkeypatch: pytest.MonkeyPatch) -> Pretend:
+        """One in the place of every server. The SDK is loaded: a thread's work takes no virtual time."""
+        from hermesd.mcp import sdk
+        from hermesd.mcp.http import usual_context
+
+        sdk._import(sdk.MODULES + sdk.HTTP_MODULES)
+        usual_context()
+        found = cls()
+        monkeypatch.setattr("hermesd.mcp.stdio.stdio_link", found.link)
+        monkeypatch.setattr("hermesd.mcp.http.http_link", found.link)
+        return found
 
     @asynccontextmanager
     async def link(self, *_args: object, **_options: object) -> AsyncIterator[PretendLink]:

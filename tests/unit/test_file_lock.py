@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,36 +18,15 @@ from hermesd.errors import ConfigError
 from hermesd.file_lock import WAITER, FileLock, open_lock
 from hermesd.mcp.errors import McpError
 from hermesd.mcp.oauth.storage import TokenStorage
+from tests.servers.lock_holder import held
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 
 DEADLINE_S = 30.0
 SHORT_S = 0.05
-HOLDER = """\
-import fcntl, os, sys
-fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
-fcntl.flock(fd, fcntl.LOCK_EX)
-print(flush=True)
-sys.stdin.read()
-"""
 TRIES = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)"
-
-
-@contextmanager
-def held(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has the lock, until it ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    with process:
-        try:
-            assert process.stdout.readline() == "\n"
-            yield process
-        finally:
-            process.kill()
 
 
 @pytest.fixture

@@ -6,10 +6,7 @@ import argparse
 import json
 import os
 import stat
-import subprocess
-import sys
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,10 +25,11 @@ from hermesd.file_lock import WAITER
 from hermesd.home import Home, Profile, open_directory
 from hermesd.plugins.switch import switch
 from hermesd.profiles import ProfileStore
+from tests.servers.lock_holder import held, running
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 DEADLINE_S = 30.0
@@ -47,13 +45,6 @@ for number in range(12):
     set_value(profile, f"{name}_{number}", "x")
     set_value(profile, f"quick_commands.{name.lower()}{number}", "{type: exec, command: ls}")
 """
-HOLDER = """\
-import fcntl, os, sys
-fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
-fcntl.flock(fd, fcntl.LOCK_EX)
-print(flush=True)
-sys.stdin.read()
-"""
 
 
 @pytest.fixture
@@ -61,21 +52,6 @@ def profile(tmp_path: Path) -> Profile:
     root = tmp_path / "home"
     root.mkdir(mode=0o700)
     return Profile("default", root)
-
-
-@contextmanager
-def running(script: str, *words: object) -> Iterator[subprocess.Popen[str]]:
-    """A program that has printed a line, and ends when its input does."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    with process:
-        try:
-            assert process.stdout.readline() == "\n"
-            yield process
-        finally:
-            process.kill()
 
 
 def test_two_processes_lose_nothing_of_each_others_changes(profile: Profile) -> None:
@@ -137,7 +113,7 @@ def test_every_way_to_change_the_files_waits_for_who_is_changing_them(
     """A second writer reads nothing before the first has written; once it lets go, the second does its work."""
     furnish(profile)
     before = profile.config_path.read_bytes(), profile.env_path.read_bytes()
-    with running(HOLDER, profile.root / LOCK_NAME):
+    with held(profile.root / LOCK_NAME):
         monkeypatch.setattr(lock, "WAIT_S", 0.05)
         with pytest.raises(ConflictError):
             WRITES[name](profile)
@@ -153,13 +129,13 @@ def test_an_activation_waits_for_who_is_changing_a_file_that_it_writes(
     """Refused before its first step; one that has nothing to write there is in nobody's way."""
     text = {"schema": 1, "home": str(profile.root), "config": {"value": {"agent": {"max_turns": 7}}}}
     manifest = parse(json.dumps(text).encode(), "m.json")
-    with running(HOLDER, profile.root / LOCK_NAME):
+    with held(profile.root / LOCK_NAME):
         monkeypatch.setattr(lock, "WAIT_S", 0.05)
         with pytest.raises(ConflictError):
             activate(manifest, "m.json")
         assert [path.name for path in profile.root.iterdir()] == [LOCK_NAME]
     assert activate(manifest, "m.json").steps
-    with running(HOLDER, profile.root / LOCK_NAME):
+    with held(profile.root / LOCK_NAME):
         assert activate(manifest, "m.json").steps == []
 
 
@@ -177,7 +153,7 @@ def test_a_writer_goes_on_when_the_one_before_it_is_done(profile: Profile) -> No
 
 def test_who_holds_the_lock_is_named(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     """The refusal says which process it is, where, and how to look at it."""
-    with running(HOLDER, profile.root / LOCK_NAME) as holder:
+    with held(profile.root / LOCK_NAME) as holder:
         monkeypatch.setattr(lock, "WAIT_S", 0.05)
         with pytest.raises(ConflictError) as caught:
             set_value(profile, "agent.max_turns", "7")
@@ -188,7 +164,7 @@ def test_who_holds_the_lock_is_named(profile: Profile, monkeypatch: pytest.Monke
 
 def test_a_holder_that_is_killed_is_in_nobodys_way(profile: Profile) -> None:
     """The kernel lets go for it; the file that it leaves is no lock."""
-    with running(HOLDER, profile.root / LOCK_NAME) as holder:
+    with held(profile.root / LOCK_NAME) as holder:
         holder.kill()
         holder.wait()
         set_value(profile, "agent.max_turns", "7")
@@ -197,7 +173,7 @@ def test_a_holder_that_is_killed_is_in_nobodys_way(profile: Profile) -> None:
 
 def test_a_text_that_could_not_be_put_in_place_is_kept(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     """What somebody has typed into the editor is not lost because another process was writing."""
-    with running(HOLDER, profile.root / LOCK_NAME), Draft(profile) as draft:
+    with held(profile.root / LOCK_NAME), Draft(profile) as draft:
         monkeypatch.setattr(lock, "WAIT_S", 0.05)
         draft.path.write_text("agent: {max_turns: 7}\n")
         with pytest.raises(ConflictError) as caught:
@@ -239,13 +215,13 @@ def test_a_refused_first_change_leaves_no_home_behind(tmp_path: Path) -> None:
 def test_a_lock_that_was_removed_while_somebody_waited_for_it_counts_no_more(profile: Profile) -> None:
     """Who gets a lock whose file has lost its name takes the one that has it now."""
     path = profile.root / LOCK_NAME
-    with open_directory(profile.root) as directory, running(HOLDER, path):
+    with open_directory(profile.root) as directory, held(path):
         path.unlink()
         with locked(directory, str(profile.root), wait_s=0):
             assert path.exists()
-    with running(HOLDER, path) as old:
+    with held(path) as old:
         path.unlink()
-        with running(HOLDER, path), open_directory(profile.root) as directory:
+        with held(path), open_directory(profile.root) as directory:
             old.kill()
             with pytest.raises(ConflictError), locked(directory, str(profile.root), wait_s=0.05):
                 raise AssertionError("the file that has the name is held")
@@ -255,7 +231,7 @@ def test_a_clone_waits_for_who_is_changing_what_it_copies(profile: Profile, monk
     """It has config.yaml and .env of one moment; one that is refused leaves nothing."""
     furnish(profile)
     store = ProfileStore(Home(profile.root))
-    with running(HOLDER, profile.root / LOCK_NAME):
+    with held(profile.root / LOCK_NAME):
         monkeypatch.setattr(lock, "WAIT_S", 0.05)
         with pytest.raises(ConflictError):
             store.create("clone", clone_from="default")
@@ -287,7 +263,7 @@ def test_a_containers_env_waits_for_who_is_changing_it(tmp_path: Path, monkeypat
     ensure()
     assert (home / LOCK_NAME).stat().st_uid == user[0]  # the agent's, who changes its configuration too
     (home / ".env").write_text("OWN=1\n")
-    with running(HOLDER, home / LOCK_NAME):
+    with held(home / LOCK_NAME):
         monkeypatch.setattr(lock, "WAIT_S", 0.05)
         with pytest.raises(ConflictError):
             ensure()
@@ -295,5 +271,5 @@ def test_a_containers_env_waits_for_who_is_changing_it(tmp_path: Path, monkeypat
         assert not (home / ".env.before-container").exists()
         assert len(ensure(dry_run=True)) == 2
     assert len(ensure()) == 2
-    with running(HOLDER, home / LOCK_NAME):
+    with held(home / LOCK_NAME):
         assert ensure() == []

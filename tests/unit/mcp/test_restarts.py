@@ -13,25 +13,14 @@ import trio
 import trio.testing
 
 from hermesd.config.schema import McpServerConfig
-from hermesd.mcp import sdk
 from hermesd.mcp.errors import McpError
-from hermesd.mcp.http import usual_context
 from hermesd.mcp.server import McpServer
 from tests.servers.mcp_pretend import Pretend
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _sdk() -> None:
-    sdk._import(sdk.MODULES + sdk.HTTP_MODULES)
-    usual_context()
-
-
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Pretend:
-    found = Pretend()
-    monkeypatch.setattr("hermesd.mcp.stdio.stdio_link", found.link)
-    monkeypatch.setattr("hermesd.mcp.http.http_link", found.link)
-    return found
+    return Pretend.instead(monkeypatch)
 
 
 @asynccontextmanager

@@ -99,12 +99,15 @@ async def test_a_revision_that_does_not_exist_yet_is_an_error(wire: Wire) -> Non
 
 async def test_a_watcher_that_leaves_is_forgotten(served: Served, wire: Wire) -> None:
     """Its subscription goes with its connection."""
+    subscribers = served.panel.store._subscribers._listeners
+    before = {profile: len(listeners) for profile, listeners in subscribers.items()}
     await wire.send("events.watch")
     await record(served, 1)
     await events(wire, 1)
+    assert {profile: len(listeners) for profile, listeners in subscribers.items()} != before
     await wire.stream.aclose()
     await until(lambda: not served.server.connections)
-    await record(served, 1)
+    assert {profile: len(listeners) for profile, listeners in subscribers.items()} == before
 
 
 async def test_a_watcher_that_does_not_read_lags_and_slows_nobody(served: Served, wire: Wire) -> None:
